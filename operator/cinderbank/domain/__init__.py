@@ -1,0 +1,1 @@
+"""Pure decisions: stdlib only, no clock, no randomness, no I/O, no logging."""

@@ -1,0 +1,132 @@
+"""What was observed in a cloud and in a bank: frozen, in the field's own words and units.
+
+Statuses are Cinder's and Glance's verbatim. Sizes of volumes and snapshots are GiB (Cinder's unit),
+of images bytes (Glance's). Times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NewType
+
+VolumeId = NewType("VolumeId", str)
+SnapshotId = NewType("SnapshotId", str)
+ImageId = NewType("ImageId", str)
+BackupId = NewType("BackupId", str)
+"""A ULID (26 Crockford base32 characters, upper case): sorts by the time it was minted."""
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFacts:
+    """A Cinder volume, GET /v3/volumes/{id}."""
+
+    id: VolumeId
+    name: str
+    status: str
+    size_gib: int
+    description: str = ""
+    volume_type: str = ""
+    availability_zone: str = ""
+    bootable: bool = False
+    encrypted: bool = False
+    snapshot_id: SnapshotId | None = None
+    created_at: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    image_metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """A Cinder snapshot, GET /v3/snapshots/{id}."""
+
+    id: SnapshotId
+    name: str
+    status: str
+    volume_id: VolumeId
+    size_gib: int
+    created_at: datetime | None = None
+    progress: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """A Glance image, GET /v2/images/{id}; sizes and hash are None until it is `active`."""
+
+    id: ImageId
+    name: str
+    status: str
+    disk_format: str = "raw"
+    size_bytes: int | None = None
+    virtual_size_bytes: int | None = None
+    hash_algo: str | None = None
+    hash_value: str | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """A Cinder user message, GET /v3/messages: the only place where background failures are told."""
+
+    event_id: str
+    text: str
+    resource_id: str
+    created_at: datetime
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BankFacts:
+    """What a bank holds of one backup; the four objects that decide its state."""
+
+    intent: bool = False
+    manifest: bool = False
+    sealed: bool = False
+    tombed: bool = False
+    manifest_digest: str | None = None
+    """`sha256:<hex>` of the manifest object, when there is one."""
+    size_bytes: int | None = None
+    stored_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferProgress:
+    """How far a transfer is; counted in bytes of the volume but for `stored` (bytes in the bank)."""
+
+    bytes_total: int
+    bytes_processed: int
+    bytes_stored: int = 0
+    bytes_zero: int = 0
+    bytes_reused: int = 0
+    rate_bytes_per_second: float = 0.0
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAbsent:
+    """No process works on it, and none has ended since this operator started."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRunning:
+    progress: TransferProgress | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferSucceeded:
+    progress: TransferProgress
+    content_sha512: str
+    """Hex digest of the whole volume content."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    reason: str
+    message: str
+    retryable: bool
+
+
+TransferFacts = TransferAbsent | TransferRunning | TransferSucceeded | TransferFailed

@@ -1,0 +1,208 @@
+"""One custom resource as the engine sees it: what was asked, what we must remember, what we tell.
+
+The kube edge turns a CR into a record and a record into its `status`; the engine knows no Kubernetes.
+`Memory` holds only what can not be observed in the cloud or in the bank. `Report` is printed and
+never read back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from cinderbank.domain.facts import BackupId, ImageId, SnapshotId, TransferProgress, VolumeFacts, VolumeId
+
+
+class Phase(StrEnum):
+    """What `status.phase` may say; the first group goes forward only, the last three never change."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    # backup
+    SNAPSHOTTING = "Snapshotting"
+    CLONING = "Cloning"
+    IMAGING = "Imaging"
+    TRANSFERRING = "Transferring"
+    COMMITTING = "Committing"
+    # restore (Transferring is shared)
+    CREATING_VOLUME = "CreatingVolume"
+    # both
+    CLEANING_UP = "CleaningUp"
+    DELETING = "Deleting"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+
+
+TERMINAL_PHASES = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELED})
+
+
+class DeletionPolicy(StrEnum):
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class OnDelete(StrEnum):
+    DETACH = "Detach"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Which object; `uid` tells a re-created one of the same name from the first."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    deleting: bool = False
+    has_finalizer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a step may take before it is an error; `no_progress` is for the transfer."""
+
+    snapshot: timedelta = timedelta(minutes=10)
+    clone: timedelta = timedelta(hours=1)
+    image: timedelta = timedelta(hours=6)
+    no_progress: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """`spec` of a VolumeBackup, checked. Exactly one of volume_id and volume_name is set."""
+
+    volume_id: VolumeId | None
+    volume_name: str | None
+    backup_name: str
+    description: str = ""
+    deletion_policy: DeletionPolicy = DeletionPolicy.RETAIN
+    cancel: bool = False
+    hold: bool = False
+    timeouts: Timeouts = Timeouts()
+    retry_limit: int = 3
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """`spec` of a VolumeRestore, checked; `backup_id` is resolved from backupRef at the edge."""
+
+    backup_id: BackupId
+    volume_name: str
+    """What the new volume is called: target.name, or the backup's own volume name when empty."""
+    description: str | None = None
+    volume_type: str | None = None
+    availability_zone: str | None = None
+    size_gib: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    bootable: bool | None = None
+    cancel: bool = False
+    on_delete: OnDelete = OnDelete.DETACH
+    timeouts: Timeouts = Timeouts()
+    retry_limit: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """We were about to create this at that time: written before the create, so that a lost answer is looked for."""
+
+    step: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LastError:
+    reason: str
+    message: str
+    at: datetime
+    retryable: bool
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended; written once. Until clean-up is proven it is only the goal of the clean-up."""
+
+    phase: Phase
+    reason: str
+    message: str
+    at: datetime
+    final: bool = False
+    """True when nothing temporary is left and nobody comes back unless the object is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What status must keep; for a backup and for a restore alike (unused fields stay None)."""
+
+    backup_id: BackupId | None = None
+    site: str | None = None
+    """Where the backup was written: ours for a backup, the finder's answer for a restore."""
+    started_at: datetime | None = None
+    source: VolumeFacts | None = None
+    """The source volume as it was when it was pinned; statuses in it are history."""
+    snapshot_taken_at: datetime | None = None
+    size_bytes: int | None = None
+    content_sha512: str | None = None
+    intents: tuple[Intent, ...] = ()
+    transfer_attempt: int = 0
+    image_proven: ImageId | None = None
+    """Restore: the image whose bytes a transfer has proven."""
+    created_volume_id: VolumeId | None = None
+    """Restore: the new volume."""
+    failures: int = 0
+    """Consecutive failures of the present step."""
+    next_try_at: datetime | None = None
+    last_error: LastError | None = None
+    manifest_digest: str | None = None
+    outcome: Outcome | None = None
+    completed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Temporary:
+    """Something that exists in the cloud because of us, right now."""
+
+    kind: str
+    """snapshot | volume | image"""
+    id: SnapshotId | VolumeId | ImageId
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A metav1.Condition without its lastTransitionTime, which the edge keeps."""
+
+    type: str
+    status: str
+    """True | False | Unknown"""
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the user sees; derived anew in every tick."""
+
+    phase: Phase
+    conditions: tuple[Condition, ...]
+    progress: TransferProgress | None = None
+    temporaries: tuple[Temporary, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRecord:
+    identity: Identity
+    request: BackupRequest
+    memory: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRecord:
+    identity: Identity
+    request: RestoreRequest
+    memory: Memory

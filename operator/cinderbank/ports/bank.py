@@ -1,0 +1,84 @@
+"""The bank as the engine needs it; chunks and index parts are the transfer's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDescription:
+    """What the manifest says of the volume; all of it is what was asked of Cinder, none of it trusted later."""
+
+    backup_id: BackupId
+    volume_id: VolumeId
+    site: str
+    size_bytes: int
+    backup_name: str
+    description: str
+    snapshot_at: datetime
+    content_sha512: str
+    volume_name: str
+    volume_description: str
+    volume_type: str
+    availability_zone: str
+    bootable: bool
+    volume_metadata: dict[str, str]
+    image_metadata: dict[str, str]
+    tags: dict[str, str]
+    stored_bytes: int
+
+
+class Bank(Protocol):
+    """One bank (bucket + prefix). Every method MAY raise Unavailable (reason BankUnavailable or
+    BucketNotFound), AuthRefused, Forbidden (reason BankAccessDenied), DataCorrupt (an object is not
+    what format 1 says), InvalidSpec (another bank than before, format too new).
+
+    `site` is where the backup was written; ids are checked before they become keys.
+    """
+
+    def observe(self, site: str, backup_id: BackupId) -> BankFacts:
+        """What is there of this backup. Idempotent read."""
+        ...
+
+    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+        """Put the intent (W1). Idempotent while the session was never closed; MUST be done before any chunk."""
+        ...
+
+    def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
+        """Commit (W5 to W7) a session whose manifest is there: returns `sha256:<hex>` of the manifest.
+
+        Idempotent: a seal that is already there and names the same manifest is success. Raises
+        SourceGone (reason SessionBroken) when the intent is gone and no seal is there.
+        """
+        ...
+
+    def discard(self, site: str, backup_id: BackupId) -> bool:
+        """Delete intent, chunks, index parts and manifest of a session that is NOT sealed; bounded work.
+
+        True when nothing is left, False when the caller should call again. Idempotent. Raises
+        BrokenInvariant on a sealed one.
+        """
+        ...
+
+    def delete(self, site: str, backup_id: BackupId) -> bool:
+        """Tomb a sealed backup, then free its objects unless a reader pins it; bounded work.
+
+        True when done, False when the caller should call again. Idempotent; unknown backup: True.
+        """
+        ...
+
+    def find(self, backup_id: BackupId) -> BackupDescription | None:
+        """The sealed, untombed backup of this id, whichever site wrote it; None when there is none."""
+        ...
+
+    def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
+        """Read pin of a restore (`reader` is its uid); no-op on a ReadOnly bank. Idempotent."""
+        ...
+
+    def unpin(self, backup_id: BackupId, reader: str) -> None:
+        """Take the read pin away; idempotent."""
+        ...
