@@ -1,0 +1,67 @@
+"""Processes by what /proc says of them: which are ours, which only look like it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional
+
+
+class Process(NamedTuple):
+    """One line of /proc/PID/stat. Pid and start time together name a process for good."""
+
+    pid: int
+    state: str
+    session: int
+    start_ticks: int
+
+    @property
+    def alive(self) -> bool:
+        """A zombie is dead: it holds nothing any more, only its parent has not looked yet."""
+        return self.state not in "ZXx"
+
+    @classmethod
+    def parse(cls, line: str) -> "Process":
+        # The command in brackets may itself hold blanks and brackets.
+        pid = int(line.split(" ", 1)[0])
+        columns = line.rsplit(")", 1)[1].split()
+        return cls(pid, columns[0], int(columns[3]), int(columns[19]))
+
+    @classmethod
+    def read(cls, pid: int) -> Optional["Process"]:
+        """The process with this number now; None when there is none."""
+        try:
+            return cls.parse(Path(f"/proc/{pid}/stat").read_text())
+        except (OSError, IndexError, ValueError):
+            return None
+
+    @classmethod
+    def all(cls) -> Iterator["Process"]:
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                process = cls.read(int(entry))
+                if process is not None:
+                    yield process
+
+
+def started_at(process: Process) -> float:
+    """When the process began, in seconds since the epoch."""
+    uptime_seconds = float(Path("/proc/uptime").read_text().split()[0])
+    return time.time() - uptime_seconds + process.start_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def working_directory(pid: int) -> Optional[Path]:
+    try:
+        return Path(os.readlink(f"/proc/{pid}/cwd"))
+    except OSError:
+        return None
+
+
+def command_line(pid: int) -> str:
+    """The command line on one line, cut to a length that a message can hold."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return "(gone)"
+    return " ".join(word.decode(errors="replace") for word in words).strip()[:200]
