@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from cinderbank.domain.facts import BackupId, ImageId, SnapshotId, TransferProgress, VolumeFacts, VolumeId
+from cinderbank.domain.facts import (
+    BackupId,
+    ImageId,
+    SnapshotId,
+    TransferProgress,
+    VolumeFacts,
+    VolumeId,
+)
 
 
 class Phase(StrEnum):

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from cinderbank.domain.facts import ImageId, SnapshotFacts, SnapshotId, UserMessage, VolumeFacts, VolumeId
+from cinderbank.domain.facts import (
+    ImageId,
+    SnapshotFacts,
+    SnapshotId,
+    UserMessage,
+    VolumeFacts,
+    VolumeId,
+)
 
 
 class Cinder(Protocol):

@@ -1,0 +1,34 @@
+"""Rings: every test belongs to the ring of its folder, and in CI a skipped test is a failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+RINGS = ("unit", "crash", "contract", "integration", "e2e")
+RING_REQUIRED = os.environ.get("CINDERBANK_RING_REQUIRED") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        ring = item.path.relative_to(TESTS).parts[0]
+        if ring in RINGS:
+            item.add_marker(getattr(pytest.mark, ring))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if RING_REQUIRED and skipped:
+        terminalreporter.write_line(
+            f"{len(skipped)} skipped: with CINDERBANK_RING_REQUIRED=1 that is a failure", red=True
+        )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if RING_REQUIRED and reporter and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
