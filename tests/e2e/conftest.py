@@ -1,0 +1,77 @@
+"""Two sites with an operator each, for the whole ring; a namespace and a bank prefix for each test."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.rig.rig import Rig, RigIsDown
+from tests.stage.bucket import Bucket
+from tests.stage.namespace import Namespace
+from tests.stage.operator_process import OperatorProcess
+from tests.stage.site import Site, Stage
+
+
+@pytest.fixture(scope="session")
+def stage() -> Stage:
+    try:
+        rig = Rig.open()
+    except RigIsDown as error:
+        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return Stage(rig)
+
+
+@dataclass
+class Running:
+    """A site with its operator."""
+
+    site: Site
+    operator: OperatorProcess
+
+
+def _running(stage: Stage, letter: str) -> Iterator[Running]:
+    site = stage.site(letter)
+    site.install()
+    operator = site.operator()
+    operator.start()
+    yield Running(site, operator)
+    operator.stop()
+
+
+@pytest.fixture(scope="session")
+def a(stage: Stage) -> Iterator[Running]:
+    yield from _running(stage, "a")
+
+
+@pytest.fixture(scope="session")
+def b(stage: Stage) -> Iterator[Running]:
+    yield from _running(stage, "b")
+
+
+@dataclass
+class Scene:
+    """One test's namespaces at both sites, on one bank prefix of its own."""
+
+    at_a: Namespace
+    at_b: Namespace
+    bucket: Bucket
+    prefix: str
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, stage: Stage, a: Running, b: Running) -> Scene:
+    return make_scene(stage, a, b, request.node.name)
+
+
+def make_scene(stage: Stage, a: Running, b: Running, test: str) -> Scene:
+    unique = f"{re.sub('[^a-z0-9]+', '-', test.lower()).strip('-')[:40]}-{os.urandom(3).hex()}"
+    at_a, at_b = a.site.namespace(unique), b.site.namespace(unique)
+    a.site.furnish(at_a, prefix=unique)
+    b.site.furnish(at_b, prefix=unique)
+    return Scene(at_a, at_b, Bucket(stage.environment), unique)

@@ -1,0 +1,108 @@
+"""What was backed up at one site comes back at the other, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.conftest import Running, Scene, make_scene
+from tests.stage.cloud import Content, until
+from tests.stage.namespace import Namespace
+from tests.stage.site import Site, Stage, backup, restore
+
+pytestmark = pytest.mark.timeout(1500)
+
+
+@dataclass(frozen=True)
+class Case:
+    content: Content
+    attached: bool = False
+    home: str = "a"
+
+
+CASES = {
+    "zero": Case(Content(size_gib=1, used_mib=0)),
+    "random": Case(Content(size_gib=1, used_mib=1024)),
+    "half": Case(Content(size_gib=1, used_mib=512, seed=2)),
+    "in-use": Case(Content(size_gib=1, used_mib=64, seed=3), attached=True),
+    "five": Case(Content(size_gib=5, used_mib=200, seed=4)),
+    "homeward": Case(Content(size_gib=1, used_mib=300, seed=5), home="b"),
+}
+
+
+@dataclass
+class Trip:
+    """One volume on its way: where it is from and where it goes."""
+
+    source: Site
+    target: Site
+    here: Namespace
+    there: Namespace
+    volume_id: str
+
+
+@pytest.fixture(scope="module")
+def trips(stage: Stage, a: Running, b: Running) -> Iterator[dict[str, Trip]]:
+    """All volumes made and all backups asked for at once: they run side by side."""
+    scene = make_scene(stage, a, b, "round-trip")
+    found = {}
+    for name, case in CASES.items():
+        ends = [(a.site, scene.at_a), (b.site, scene.at_b)]
+        (source, here), (target, there) = ends if case.home == "a" else reversed(ends)
+        volume_id = source.cloud.make_volume(name, case.content)
+        if case.attached:
+            source.cloud.attach(volume_id)
+        here.apply(backup(name, source={"volumeID": volume_id}))
+        found[name] = Trip(source, target, here, there, volume_id)
+    yield found
+    for name, trip in found.items():
+        if CASES[name].attached:
+            trip.source.cloud.detach(trip.volume_id)
+            until(lambda t=trip: t.source.cloud.volume(t.volume_id).status == "available", 30, name)
+        trip.source.cloud.delete_volume(trip.volume_id)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_bytes_are_equal(name: str, trips: dict[str, Trip]) -> None:
+    trip = trips[name]
+    done = trip.here.wait_phase("volumebackup", name, "Completed", seconds=1200)
+    assert done["status"]["progress"]["percent"] == 100
+    assert done["status"]["temporaries"] == []
+
+    trip.there.apply(restore(name, backup_id=done["status"]["backupID"]))
+    back = trip.there.wait_phase("volumerestore", name, "Completed", seconds=1200)
+    volume_id = back["status"]["volumeID"]
+    volume = trip.target.cloud.volume(volume_id)
+    assert (volume.status, volume.size, volume.name) == ("available", CASES[name].content.size_gib, name)
+    assert volume.metadata["owner"] == "stage"
+    assert trip.target.volume_sha256(volume_id) == trip.source.volume_sha256(trip.volume_id)
+    trip.target.cloud.delete_volume(volume_id)
+
+
+def test_nothing_temporary_is_left(trips: dict[str, Trip]) -> None:
+    """Runs after the trips: pytest keeps the order of a module."""
+    for trip in trips.values():
+        assert trip.source.cloud.temporaries() == []
+        assert trip.target.cloud.temporaries() == []
+
+
+def test_deletion_policy(scene: Scene, a: Running) -> None:
+    """Retain keeps the bank's data when the object goes; Delete takes it out of the bank."""
+    volume_id = a.site.cloud.make_volume("kept", Content(size_gib=1, used_mib=8))
+    for name, policy in (("retained", "Retain"), ("deleted", "Delete")):
+        scene.at_a.apply(backup(name, source={"volumeName": "kept"}, deletionPolicy=policy))
+    ids = {
+        name: scene.at_a.wait_phase("vbk", name, "Completed", seconds=300)["status"]["backupID"]
+        for name in ("retained", "deleted")
+    }
+    for name in ids:
+        scene.at_a.delete("vbk", name)
+    for name in ids:
+        scene.at_a.wait_gone("vbk", name, seconds=60)
+    keys = scene.bucket.keys(scene.prefix)
+    assert any("seals/" + ids["retained"] in key for key in keys)
+    left = [key for key in keys if ids["deleted"] in key and "/tombs/" not in key]
+    assert left == []
+    a.site.cloud.delete_volume(volume_id)

@@ -1,0 +1,1 @@
+"""What the demo and the end-to-end tests are played with: a cloud, a namespace, an operator."""
