@@ -113,6 +113,8 @@ class TransferAbsent:
 @dataclass(frozen=True, slots=True)
 class TransferRunning:
     progress: TransferProgress | None
+    moved_at: datetime | None = None
+    """When `bytes_processed` last grew (the start, before it ever did); None when nobody watches that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,19 @@ class RestoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """We were about to create this at that time: written before the create, so that a lost answer is looked for."""
+    """We were about to do this at that time: written before a create, so that a lost answer is looked for.
+
+    The newest of each step is kept; most steps have one at most.
+    """
 
     step: str
     at: datetime
+    tries: int = 1
+    """How often this step was begun anew because what it made had failed or vanished."""
+    resource_id: str = ""
+    """What the cloud answered, or what was found; empty while nobody can say whether it exists."""
+    seen: bool = False
+    """The effect was observed by a read of its own: nothing of this intent can turn up late any more."""
 
 
 @dataclass(frozen=True, slots=True)
