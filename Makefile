@@ -46,5 +46,5 @@ image: ## Build the container image (buildah or docker)
 
 # Made anew when the lock changes; `ready` is touched last, so that a killed install is done again.
 .venv/ready: pyproject.toml uv.lock
-	@$(PYTHON) -m tests.rig venv
+	@$(PYTHON) -m tests.bootstrap
 	@touch $@
