@@ -1,0 +1,11 @@
+"""cinderbank.io/v1alpha1: VolumeBackup, VolumeRestore and BackupBank."""
+
+from cinderbank.api.v1alpha1.backup_bank import BACKUP_BANK
+from cinderbank.api.v1alpha1.resource import Resource
+from cinderbank.api.v1alpha1.volume_backup import VOLUME_BACKUP
+from cinderbank.api.v1alpha1.volume_restore import VOLUME_RESTORE
+
+RESOURCES: tuple[Resource, ...] = (VOLUME_BACKUP, VOLUME_RESTORE, BACKUP_BANK)
+"""Every kind of this version, in the order in which a newcomer meets them."""
+
+__all__ = ["BACKUP_BANK", "RESOURCES", "VOLUME_BACKUP", "VOLUME_RESTORE"]

@@ -1,0 +1,214 @@
+"""BackupBank: where backups are kept (a bucket and prefix of an S3 store) and as which site we write."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from cinderbank.api.v1alpha1.conditions import WAITING, Conditions
+from cinderbank.api.v1alpha1.duration import Duration
+from cinderbank.api.v1alpha1.model import (
+    ApiModel,
+    Matching,
+    ObjectName,
+    SiteName,
+    Time,
+    immutable,
+    rule,
+)
+from cinderbank.api.v1alpha1.references import SecretKey, SecretRef
+from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
+
+ACCESS_KEY_ID = "access-key-id"
+SECRET_ACCESS_KEY = "secret-access-key"
+"""Keys of the Secret that s3.credentialsSecretRef names."""
+
+
+class Addressing(StrEnum):
+    AUTO = "Auto"
+    PATH = "Path"
+    VIRTUAL = "Virtual"
+
+
+class AccessMode(StrEnum):
+    READ_WRITE = "ReadWrite"
+    READ_ONLY = "ReadOnly"
+
+
+class CASecretRef(ApiModel):
+    """A certificate authority in a Secret."""
+
+    name: ObjectName = Field(description="Name of a Secret in this namespace.")
+    key: SecretKey = Field(
+        default="ca.crt", description="Key of the Secret that holds the certificates (PEM)."
+    )
+
+
+_NEW_BANK = "make a new BackupBank instead: backups do not move"
+
+
+class S3(ApiModel):
+    """A bucket of an S3 store."""
+
+    rules = (
+        immutable("bucket", _NEW_BANK, required=True),
+        immutable("prefix", _NEW_BANK),
+        rule(
+            "!(has(self.caSecretRef) && has(self.insecureSkipVerify) && self.insecureSkipVerify)",
+            "set caSecretRef or insecureSkipVerify, not both",
+        ),
+    )
+
+    endpoint: Annotated[
+        str,
+        Field(max_length=512),
+        Matching(
+            r"^https?://([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?/?$",
+            "must be the store's URL without bucket and path, such as https://s3.example.org:9000",
+        ),
+    ] = Field(description="URL of the S3 store, for example https://s3.example.org:9000.")
+    bucket: Annotated[
+        str,
+        Field(max_length=63),
+        Matching(
+            "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+            "must be an S3 bucket name: 3 to 63 lower-case letters, digits, - and .",
+        ),
+    ] = Field(description="The bucket; it must be there. Can not be changed.")
+    prefix: (
+        Annotated[
+            str,
+            Field(max_length=256),
+            Matching(
+                "^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$",
+                "must be a path without / at its ends and no part that begins with a dot,"
+                " such as backups/team-a",
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Folder inside the bucket that the bank lives in, for example backups/team-a."
+        " Can not be changed.",
+    )
+    region: Annotated[str, Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Region of the bucket, for example eu-west-1; most stores of one's own need none.",
+    )
+    credentials_secret_ref: SecretRef = Field(
+        description=f"Secret with the keys {ACCESS_KEY_ID} and {SECRET_ACCESS_KEY}."
+    )
+    ca_secret_ref: CASecretRef | None = Field(
+        default=None, description="Certificate authority of the store, when it is a private one."
+    )
+    insecure_skip_verify: bool = Field(
+        default=False,
+        description="Do not check the store's certificate. For trials only: whoever stands between"
+        " can then read and change what is sent.",
+    )
+    addressing: Addressing = Field(
+        default=Addressing.AUTO,
+        description="Where the bucket stands in a URL: Path (https://store/bucket/key), Virtual"
+        " (https://bucket.store/key), or Auto, which is right for most stores.",
+    )
+
+
+class Validation(ApiModel):
+    """How often the bank is looked at."""
+
+    interval: Duration = Field(
+        default="5m", description="Time between two looks at the bank, for example 5m."
+    )
+
+
+class BackupBankSpec(ApiModel):
+    """Which bucket, and which site writes there through this object."""
+
+    rules = (immutable("site", "make a new BackupBank instead", required=True),)
+
+    s3: S3 = Field(description="The bucket that the bank lives in.")
+    site: SiteName = Field(
+        description="Name of this site, for example paris-1; it is written into every backup, and"
+        " every site that writes to the bank needs its own. Can not be changed."
+    )
+    access_mode: AccessMode = Field(
+        default=AccessMode.READ_WRITE,
+        description="ReadWrite, or ReadOnly to restore only (a bank that another site writes).",
+    )
+    chunk_size_mib: Annotated[
+        Literal[1, 2, 4, 8, 16], Field(json_schema_extra={"type": "integer"})
+    ] = Field(
+        default=4,
+        description="Size in MiB of the pieces that a volume is cut into (1, 2, 4, 8 or 16). Smaller"
+        " ones find more that is unchanged, greater ones need fewer requests. Holds for new backups.",
+    )
+    validation: Validation = Field(
+        default=Validation(), description="How often the bank is looked at."
+    )
+
+
+class Counts(ApiModel):
+    """How much is in the bank, of all sites, when last looked at."""
+
+    backups: Annotated[int, Field(ge=0)] = Field(description="Number of backups.")
+
+
+class Capabilities(ApiModel):
+    """What the S3 store was seen to do."""
+
+    conditional_put: bool = Field(
+        description="Whether the store refuses to overwrite when asked to (If-None-Match)."
+    )
+
+
+class BackupBankStatus(ApiModel):
+    """What the operator found in the bank; written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="The metadata.generation that this status is about."
+    )
+    conditions: Conditions | None = Field(
+        default=None, description="Ready is True when the bank can be used as spec.accessMode says."
+    )
+    bank_id: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description="Id that is kept in the bank itself. When the bucket holds another one than"
+        " before, the operator stops using it rather than mixing two banks.",
+    )
+    format_version: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Version of the bank's format, for example 1."
+    )
+    counts: Counts | None = Field(default=None, description="How much is in the bank.")
+    capabilities: Capabilities | None = Field(
+        default=None, description="What the S3 store was seen to do."
+    )
+    last_validation_time: Time | None = Field(
+        default=None, description="When the bank was last looked at."
+    )
+
+
+BACKUP_BANK = Resource(
+    kind="BackupBank",
+    plural="backupbanks",
+    short_name="bank",
+    description="BackupBank is a place where backups are kept: a bucket, or a folder in it, of an S3"
+    " store. Deleting the object deletes nothing in the bucket.",
+    spec=BackupBankSpec,
+    status=BackupBankStatus,
+    status_default={"conditions": WAITING},
+    columns=(
+        Column("Ready", '.status.conditions[?(@.type=="Ready")].status', "Can it be used"),
+        Column("Site", ".spec.site", "Site that we write as"),
+        Column("Bucket", ".spec.s3.bucket", "The bucket"),
+        Column("Access", ".spec.accessMode", "ReadWrite or ReadOnly"),
+        Column("Backups", ".status.counts.backups", "Backups in the bank", type="integer"),
+        Column("Validated", ".status.lastValidationTime", "When last looked at", type="date"),
+        AGE,
+        Column("Endpoint", ".spec.s3.endpoint", "The S3 store", wide=True),
+        Column("Prefix", ".spec.s3.prefix", "Folder in the bucket", wide=True),
+        Column("Bank-ID", ".status.bankID", "Id kept in the bank", wide=True),
+        MESSAGE,
+    ),
+)

@@ -1,0 +1,182 @@
+"""VolumeBackup: one backup of one Cinder volume into a bank."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cinderbank.api.v1alpha1.backup_status import VolumeBackupStatus
+from cinderbank.api.v1alpha1.duration import Duration, parse_duration
+from cinderbank.api.v1alpha1.model import (
+    ApiModel,
+    Ruled,
+    VolumeUUID,
+    exactly_one,
+    immutable,
+    one_way,
+)
+from cinderbank.api.v1alpha1.references import BankRef, CloudCredentialsRef
+from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
+from cinderbank.api.v1alpha1.run_status import UNSEEN
+from cinderbank.domain import record
+from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.record import DeletionPolicy
+
+RETRY_LIMIT = 100
+DESCRIPTION_LIMIT = 1024
+
+CancelSwitch = Annotated[
+    bool,
+    Field(
+        description="Set to true to stop and to clean up; the phase then ends in Canceled. It can not"
+        " be taken back, and changes nothing once the phase is final."
+    ),
+]
+RetryLimit = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=RETRY_LIMIT,
+        description="How often a failing step is tried again before the phase becomes Failed.",
+    ),
+]
+
+
+class Timeouts(ApiModel):
+    """How long a step may take before it counts as failed; such as 90s, 15m or 1h30m."""
+
+    snapshot: Duration = Field(default="10m", description="For Cinder to take the snapshot.")
+    clone: Duration = Field(
+        default="1h",
+        description="For Cinder to make a volume: the temporary one of a backup, the new one of a restore.",
+    )
+    image: Duration = Field(
+        default="6h", description="For Glance and Cinder to make the temporary image active."
+    )
+    no_progress: Duration = Field(
+        default="15m", description="A transfer that moves no byte for so long is started anew."
+    )
+
+    def to_domain(self) -> record.Timeouts:
+        """Raises InvalidSpec."""
+        return record.Timeouts(
+            snapshot=parse_duration(self.snapshot, "spec.timeouts.snapshot"),
+            clone=parse_duration(self.clone, "spec.timeouts.clone"),
+            image=parse_duration(self.image, "spec.timeouts.image"),
+            no_progress=parse_duration(self.no_progress, "spec.timeouts.noProgress"),
+        )
+
+
+class BackupSource(ApiModel):
+    """Which volume; exactly one field is set."""
+
+    rules = (exactly_one("volumeID", "volumeName"),)
+
+    volume_id: VolumeUUID | None = Field(
+        default=None, description="Id (UUID) of the volume in Cinder."
+    )
+    volume_name: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None,
+        description="Name of the volume in Cinder; it must be unique in the project, else the backup"
+        " is refused rather than taken of the wrong volume.",
+    )
+
+
+_ANEW = "make a new VolumeBackup instead"
+
+
+class VolumeBackupSpec(ApiModel):
+    """What to back up, and where to. All but deletionPolicy, cancel and hold stays as created."""
+
+    rules = (
+        immutable("source", _ANEW, required=True),
+        immutable("cloudCredentialsRef", _ANEW, required=True),
+        immutable("bankRef", _ANEW, required=True),
+        immutable("backupName", _ANEW),
+        immutable("description", _ANEW),
+        immutable("timeouts", _ANEW),
+        immutable("retryLimit", _ANEW),
+        immutable("tags", _ANEW),
+        one_way("cancel", "cancel can not be taken back; " + _ANEW),
+    )
+
+    source: BackupSource = Field(description="The volume to back up; it may be in use.")
+    cloud_credentials_ref: CloudCredentialsRef = Field(
+        description="The OpenStack project that the volume is in."
+    )
+    bank_ref: BankRef = Field(description="Where the backup goes.")
+    backup_name: Annotated[str, Field(min_length=1, max_length=255)] | None = Field(
+        default=None,
+        description="Name of the backup in the bank, for people; need not be unique. Defaults to metadata.name.",
+    )
+    description: Annotated[str, Field(max_length=DESCRIPTION_LIMIT)] | None = Field(
+        default=None, description="Free text that goes into the bank, for example why it was made."
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.RETAIN,
+        description="What deleting this object does to the backup in the bank: Retain keeps it,"
+        " Delete deletes it. May be changed at any time.",
+    )
+    cancel: CancelSwitch = False
+    hold: bool = Field(
+        default=False,
+        description="While true the backup in the bank is not deleted, whatever deletionPolicy says."
+        " May be changed at any time.",
+    )
+    timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
+    retry_limit: RetryLimit = 3
+    tags: Annotated[
+        dict[str, Annotated[str, Field(max_length=255)]],
+        Field(max_length=32),
+        Ruled(
+            "self.all(key, key.size() >= 1 && key.size() <= 63)",
+            "a tag's name must have 1 to 63 characters",
+        ),
+    ] = Field(
+        default_factory=dict,
+        description="Words that go into the bank with the backup, for example app: db.",
+    )
+
+    def to_request(self, name: str) -> record.BackupRequest:
+        """The engine's view; `name` is metadata.name. Raises InvalidSpec."""
+        source = self.source
+        if (source.volume_id is None) == (source.volume_name is None):
+            raise InvalidSpec("spec.source: set exactly one of volumeID and volumeName")
+        return record.BackupRequest(
+            volume_id=None if source.volume_id is None else VolumeId(source.volume_id.lower()),
+            volume_name=source.volume_name,
+            backup_name=self.backup_name or name,
+            description=self.description or "",
+            deletion_policy=self.deletion_policy,
+            cancel=self.cancel,
+            hold=self.hold,
+            timeouts=self.timeouts.to_domain(),
+            retry_limit=self.retry_limit,
+            tags=self.tags,
+        )
+
+
+VOLUME_BACKUP = Resource(
+    kind="VolumeBackup",
+    plural="volumebackups",
+    short_name="vbk",
+    description="VolumeBackup is one backup of one OpenStack Cinder volume into a BackupBank. It runs"
+    " once. Deleting the object keeps the backup unless spec.deletionPolicy is Delete.",
+    spec=VolumeBackupSpec,
+    status=VolumeBackupStatus,
+    status_default=UNSEEN,
+    columns=(
+        Column("Phase", ".status.phase", "Where the backup stands"),
+        Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
+        Column("Volume", ".status.source.name", "Name of the volume"),
+        Column("Size-GiB", ".status.source.sizeGiB", "Provisioned size", type="integer"),
+        Column("Bank", ".spec.bankRef.name", "The BackupBank"),
+        Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
+        AGE,
+        Column("Volume-ID", ".status.source.volumeID", "The volume in Cinder", wide=True),
+        Column("Backup-ID", ".status.backupID", "What restores it at any site", wide=True),
+        MESSAGE,
+    ),
+)

@@ -1,0 +1,164 @@
+"""VolumeRestore: one new Cinder volume from one backup."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cinderbank.api.v1alpha1.model import (
+    ApiModel,
+    BackupULID,
+    Ruled,
+    exactly_one,
+    immutable,
+    one_way,
+)
+from cinderbank.api.v1alpha1.references import BackupRef, BankRef, CloudCredentialsRef
+from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
+from cinderbank.api.v1alpha1.restore_status import VolumeRestoreStatus
+from cinderbank.api.v1alpha1.run_status import UNSEEN
+from cinderbank.api.v1alpha1.volume_backup import CancelSwitch, RetryLimit, Timeouts
+from cinderbank.domain import record
+from cinderbank.domain.facts import BackupId
+from cinderbank.domain.record import OnDelete
+
+CinderText = Annotated[str, Field(max_length=255)]
+"""Cinder's own limit of names, descriptions and metadata."""
+
+
+class BankSource(ApiModel):
+    """A backup in a bank, whichever site wrote it."""
+
+    bank_ref: BankRef = Field(description="The bank to read; it may be ReadOnly.")
+    backup_id: BackupULID = Field(
+        description="Id of the backup: 26 letters and digits, as in status.backupID of the"
+        " VolumeBackup or in the bank's list."
+    )
+
+
+class RestoreSource(ApiModel):
+    """Which backup; exactly one field is set."""
+
+    rules = (exactly_one("backupRef", "bank"),)
+
+    backup_ref: BackupRef | None = Field(
+        default=None,
+        description="A VolumeBackup in this namespace; its bankRef is the bank that is read.",
+    )
+    bank: BankSource | None = Field(
+        default=None, description="A backup by its id: works where no VolumeBackup object is left."
+    )
+
+
+class RestoreTarget(ApiModel):
+    """How the new volume is to be; what is left out is as it was when the backup was made."""
+
+    name: Annotated[CinderText, Field(min_length=1)] | None = Field(
+        default=None, description="Name of the new volume. Defaults to the backed-up volume's name."
+    )
+    description: CinderText | None = Field(
+        default=None, description="Description of the new volume."
+    )
+    volume_type: Annotated[CinderText, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Volume type at this site, for example ssd. Defaults to the cloud's own default.",
+    )
+    availability_zone: Annotated[CinderText, Field(min_length=1)] | None = Field(
+        default=None,
+        description="Availability zone at this site, for example nova. Defaults to the cloud's choice.",
+    )
+    size_gib: Annotated[int, Field(ge=1, le=1 << 24)] | None = Field(
+        default=None,
+        description="Size of the new volume in GiB, at least that of the backed-up volume, which is"
+        " the default.",
+    )
+    metadata: Annotated[
+        dict[str, CinderText],
+        Field(
+            max_length=64,
+        ),
+        Ruled(
+            "self.all(key, key.size() >= 1 && key.size() <= 255)",
+            "a metadata key must have 1 to 255 characters",
+        ),
+    ] = Field(
+        default_factory=dict, description="Metadata to add to the new volume, for example app: db."
+    )
+    bootable: bool | None = Field(
+        default=None,
+        description="Whether a server can boot from it. Defaults to what the backed-up volume was.",
+    )
+
+
+_ANEW = "make a new VolumeRestore instead"
+
+
+class VolumeRestoreSpec(ApiModel):
+    """What to restore, and as what. All but onDelete and cancel stays as created."""
+
+    rules = (
+        immutable("source", _ANEW, required=True),
+        immutable("cloudCredentialsRef", _ANEW, required=True),
+        immutable("target", _ANEW),
+        immutable("timeouts", _ANEW),
+        immutable("retryLimit", _ANEW),
+        one_way("cancel", "cancel can not be taken back; " + _ANEW),
+    )
+
+    source: RestoreSource = Field(description="The backup to restore.")
+    cloud_credentials_ref: CloudCredentialsRef = Field(
+        description="The OpenStack project that gets the new volume."
+    )
+    target: RestoreTarget = Field(
+        default_factory=RestoreTarget, description="How the new volume is to be."
+    )
+    on_delete: OnDelete = Field(
+        default=OnDelete.DETACH,
+        description="What deleting this object does to the restored volume: Detach leaves it alone,"
+        " Delete deletes it. May be changed at any time.",
+    )
+    cancel: CancelSwitch = False
+    timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
+    retry_limit: RetryLimit = 3
+
+    def to_request(self, backup_id: BackupId) -> record.RestoreRequest:
+        """The engine's view; the caller has resolved `source` to `backup_id`. Raises InvalidSpec."""
+        target = self.target
+        return record.RestoreRequest(
+            backup_id=backup_id,
+            volume_name=target.name or "",
+            description=target.description,
+            volume_type=target.volume_type,
+            availability_zone=target.availability_zone,
+            size_gib=target.size_gib,
+            metadata=target.metadata,
+            bootable=target.bootable,
+            cancel=self.cancel,
+            on_delete=self.on_delete,
+            timeouts=self.timeouts.to_domain(),
+            retry_limit=self.retry_limit,
+        )
+
+
+VOLUME_RESTORE = Resource(
+    kind="VolumeRestore",
+    plural="volumerestores",
+    short_name="vrs",
+    description="VolumeRestore makes one new OpenStack Cinder volume from one backup. It runs once."
+    " Deleting the object leaves the new volume alone unless spec.onDelete is Delete.",
+    spec=VolumeRestoreSpec,
+    status=VolumeRestoreStatus,
+    status_default=UNSEEN,
+    columns=(
+        Column("Phase", ".status.phase", "Where the restore stands"),
+        Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
+        Column("Restored-Volume", ".status.volumeID", "The new volume in Cinder"),
+        Column("Target", ".spec.target.name", "Name asked for the new volume"),
+        Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
+        AGE,
+        Column("Backup-ID", ".status.backupID", "The backup in the bank", wide=True),
+        Column("Site", ".status.site", "Site that wrote the backup", wide=True),
+        MESSAGE,
+    ),
+)
