@@ -1,0 +1,1 @@
+"""The one door to OpenStack: nothing else imports openstack or keystoneauth1."""

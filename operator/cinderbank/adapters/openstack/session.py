@@ -1,0 +1,174 @@
+"""A Connection to one project of one cloud, from a tenant's clouds.yaml and nothing else.
+
+The file is the tenant's, the process is the operator's. So openstack.config, which would also read
+OS_* variables, /etc/openstack, secure.yaml and vendor profiles, and which imports whatever module a
+`vendor_hook` names, is not used: clouds.py reads the file, this module builds the session by hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import requests
+from keystoneauth1 import session as keystone_session
+from openstack.config.cloud_region import CloudRegion
+from openstack.connection import Connection
+
+from cinderbank.adapters.openstack.clouds import Cloud, auth_plugin, read_cloud
+from cinderbank.adapters.openstack.errors import mapped
+from cinderbank.domain.errors import AuthRefused, InvalidSpec
+
+ANSWER_LIMIT_BYTES = 32 << 20
+"""No answer that is read into memory may be longer: a page of 1000 volumes takes some 3 MiB."""
+
+SERVICES = {"block-storage": "block_storage", "image": "image"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds until a connection must stand, and between two reads; the SDK has no default of its own."""
+
+    connect_seconds: float = 10.0
+    read_seconds: float = 60.0
+
+
+def connect(
+    clouds_yaml: Path, cloud_name: str, *, cacert: Path | None, timeouts: Timeouts = Timeouts()
+) -> Connection:
+    """A Connection that has a token, and whose block_storage and image proxies are made.
+
+    It may be shared by threads: the proxies exist before the first thread does, keystoneauth locks
+    its token, and urllib3's pool is thread-safe. (No cookie is kept, which is the part of a
+    requests.Session that is not.) The owner calls close().
+
+    Nothing is sent again by itself, but a request that was refused with 401: `retries` belongs to
+    the call. A caller that sends a body MUST give one that can be iterated twice for that reason.
+
+    Raises InvalidSpec, AuthRefused, Forbidden, Unavailable.
+    """
+    cloud = read_cloud(clouds_yaml, cloud_name)
+    session = keystone_session.Session(
+        auth=auth_plugin(cloud),
+        session=_bounded_http(),
+        verify=_verify(cloud, cacert),
+        user_agent=user_agent(),
+    )
+    # The constructor takes one float; requests takes (connect, read), and keystoneauth hands it on.
+    session.timeout = (timeouts.connect_seconds, timeouts.read_seconds)  # type: ignore[assignment]
+    _keep_bodies_out_of_logs()
+    connection = Connection(config=_region(cloud, session), strict_proxies=True)
+    with mapped(
+        "log in to",
+        f"cloud {cloud.name} at {cloud.auth_url}",
+        bad_request=InvalidSpec,
+        not_found=AuthRefused,
+    ):
+        session.get_token()
+        _check_catalogue(cloud, session)
+        for proxy in SERVICES.values():
+            getattr(connection, proxy)
+    return connection
+
+
+def verifies_tls(connection: Connection) -> bool:
+    """False when the cloud's entry says `verify: false`: worth a warning in the status."""
+    return connection.session.verify is not False
+
+
+def user_agent() -> str:
+    """`cinderbank/<version>`, for the cloud's access logs."""
+    try:
+        return f"cinderbank/{version('cinderbank')}"
+    except PackageNotFoundError:
+        return "cinderbank/unreleased"
+
+
+class _BoundedAdapter(keystone_session.TCPKeepAliveAdapter):
+    """Reads a body that is wanted in memory up to ANSWER_LIMIT_BYTES, and no further."""
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        response = super().send(request, *args, **kwargs)
+        if kwargs.get("stream") or (args and args[0]):
+            return response
+        body = bytearray()
+        for block in response.iter_content(1 << 16):
+            body += block
+            if len(body) > ANSWER_LIMIT_BYTES:
+                response.close()
+                raise requests.exceptions.ContentDecodingError(
+                    f"the answer is longer than {ANSWER_LIMIT_BYTES} bytes", request=request
+                )
+        # What Response.content would have done, without a bound.
+        response._content = bytes(body)
+        return response
+
+
+def _bounded_http() -> requests.Session:
+    http = requests.Session()
+    http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    for scheme in ("http://", "https://"):
+        http.mount(scheme, _BoundedAdapter())
+    return http
+
+
+def _verify(cloud: Cloud, cacert: Path | None) -> bool | str:
+    """What requests takes: False, True (the system's CAs) or a CA file, which replaces those."""
+    if not cloud.verify:
+        return False
+    if cacert is None:
+        if cloud.names_cacert:
+            raise InvalidSpec(
+                f"clouds.yaml, cloud {cloud.name!r}: `cacert` names a file of another machine; put"
+                " the certificate itself beside clouds.yaml, under the key `cacert`, and remove this"
+            )
+        return True
+    try:
+        ssl.create_default_context(cafile=str(cacert))
+    except (OSError, ssl.SSLError) as exc:
+        raise InvalidSpec("cacert is not a PEM file of CA certificates") from exc
+    return str(cacert)
+
+
+def _region(cloud: Cloud, session: keystone_session.Session) -> CloudRegion:
+    """Without openstack.config's defaults: those send image calls again, PUTs too, five times on 503."""
+    config: dict[str, Any] = {"interface": cloud.interface}
+    for service, url in cloud.endpoint_overrides.items():
+        config[f"{SERVICES[service]}_endpoint_override"] = url
+    return CloudRegion(
+        name=cloud.name, region_name=cloud.region_name, config=config, session=session
+    )
+
+
+def _check_catalogue(cloud: Cloud, session: keystone_session.Session) -> None:
+    """Refuse a cloud without both services, and a choice of regions that nobody made."""
+    auth: Any = session.auth
+    catalogue = auth.get_access(session).service_catalog
+    for service in SERVICES:
+        if service in cloud.endpoint_overrides:
+            continue
+        found = catalogue.get_endpoints_data(service_type=service, interface=cloud.interface)
+        regions = sorted({str(data.region_id) for many in found.values() for data in many})
+        listed = ", ".join(regions[:20]) or "none"
+        if cloud.region_name is None and len(regions) > 1:
+            raise InvalidSpec(
+                f"clouds.yaml, cloud {cloud.name!r}: region_name is missing and there are: {listed}"
+            )
+        if not regions or (cloud.region_name and cloud.region_name not in regions):
+            raise InvalidSpec(
+                f"clouds.yaml, cloud {cloud.name!r}: no {cloud.interface} {service} service in region"
+                f" {cloud.region_name or '(any)'}; regions that have one: {listed}"
+            )
+
+
+def _keep_bodies_out_of_logs() -> None:
+    """At DEBUG keystoneauth and the SDK log bodies, and urllib3 URLs; no setting of ours may ask for that."""
+    for name in ("keystoneauth", "openstack", "urllib3"):
+        logger = logging.getLogger(name)
+        if logger.getEffectiveLevel() < logging.INFO:
+            logger.setLevel(logging.INFO)
