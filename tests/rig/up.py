@@ -20,7 +20,7 @@ from tests.rig.rig import Rig
 LIMIT_SECONDS = 45 * 60
 # Groups of parts for `--only`.
 GROUPS = {
-    "openstack": ("packages", "namespace", "venv", "databases", "ceph", "site-a", "site-b"),
+    "openstack": ("packages", "namespace", "openstack-packages", "databases", "ceph", "site-a", "site-b"),
     "kubernetes": ("packages", "kubernetes"),
     "s3": ("packages", "s3"),
 }
@@ -33,12 +33,12 @@ class UpFailed(Exception):
 def parts() -> List[Part]:
     """All parts of the rig, in the order in which they are named to a person."""
     from tests.rig import apt, namespace
-    from tests.rig.openstack import ceph, databases, site, venv
+    from tests.rig.openstack import ceph, databases, installation, site
 
     found = [
         apt.part(),
         namespace.part(),
-        venv.part(),
+        installation.part(),
         databases.part(),
         ceph.part(),
         site.part("a"),
