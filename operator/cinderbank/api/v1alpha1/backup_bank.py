@@ -22,7 +22,7 @@ from cinderbank.api.v1alpha1.references import SecretKey, SecretRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 
 ACCESS_KEY_ID = "access-key-id"
-SECRET_ACCESS_KEY = "secret-access-key"
+SECRET_ACCESS_KEY = "secret-access-key"  # noqa: S105  # the key, not the secret
 """Keys of the Secret that s3.credentialsSecretRef names."""
 
 

@@ -214,8 +214,7 @@ BackupULID = Annotated[
     Field(max_length=26),
     Matching(
         "^[0-9A-HJKMNP-TV-Z]{26}$",
-        "must be a backup id: 26 upper-case letters and digits as in status.backupID of the"
-        " VolumeBackup, or in `cinderbank bank ls`",
+        "must be a backup id: 26 upper-case letters and digits, as in status.backupID of a VolumeBackup",
     ),
 ]
 CloudID = Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -33,7 +33,7 @@ class BankSource(ApiModel):
     bank_ref: BankRef = Field(description="The bank to read; it may be ReadOnly.")
     backup_id: BackupULID = Field(
         description="Id of the backup: 26 letters and digits, as in status.backupID of the"
-        " VolumeBackup or in the bank's list."
+        " VolumeBackup at the site that made it."
     )
 
 
