@@ -69,6 +69,15 @@ _NEVER_SENT = (
 )
 
 
+EXCEPTIONS = (
+    sdk.SDKException,
+    keystone.ClientException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+"""All that a call through the SDK raises because of the world, and not because of a bug."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """What was being done, and what a refusal of it means.
@@ -105,12 +114,7 @@ def mapped(
     call = Call(verb, resource, makes, bad_request, not_found)
     try:
         yield
-    except (
-        sdk.SDKException,
-        keystone.ClientException,
-        requests.exceptions.RequestException,
-        urllib3.exceptions.HTTPError,
-    ) as exc:
+    except EXCEPTIONS as exc:
         raise translated(exc, call) from exc
 
 

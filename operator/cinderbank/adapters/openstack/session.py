@@ -146,9 +146,12 @@ def _region(cloud: Cloud, session: keystone_session.Session) -> CloudRegion:
 
 
 def _check_catalogue(cloud: Cloud, session: keystone_session.Session) -> None:
-    """Refuse a cloud without both services, and a choice of regions that nobody made."""
+    """Refuse a token without a project, a cloud without both services, and a choice of regions that nobody made."""
     auth: Any = session.auth
-    catalogue = auth.get_access(session).service_catalog
+    access = auth.get_access(session)
+    if not access.project_id:
+        raise InvalidSpec(f"clouds.yaml, cloud {cloud.name!r}: the token is for no project")
+    catalogue = access.service_catalog
     for service in SERVICES:
         if service in cloud.endpoint_overrides:
             continue

@@ -1,0 +1,76 @@
+"""ports.glance.Glance over the Image API v2 of one project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openstack.connection import Connection
+
+from cinderbank.adapters.openstack import bodies
+from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, uuid, write
+from cinderbank.adapters.openstack.errors import Call, mapped
+from cinderbank.domain.errors import SourceGone
+from cinderbank.domain.facts import ImageFacts, ImageId
+
+
+class OpenStackGlance:
+    """One project of one Glance; may be shared by threads as its Connection may be."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._image = connection.image
+        self._session = connection.session
+
+    def find_image(self, image_id: ImageId) -> ImageFacts | None:
+        """The image, or None (404). A 404 that is not Glance's own raises Unavailable."""
+        call = Call("read", f"image {image_id}")
+        if not is_uuid(image_id):
+            return None
+        try:
+            return bodies.image(read(self._image, f"/images/{image_id}", call), call)
+        except SourceGone:
+            return None
+
+    def images_named(self, name: str) -> Sequence[ImageFacts]:
+        """All images owned by this project with exactly this name, oldest first.
+
+        Hidden images are not listed (os_hidden), nor such as other projects share. Glance reads a
+        name that begins with an operator (`in:`) as one, so the answer is compared again.
+        """
+        with mapped("list", f"images named {name!r}"):
+            owner = self._session.get_project_id() or ""  # connect() has seen one
+        call = Call("list", f"images named {name!r}")
+        found = pages(
+            self._image, "/images", call, key="images", params={"name": name, "owner": owner}
+        )
+        return bodies.oldest_first(
+            [
+                bodies.image(item, call)
+                for item in found
+                if item.get("name") == name and item.get("owner") == owner
+            ]
+        )
+
+    def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
+        """A new private `queued` image. Not idempotent; may raise OverQuota, InvalidSpec, OutcomeUnknown.
+
+        Not the SDK's create_image, which adds owner_specified.openstack.* properties; volumes made
+        from the image would inherit them.
+        """
+        call = Call("create", f"image {name!r}", makes=True)
+        json = {
+            "name": name,
+            "disk_format": disk_format,
+            "container_format": "bare",
+            "visibility": "private",
+        }
+        response = write(self._image, "POST", "/images", call, expected=(201,), json=json)
+        return made(response, call, lambda body: bodies.image(body, call))
+
+    def delete_image(self, image_id: ImageId) -> None:
+        """Idempotent: 404 is success. 409 (in use by a clone) raises Conflict, `protected` Forbidden."""
+        call = Call("delete", f"image {image_id}")
+        path = f"/images/{uuid(image_id, 'image')}"
+        try:
+            write(self._image, "DELETE", path, call, expected=(204,))
+        except SourceGone:
+            return
