@@ -1,6 +1,6 @@
 """CRDs from the models: what Kubernetes asks of a structural schema and JSON Schema does otherwise.
 
-`python -m cinderbank crds --write crds` writes them; a test fails when crds/ is not what this makes.
+`make crds` writes them; a test fails when crds/ is not what this makes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HASH_ANNOTATION = f"{GROUP}/schema-hash"
 """On every CRD; an operator that finds another hash than its own was not upgraded with its CRDs."""
 
 HEADER = """\
-# Generated from operator/cinderbank/api/v1alpha1 by `python -m cinderbank crds --write crds`.
+# Generated from operator/cinderbank/api/v1alpha1 by `make crds`.
 # Do not edit: change the models, and run that.
 """
 

@@ -1,4 +1,4 @@
-"""`cinderbank crds`: print the CRDs, write them into a folder, or write their reference page."""
+"""`cinderbank crds`: print the CRDs, or write them and their reference page where they belong."""
 
 from __future__ import annotations
 
@@ -14,37 +14,36 @@ from cinderbank.api.reference import render_reference
 def run(argv: Sequence[str]) -> int:
     """Exit code: 0, or 1 when --check finds a file that is not what the models make."""
     arguments = _parser().parse_args(argv)
-    files = _files(arguments)
-    if not files:
-        sys.stdout.write("".join(render_all().values()))
+    if arguments.write is not None:
+        for path, text in _files(arguments.write).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         return 0
-    if arguments.check:
-        return _check(files)
-    for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    if arguments.check is not None:
+        return _check(_files(arguments.check))
+    sys.stdout.write("".join(render_all().values()))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cinderbank crds", description=__doc__)
-    parser.add_argument("--write", metavar="FOLDER", type=Path, help="write one file per CRD there")
-    parser.add_argument(
-        "--reference", metavar="FILE", type=Path, help="write the reference of all fields there"
+    parser = argparse.ArgumentParser(
+        prog="cinderbank crds",
+        description="Print the CustomResourceDefinitions: cinderbank crds | kubectl apply -f -",
     )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when a file would change"
-    )
+    instead = parser.add_mutually_exclusive_group()
+    for option, what in (
+        ("--write", "write crds/ and docs/reference/custom-resources.md of that source tree"),
+        ("--check", "exit with 1 when one of these files would change"),
+    ):
+        instead.add_argument(
+            option, metavar="TREE", nargs="?", const=Path(), type=Path, help=f"{what} (default: .)"
+        )
     return parser
 
 
-def _files(arguments: argparse.Namespace) -> dict[Path, str]:
-    files: dict[Path, str] = {}
-    if arguments.write is not None:
-        files |= {arguments.write / name: text for name, text in render_all().items()}
-    if arguments.reference is not None:
-        files[arguments.reference] = render_reference()
-    return files
+def _files(tree: Path) -> dict[Path, str]:
+    crds = {tree / "crds" / name: text for name, text in render_all().items()}
+    return {**crds, tree / "docs" / "reference" / "custom-resources.md": render_reference()}
 
 
 def _check(files: dict[Path, str]) -> int:
