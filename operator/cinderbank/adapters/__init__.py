@@ -1,0 +1,1 @@
+"""The SDKs, one door each; every error is mapped here, once."""

@@ -1,0 +1,36 @@
+"""Where our kinds live in the Kubernetes API; nothing here talks."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+GROUP = "cinderbank.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/protect"
+FIELD_MANAGER = "cinderbank"
+
+PLURALS = {
+    "VolumeBackup": "volumebackups",
+    "VolumeRestore": "volumerestores",
+    "BackupBank": "backupbanks",
+}
+
+
+def collection_path(kind: str, namespace: str | None) -> str:
+    base = f"/apis/{GROUP}/{VERSION}"
+    if namespace is None:
+        return f"{base}/{PLURALS[kind]}"
+    return f"{base}/namespaces/{quote(namespace, safe='')}/{PLURALS[kind]}"
+
+
+def object_path(kind: str, namespace: str, name: str) -> str:
+    return f"{collection_path(kind, namespace)}/{quote(name, safe='')}"
+
+
+def secret_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
+
+
+def events_path(namespace: str) -> str:
+    return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"

@@ -1,0 +1,124 @@
+"""Log lines: JSON or text on stderr, with what the tick is about, and never a secret.
+
+Code does not log secrets; the redaction here is the last net, for texts of SDKs and of clouds.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+REDACTED = "***"
+
+_context: ContextVar[Mapping[str, str]] = ContextVar("cinderbank_log_context", default={})  # noqa: B039
+
+NOISY = {
+    "urllib3": logging.WARNING,
+    "openstack": logging.WARNING,
+    "keystoneauth": logging.WARNING,
+    "kubernetes": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "kopf": logging.WARNING,
+    # each 404 of a look-up is a line there
+    "keystoneauth.session": logging.ERROR,
+}
+
+_TELLING_KEYS = (
+    r"password|passwd|passphrase|secret|secret_key|secretkey|secret_access_key|access_key|"
+    r"accesskey|access_key_id|token|auth_token|x-auth-token|x-subject-token|authorization|"
+    r"application_credential_secret|client_secret|api_key|apikey|private_key"
+)
+_PATTERNS = (
+    # key: value, key=value, "key": "value", 'aws_secret_access_key': ...
+    re.compile(
+        rf"""(?ix)(["']?\b[\w-]*(?:{_TELLING_KEYS})["']?\s*[:=]\s*)"""
+        r"""(?:"[^"]*"|'[^']*'|(?:bearer|basic|aws4-hmac-sha256)\s+[^\s,;]+|[^\s,;&}\]]+)"""
+    ),
+    re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}"),
+    # presigned URLs
+    re.compile(r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
+    # user:password@host
+    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?=@)"),
+    # Keystone's Fernet tokens
+    re.compile(r"()\bgAAAA[A-Za-z0-9_-]{40,}={0,2}"),
+)
+_PEM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S
+)
+
+
+def redact(text: str) -> str:
+    """`text` with everything that looks like a secret put out of sight."""
+    text = _PEM.sub(REDACTED, text)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\g<1>{REDACTED}", text)
+    return text
+
+
+@contextmanager
+def logging_about(**fields: str) -> Iterator[None]:
+    """Every line logged inside, by whatever library, carries these fields."""
+    token = _context.set({**_context.get(), **fields})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+class _Formatter(logging.Formatter):
+    def _fields(self, record: logging.LogRecord) -> dict[str, str]:
+        found = {key: str(value) for key, value in _context.get().items() if value}
+        extra = getattr(record, "fields", None)
+        if isinstance(extra, Mapping):
+            found.update({str(key): str(value) for key, value in extra.items()})
+        return found
+
+    def _message(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        if record.exc_info:
+            message = f"{message}\n{self.formatException(record.exc_info)}"
+        return redact(message)
+
+    def _time(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JsonFormatter(_Formatter):
+    """One object a line: time, level, logger, message, then what it is about."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {key: redact(value) for key, value in self._fields(record).items()}
+        line = {
+            "time": self._time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._message(record),
+        }
+        return json.dumps({**fields, **line, **{k: v for k, v in fields.items() if k not in line}})
+
+
+class TextFormatter(_Formatter):
+    """For people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        about = " ".join(f"{key}={redact(value)}" for key, value in self._fields(record).items())
+        line = f"{self._time(record)} {record.levelname:7} {self._message(record)}"
+        return f"{line}  [{about}]" if about else line
+
+
+def configure_logs(*, as_json: bool, level: str) -> None:
+    """Take the root logger over; what is noisy is heard from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if as_json else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name, least in NOISY.items():
+        logging.getLogger(name).setLevel(max(least, root.level))

@@ -1,0 +1,79 @@
+"""What a look at a bank means for its BackupBank: pure.
+
+A bank that was good and can not be reached right now stays usable (running transfers meet the outage
+themselves); a bank that is wrong stops: nothing may be written to, or deleted from, the wrong one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, Retryable, Unavailable
+from cinderbank.domain.record import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class BankFound:
+    """A bank that passed its self-test."""
+
+    bank_id: str
+    format_version: int
+    backups: int
+    conditional_put: bool | None = None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BankVerdict:
+    conditions: tuple[Condition, ...]
+    found: BankFound | None
+    """None: keep telling what the last good look found."""
+    ready: bool
+
+
+def judge_bank(looked: BankFound | CinderbankError, remembered_id: str | None) -> BankVerdict:
+    """The conditions of a BackupBank; `remembered_id` is the bankID in its status."""
+    if isinstance(looked, CinderbankError):
+        return _not_ready(looked)
+    if remembered_id is not None and looked.bank_id != remembered_id:
+        return _not_ready(
+            InvalidSpec(
+                f"the bucket holds bank {looked.bank_id}, but {remembered_id} was there before; mend"
+                " endpoint, bucket and prefix, or make a new BackupBank for it",
+                reason="BankIdMismatch",
+            )
+        )
+    told = "; ".join(("The bank can be used", *looked.problems))
+    return BankVerdict((Condition("Ready", "True", "Validated", told),), looked, True)
+
+
+def _not_ready(error: CinderbankError) -> BankVerdict:
+    """kstatus: Stalled is for a human; Reconciling says that we try again by ourselves."""
+    more = (
+        Condition("Reconciling", "True", "Retrying", "The bank is looked at again by itself")
+        if isinstance(error, Retryable)
+        else Condition("Stalled", "True", error.reason, error.message)
+    )
+    return BankVerdict(
+        (Condition("Ready", "False", error.reason, error.message), more), None, False
+    )
+
+
+def refusal(
+    name: str, *, bank_id: str | None, stalled: str | None, deleting: bool
+) -> CinderbankError | None:
+    """Why a backup or restore may not use this BackupBank now; None when it may.
+
+    `stalled` is the message of its condition Stalled when that is True.
+    """
+    if deleting:
+        return InvalidSpec(f"BackupBank {name} is being deleted", reason="BankNotReady")
+    if stalled is not None:
+        return InvalidSpec(f"BackupBank {name} can not be used: {stalled}", reason="BankNotReady")
+    if bank_id is None:
+        return Unavailable(
+            f"BackupBank {name} was not found usable yet; `kubectl describe backupbank {name}` tells"
+            " why",
+            reason="BankNotReady",
+        )
+    return None

@@ -1,0 +1,142 @@
+"""BackupBank: looked at on its interval; status says whether it can be used. No finalizer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from cinderbank.api.v1alpha1.backup_bank import (
+    BackupBankSpec,
+    BackupBankStatus,
+    Capabilities,
+    Counts,
+)
+from cinderbank.api.v1alpha1.conditions import merge_conditions
+from cinderbank.api.v1alpha1.duration import parse_duration
+from cinderbank.domain.errors import CinderbankError, Unavailable
+from cinderbank.engine.bank_validation import BankFound, BankVerdict, judge_bank
+from cinderbank.kube.known import Key
+from cinderbank.kube.reconcile import Raw
+from cinderbank.ports.clock import Clock
+
+log = logging.getLogger(__name__)
+
+Look = Callable[[str, str, BackupBankSpec, str | None], BankFound]
+"""(namespace, name, spec, remembered bankID) -> what is there. Raises CinderbankError."""
+
+WriteStatus = Callable[[Raw, dict[str, Any]], None]
+Say = Callable[[Raw, str, str, bool], None]
+"""(object, reason, message, warning): an Event."""
+
+
+class BankChecks:
+    """The work of kind BackupBank."""
+
+    def __init__(
+        self,
+        look: Look,
+        write_status: WriteStatus,
+        say: Say,
+        clock: Clock,
+        on_error: Callable[[str], None],
+        retry_seconds: float,
+    ) -> None:
+        self._look = look
+        self._write_status = write_status
+        self._say = say
+        self._clock = clock
+        self._on_error = on_error
+        self._retry_seconds = retry_seconds
+
+    def run(self, key: Key, raw: Raw) -> float | None:
+        """Look now, unless the last good look is young enough and at this very spec."""
+        if "deletionTimestamp" in raw["metadata"]:
+            return None
+        spec = BackupBankSpec.read(raw.get("spec"), "spec")
+        interval = parse_duration(spec.validation.interval, "spec.validation.interval")
+        before = read_bank_status(raw)
+        rest = self._rest_seconds(raw, before, interval)
+        if rest > 0:
+            return rest
+        verdict = judge_bank(self._found(key, spec, before.bank_id), before.bank_id)
+        self._write_status(raw, self._status(raw, before, verdict))
+        self._tell(raw, before, verdict)
+        seconds = interval.total_seconds()
+        return seconds if verdict.ready else min(seconds, self._retry_seconds)
+
+    def _rest_seconds(self, raw: Raw, before: BackupBankStatus, interval: timedelta) -> float:
+        settled = before.observed_generation == raw["metadata"].get("generation")
+        if not settled or not _is_true(before, "Ready") or before.last_validation_time is None:
+            return 0.0
+        return (before.last_validation_time + interval - self._clock.now()).total_seconds()
+
+    def _found(
+        self, key: Key, spec: BackupBankSpec, bank_id: str | None
+    ) -> BankFound | CinderbankError:
+        try:
+            return self._look(key.namespace, key.name, spec, bank_id)
+        except CinderbankError as error:
+            return error
+        except Exception as error:
+            # a bank that breaks our code is still a bank that can not be used, and says so
+            log.exception("looking at the bank failed")
+            return Unavailable(
+                f"looking at the bank failed ({type(error).__name__}); the operator's log tells more",
+                reason="BankUnavailable",
+            )
+
+    def _status(self, raw: Raw, before: BackupBankStatus, verdict: BankVerdict) -> dict[str, Any]:
+        now: datetime = self._clock.now().replace(microsecond=0)
+        generation = raw["metadata"].get("generation", 0)
+        found = verdict.found
+        previous = (raw.get("status") or {}).get("conditions")
+        status = BackupBankStatus(
+            observed_generation=generation,
+            conditions=merge_conditions(verdict.conditions, previous, generation, now),
+            bank_id=before.bank_id if found is None else found.bank_id,
+            format_version=before.format_version if found is None else found.format_version,
+            counts=before.counts if found is None else Counts(backups=found.backups),
+            capabilities=before.capabilities
+            if found is None or found.conditional_put is None
+            else Capabilities(conditional_put=found.conditional_put),
+            last_validation_time=now,
+        )
+        return status.dump()
+
+    def _tell(self, raw: Raw, before: BackupBankStatus, verdict: BankVerdict) -> None:
+        """Events and log lines for changes only."""
+        ready = verdict.conditions[0]
+        if not verdict.ready:
+            self._on_error(ready.reason)
+        if _condition(before, "Ready") == (ready.status, ready.reason):
+            return
+        level = logging.INFO if verdict.ready else logging.WARNING
+        log.log(level, "%s: %s", ready.reason, ready.message)
+        self._say(raw, ready.reason, ready.message, not verdict.ready)
+
+
+def read_bank_status(raw: Mapping[str, Any]) -> BackupBankStatus:
+    """Raises InvalidSpec: a bankID that can not be read must not count as none."""
+    return BackupBankStatus.read(raw.get("status"), "status")
+
+
+def stalled_message(status: BackupBankStatus) -> str | None:
+    """Why a human is needed; None when nobody is."""
+    for condition in status.conditions or ():
+        if condition.type == "Stalled" and condition.status == "True":
+            return condition.message
+    return None
+
+
+def _is_true(status: BackupBankStatus, type_: str) -> bool:
+    found = _condition(status, type_)
+    return found is not None and found[0] == "True"
+
+
+def _condition(status: BackupBankStatus, type_: str) -> tuple[str, str] | None:
+    for condition in status.conditions or ():
+        if condition.type == type_:
+            return condition.status, condition.reason
+    return None

@@ -1,0 +1,163 @@
+"""What is known of every object of ours: enough to count, to wake and to notice what vanished.
+
+Fed by the watches and by the full list; never the truth for a decision (a tick reads its object
+anew). Thread-safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VOLUME_BACKUP = "VolumeBackup"
+VOLUME_RESTORE = "VolumeRestore"
+BACKUP_BANK = "BackupBank"
+KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One object; the uid tells a re-created one of the same name from the first."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name} ({self.uid})"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    generation: int
+    deleting: bool
+    phase: str
+    ready: bool
+    references: frozenset[tuple[str, str]]
+    """(kind, name) of the objects of the same namespace that it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a look at an object changes for the queue."""
+
+    key: Key
+    must_run: bool
+    wakes: tuple[Key, ...]
+    """Objects that may wait for this one."""
+
+
+class KnownObjects:
+    def __init__(self) -> None:
+        self._objects: dict[Key, Known] = {}
+        self._lock = threading.Lock()
+
+    def see(self, raw: Mapping[str, Any]) -> Seen:
+        """Take an object in. Our own status writes come back as events and are no reason to run."""
+        key, known = key_of(raw), known_of(raw)
+        with self._lock:
+            before = self._objects.get(key)
+            self._objects[key] = known
+            if before is None:
+                must_run = True
+            else:
+                must_run = (before.generation, before.deleting) != (
+                    known.generation,
+                    known.deleting,
+                )
+            changed = before is None or must_run or before.ready != known.ready
+            wakes = self._dependents(key) if changed else ()
+        return Seen(key, must_run, wakes)
+
+    def drop(self, key: Key) -> tuple[Key, ...]:
+        """The object is gone; returns who may have needed it."""
+        with self._lock:
+            if self._objects.pop(key, None) is None:
+                return ()
+            return self._dependents(key)
+
+    def missing(self, listed: Iterable[Key], kind: str, known_before: frozenset[Key]) -> list[Key]:
+        """Keys of `kind` that were known before a full list began and are not in it."""
+        present = set(listed)
+        with self._lock:
+            return [
+                key
+                for key in self._objects
+                if key.kind == kind and key in known_before and key not in present
+            ]
+
+    def keys(self) -> frozenset[Key]:
+        with self._lock:
+            return frozenset(self._objects)
+
+    def phases(self, kind: str) -> Counter[str]:
+        """How many objects of a kind are in which phase; an object not yet seen by us is Pending."""
+        with self._lock:
+            return Counter(
+                known.phase or "Pending" for key, known in self._objects.items() if key.kind == kind
+            )
+
+    def banks(self) -> dict[tuple[str, str], bool]:
+        """(namespace, name) of each BackupBank, and whether it is Ready."""
+        with self._lock:
+            return {
+                (key.namespace, key.name): known.ready
+                for key, known in self._objects.items()
+                if key.kind == BACKUP_BANK
+            }
+
+    def _dependents(self, on: Key) -> tuple[Key, ...]:
+        wanted = (on.kind, on.name)
+        return tuple(
+            key
+            for key, known in self._objects.items()
+            if key.namespace == on.namespace and wanted in known.references
+        )
+
+
+def key_of(raw: Mapping[str, Any]) -> Key:
+    metadata = raw["metadata"]
+    return Key(raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+
+
+def known_of(raw: Mapping[str, Any]) -> Known:
+    """Reads leniently: anybody may have written what stands in an object."""
+    metadata = raw["metadata"]
+    status = _mapping(raw.get("status"))
+    phase = status.get("phase")
+    return Known(
+        generation=metadata.get("generation", 0),
+        deleting="deletionTimestamp" in metadata,
+        phase=phase if isinstance(phase, str) else "",
+        ready=_is_ready(status),
+        references=frozenset(_references(_mapping(raw.get("spec")))),
+    )
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    conditions = status.get("conditions")
+    return any(
+        isinstance(each, Mapping) and each.get("type") == "Ready" and each.get("status") == "True"
+        for each in (conditions if isinstance(conditions, list) else ())
+    )
+
+
+def _references(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    source = _mapping(spec.get("source"))
+    in_bank = _mapping(source.get("bank"))
+    for kind, reference in (
+        (BACKUP_BANK, spec.get("bankRef")),
+        (BACKUP_BANK, in_bank.get("bankRef")),
+        (VOLUME_BACKUP, source.get("backupRef")),
+    ):
+        name = _mapping(reference).get("name")
+        if isinstance(name, str):
+            yield kind, name
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
