@@ -1,0 +1,217 @@
+"""One bank, as the engine sees it: `ports.bank.Bank` over an object store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from cinderbank.bank import commit, layout, removal, state
+from cinderbank.bank import manifest as manifests
+from cinderbank.bank.manifest import SessionRef
+from cinderbank.bank.marks import BankHeader, Intent
+from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.domain.errors import (
+    CinderbankError,
+    DataCorrupt,
+    Forbidden,
+    InvalidSpec,
+    SourceGone,
+    Unsupported,
+)
+from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
+from cinderbank.ports.bank import BackupDescription
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class StoredBank:
+    """A bank in an object store, opened at the first use; thread-safe as far as the store is.
+
+    `site` is ours: where read pins go. With `read_only` every verb that would write raises Forbidden
+    (BankReadOnly), but for `pin` and `unpin`, which do nothing.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        site: str,
+        read_only: bool = False,
+        expected_bank_id: str | None = None,
+        now: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self.store = store
+        self.site = site
+        self.read_only = read_only
+        self._expected_bank_id = expected_bank_id
+        self._now = now
+        self._header: BankHeader | None = None
+
+    def open(self) -> BankHeader:
+        """Read bank.json, or create it in a bank that has none; checked once, then remembered.
+
+        Raises InvalidSpec: BankIdMismatch when it is another bank than before (or an empty place),
+        BankFormatUnknown when it is none of ours or too new.
+        """
+        if self._header is None:
+            header = self._read_header() or self._create_header()
+            expected = self._expected_bank_id
+            if expected is not None and header.bank_id != expected:
+                raise InvalidSpec(
+                    f"{self.store.where()} holds bank {header.bank_id}, but {expected} was there "
+                    "before; mend endpoint, bucket and prefix, or make a new BackupBank for it",
+                    reason="BankIdMismatch",
+                )
+            self._header = header
+        return self._header
+
+    def _read_header(self) -> BankHeader | None:
+        body = self.store.get(layout.BANK, MAX_CONTROL_BYTES)
+        if body is None:
+            return None
+        try:
+            return BankHeader.parse(body, layout.BANK)
+        except (DataCorrupt, Unsupported) as error:
+            raise InvalidSpec(
+                f"{self.store.where()} is no bank that this cinderbank can use: {error.message}; "
+                "use an empty prefix, or a newer cinderbank",
+                reason="BankFormatUnknown",
+            ) from error
+
+    def _create_header(self) -> BankHeader:
+        if self._expected_bank_id is not None:
+            raise InvalidSpec(
+                f"{self.store.where()} holds no bank, but {self._expected_bank_id} was there before; "
+                "mend endpoint, bucket and prefix, or bring bank.json back",
+                reason="BankIdMismatch",
+            )
+        if self.read_only:
+            raise InvalidSpec(
+                f"{self.store.where()} holds no bank, and a ReadOnly one is not created; "
+                "mend endpoint, bucket and prefix",
+                reason="BankFormatUnknown",
+            )
+        self.store.put(layout.BANK, BankHeader.new(self._now()).dump(), if_absent=True)
+        # Another site may have been first: what is there counts, not what we sent.
+        header = self._read_header()
+        if header is None:
+            raise DataCorrupt(f"{self.store.where()}: bank.json was written and is not there")
+        return header
+
+    def _writable(self) -> None:
+        self.open()
+        if self.read_only:
+            raise Forbidden(
+                f"the bank at {self.store.where()} is ReadOnly here; use its ReadWrite BackupBank",
+                reason="BankReadOnly",
+            )
+
+    # What ports.bank.Bank promises, in its order.
+
+    def observe(self, site: str, backup_id: BackupId) -> BankFacts:
+        self.open()
+        intent = state.read_intent(self.store, site, backup_id)
+        sealed = state.read_seal(self.store, site, backup_id)
+        tombed = state.read_tomb(self.store, site, backup_id) is not None
+        if sealed is not None and sealed.is_ok:
+            key = layout.manifest(site, sealed.key.volume_id, backup_id)
+            return BankFacts(
+                intent=intent is not None,
+                manifest=self.store.head(key) is not None,
+                sealed=True,
+                tombed=tombed,
+                manifest_digest=sealed.seal.manifest_digest,
+                size_bytes=sealed.seal.size_bytes,
+                stored_bytes=sealed.seal.stored_bytes,
+            )
+        if intent is None or intent.volume_id is None:
+            return BankFacts(intent=intent is not None, tombed=tombed)
+        return self._unsealed(site, backup_id, intent.volume_id, tombed)
+
+    def _unsealed(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, tombed: bool
+    ) -> BankFacts:
+        key = layout.manifest(site, volume_id, backup_id)
+        body = self.store.get(key, manifests.MAX_MANIFEST_BYTES)
+        if body is None:
+            return BankFacts(intent=True, tombed=tombed)
+        digest = manifests.object_digest(body)
+        try:
+            about = manifests.parse(body, key).description
+        except CinderbankError:
+            # `seal` refuses it and says why; observing must not, or it could never be discarded.
+            return BankFacts(intent=True, manifest=True, tombed=tombed, manifest_digest=digest)
+        return BankFacts(
+            intent=True,
+            manifest=True,
+            tombed=tombed,
+            manifest_digest=digest,
+            size_bytes=about.size_bytes,
+            stored_bytes=about.stored_bytes,
+        )
+
+    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+        self._writable()
+        commit.open_session(self.store, site, backup_id, volume_id)
+
+    def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
+        self._writable()
+        return commit.seal(self.store, site, backup_id, volume_id)
+
+    def discard(self, site: str, backup_id: BackupId) -> bool:
+        self._writable()
+        return removal.discard(self.store, site, backup_id)
+
+    def delete(self, site: str, backup_id: BackupId) -> bool:
+        self._writable()
+        return removal.delete(self.store, site, backup_id)
+
+    def find(self, backup_id: BackupId) -> BackupDescription | None:
+        self.open()
+        for site in state.sites(self.store):
+            found = self._find_at(site, backup_id)
+            if found is not None:
+                return found
+        return None
+
+    def _find_at(self, site: str, backup_id: BackupId) -> BackupDescription | None:
+        sealed = state.read_seal(self.store, site, backup_id)
+        if sealed is None or not sealed.is_ok:
+            return None
+        if state.read_tomb(self.store, site, backup_id) is not None:
+            return None
+        read = state.read_manifest(self.store, site, sealed.key.volume_id, backup_id)
+        if read is None:
+            raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
+        manifest, digest = read
+        if digest != sealed.seal.manifest_digest:
+            raise DataCorrupt(
+                f"backup {backup_id} of site {site}: the manifest is not the sealed one"
+            )
+        return manifest.description
+
+    def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
+        """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""
+        self.open()
+        if self.read_only:
+            return
+        pin = Intent(None, (SessionRef(site, backup_id),))
+        self.store.put(layout.read_pin(self.site, reader), pin.dump())
+        # W2: only a pin that was there before the tomb is seen by whoever frees.
+        if self._find_at(site, backup_id) is None:
+            self.unpin(backup_id, reader)
+            raise SourceGone(
+                f"backup {backup_id} of site {site} was deleted", reason="BackupNotFound"
+            )
+
+    def unpin(self, backup_id: BackupId, reader: str) -> None:
+        if not self.read_only:
+            removal.delete_or_raise(self.store, [layout.read_pin(self.site, reader)])
+
+    def seals(self) -> Iterator[layout.SealKey | None]:
+        """The keys of all seals of all sites, tombed ones too, sorted by time within a site; None
+        for a foreign key. Streams; one LIST request per 1000."""
+        for site in state.sites(self.store):
+            for row in self.store.list_keys(layout.seals_prefix(site)):
+                yield layout.parse_seal(row.key)

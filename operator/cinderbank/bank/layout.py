@@ -1,0 +1,178 @@
+"""Every key of a bank, and the only place where a key is built or taken apart.
+
+Keys are ASCII and relative to the bank's own prefix. An id is checked before it becomes a part of a
+key, and again when it comes out of a listing: what does not match is foreign, and never used.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.facts import BackupId, VolumeId
+
+BANK = "bank.json"
+SITES = "sites/"
+
+MAX_ATTEMPT = 0xFFFF
+MAX_CHUNK_INDEX = 0xFFFF_FFFF
+
+_SITE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+# 26 characters hold 130 bits, a ULID has 128: the first one is never above 7.
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
+
+
+def is_site(text: str) -> bool:
+    """True for a DNS label (RFC 1123, at most 63 characters)."""
+    return _SITE.fullmatch(text) is not None
+
+
+def is_volume_id(text: str) -> bool:
+    """True for a UUID in its canonical lower-case form."""
+    return _UUID.fullmatch(text) is not None
+
+
+def is_backup_id(text: str) -> bool:
+    """True for a ULID in upper case."""
+    return _ULID.fullmatch(text) is not None
+
+
+def is_reader(text: str) -> bool:
+    """True for what may hold a read pin: the uid of a Kubernetes object, a UUID."""
+    return _UUID.fullmatch(text) is not None
+
+
+def _checked(text: str, valid: bool, what: str) -> str:
+    if not valid:
+        raise InvalidSpec(f"{text[:80]!r} is not a {what}", reason="InvalidIdentifier")
+    return text
+
+
+def _number(value: int, highest: int, what: str) -> int:
+    if not 0 <= value <= highest:
+        raise InvalidSpec(f"{what} {value} is not in 0..{highest}", reason="InvalidIdentifier")
+    return value
+
+
+def site_prefix(site: str) -> str:
+    return f"{SITES}{_checked(site, is_site(site), 'site name (a DNS label)')}/"
+
+
+def _session(backup_id: str) -> str:
+    return _checked(backup_id, is_backup_id(backup_id), "backup id (a ULID)")
+
+
+def _volume(volume_id: str) -> str:
+    return _checked(volume_id, is_volume_id(volume_id), "volume id (a lower-case UUID)")
+
+
+def intents_prefix(site: str) -> str:
+    return f"{site_prefix(site)}intents/"
+
+
+def intent(site: str, backup_id: str) -> str:
+    """The intent of a session that writes."""
+    return intents_prefix(site) + _session(backup_id)
+
+
+def read_pin(site: str, reader: str) -> str:
+    """The intent of somebody who only reads; lies among the writers' so that one LIST shows both."""
+    return intents_prefix(site) + _checked(reader, is_reader(reader), "reader's uid (a UUID)")
+
+
+def session_chunks_prefix(site: str, backup_id: str) -> str:
+    return f"{site_prefix(site)}chunks/{_session(backup_id)}/"
+
+
+def chunk(site: str, backup_id: str, attempt: int, index: int) -> str:
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    _number(index, MAX_CHUNK_INDEX, "chunk index")
+    return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/{index:08x}"
+
+
+def backup_prefix(site: str, volume_id: str, backup_id: str) -> str:
+    return f"{site_prefix(site)}backups/{_volume(volume_id)}/{_session(backup_id)}/"
+
+
+def index_part(site: str, volume_id: str, backup_id: str, attempt: int, part: int) -> str:
+    """An index part; the attempt is in it because no key is ever written twice."""
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    _number(part, MAX_CHUNK_INDEX, "index part")
+    return f"{backup_prefix(site, volume_id, backup_id)}index/{attempt:04x}/{part:08x}"
+
+
+def manifest(site: str, volume_id: str, backup_id: str) -> str:
+    return f"{backup_prefix(site, volume_id, backup_id)}manifest"
+
+
+def seals_prefix(site: str) -> str:
+    return f"{site_prefix(site)}seals/"
+
+
+def seal_prefix(site: str, backup_id: str) -> str:
+    """The prefix under which the one seal of this backup lies, whatever its volume."""
+    return f"{seals_prefix(site)}{_session(backup_id)}."
+
+
+def seal(site: str, backup_id: str, volume_id: str) -> str:
+    return seal_prefix(site, backup_id) + _volume(volume_id)
+
+
+def tombs_prefix(site: str) -> str:
+    return f"{site_prefix(site)}tombs/"
+
+
+def tomb(site: str, backup_id: str) -> str:
+    return tombs_prefix(site) + _session(backup_id)
+
+
+def probe(site: str, token: str) -> str:
+    """A scratch object of the self-test; deleted at its end, meaningless when found later."""
+    return f"{site_prefix(site)}probes/{_checked(token, is_reader(token), 'probe token (a UUID)')}"
+
+
+@dataclass(frozen=True, slots=True)
+class SealKey:
+    """What a seal's key says of itself."""
+
+    site: str
+    backup_id: BackupId
+    volume_id: VolumeId
+
+
+def parse_seal(key: str) -> SealKey | None:
+    """Take a listed seal key apart; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 4 or fields[0] != "sites" or fields[2] != "seals" or not is_site(fields[1]):
+        return None
+    backup_id, _, volume_id = fields[3].partition(".")
+    if not is_backup_id(backup_id) or not is_volume_id(volume_id):
+        return None
+    return SealKey(fields[1], BackupId(backup_id), VolumeId(volume_id))
+
+
+def parse_site_prefix(prefix: str) -> str | None:
+    """The site of a listed `sites/<site>/`; None when it is foreign."""
+    site = prefix.removeprefix(SITES).removesuffix("/")
+    return site if prefix == f"{SITES}{site}/" and is_site(site) else None
+
+
+def parse_intent(key: str) -> str | None:
+    """The session or reader of a listed intent key; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 4 or fields[0] != "sites" or fields[2] != "intents":
+        return None
+    return fields[3] if is_backup_id(fields[3]) or is_reader(fields[3]) else None
+
+
+_SESSION_OBJECT = re.compile(r"[0-9a-f]{4}/[0-9a-f]{8}", re.ASCII)
+
+
+def is_session_object(prefix: str, key: str) -> bool:
+    """True when a key listed under a session's chunk or backup prefix is one that we write there."""
+    rest = key.removeprefix(prefix)
+    if not key.startswith(prefix):
+        return False
+    return rest == "manifest" or _SESSION_OBJECT.fullmatch(rest.removeprefix("index/")) is not None

@@ -1,0 +1,200 @@
+"""The manifest: the root of one backup. It names everything, and everything is checked against it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from cinderbank.bank import features, layout
+from cinderbank.bank.geometry import Geometry
+from cinderbank.bank.index import ENTRY_BYTES
+from cinderbank.bank.json_object import Fields, canonical
+from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.ports.bank import BackupDescription
+
+NAME = "cinderbank-manifest"
+MAX_MANIFEST_BYTES = 16 * 1024 * 1024
+HASH_ALGORITHM = "blake3-256"
+MAX_SESSIONS = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class PartRef:
+    """Where an index part lies, and the BLAKE3-256 of its plain bytes."""
+
+    attempt: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRef:
+    """A session whose chunks the index uses; the first one is the backup's own."""
+
+    site: str
+    backup_id: BackupId
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHash:
+    """What Glance said of the image that was read. `verified`: we computed the same."""
+
+    algo: str | None = None
+    value: str | None = None
+    verified: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    description: BackupDescription
+    geometry: Geometry
+    parts: tuple[PartRef, ...]
+    sessions: tuple[SessionRef, ...]
+    bank_id: str
+    zero_bytes: int = 0
+    source_hash: SourceHash = field(default_factory=SourceHash)
+
+
+def object_digest(body: bytes) -> str:
+    """How a seal names a manifest: `sha256:<hex>` of the stored object."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def dump(manifest: Manifest) -> bytes:
+    """The canonical bytes. A description that the parser would refuse is refused here already."""
+    about = asdict(manifest.description)
+    content = {
+        "size_bytes": about.pop("size_bytes"),
+        "sha512": about.pop("content_sha512"),
+        "stored_bytes": about.pop("stored_bytes"),
+        "zero_bytes": manifest.zero_bytes,
+        "chunk_bytes": manifest.geometry.chunk_bytes,
+        "chunk_hash": HASH_ALGORITHM,
+        "source_hash": asdict(manifest.source_hash),
+    }
+    about["snapshot_at"] = about["snapshot_at"].astimezone(UTC).isoformat()
+    body = canonical(
+        {
+            "format": features.stamp(NAME),
+            "bank_id": manifest.bank_id,
+            "backup": about,
+            "content": content,
+            "sessions": [{"site": s.site, "id": s.backup_id} for s in manifest.sessions],
+            "data_keys": [],
+            "index": {
+                "entry_bytes": ENTRY_BYTES,
+                "part_entries": manifest.geometry.part_entries,
+                "parts": [{"attempt": p.attempt, "hash": p.hash} for p in manifest.parts],
+            },
+        }
+    )
+    # Never store what no reader will take: a tag of 5000 characters must fail now, not at restore.
+    parse(body, f"manifest of backup {about['backup_id']}")
+    return body
+
+
+def parse(body: bytes, where: str) -> Manifest:
+    """Read a manifest; raises DataCorrupt or Unsupported, naming `where` and the field."""
+    if len(body) > MAX_MANIFEST_BYTES:
+        raise DataCorrupt(f"{where}: larger than {MAX_MANIFEST_BYTES} bytes")
+    document = Fields.parse(body, where)
+    features.check_stamp(document, NAME)
+    content, index = document.object("content"), document.object("index")
+    if content.text("chunk_hash") != HASH_ALGORITHM:
+        raise content.bad("chunk_hash", f"not {HASH_ALGORITHM}")
+    if index.integer("entry_bytes") != ENTRY_BYTES:
+        raise index.bad("entry_bytes", f"not {ENTRY_BYTES}")
+    geometry = Geometry(
+        content.integer("size_bytes", 1),
+        content.integer("chunk_bytes"),
+        index.integer("part_entries"),
+    )
+    description = _description(document.object("backup"), content)
+    return Manifest(
+        description=description,
+        geometry=geometry,
+        parts=_parts(index, geometry),
+        sessions=_sessions(document, description),
+        bank_id=document.text("bank_id"),
+        zero_bytes=content.integer("zero_bytes", 0, geometry.size_bytes),
+        source_hash=_source_hash(content.object("source_hash")),
+    )
+
+
+def _parts(index: Fields, geometry: Geometry) -> tuple[PartRef, ...]:
+    rows = index.objects("parts", geometry.part_count)
+    if len(rows) != geometry.part_count:
+        raise index.bad("parts", f"{len(rows)} parts, the size needs {geometry.part_count}")
+    return tuple(
+        PartRef(r.integer("attempt", 1, layout.MAX_ATTEMPT), r.hex("hash", 64)) for r in rows
+    )
+
+
+def _sessions(document: Fields, own: BackupDescription) -> tuple[SessionRef, ...]:
+    sessions = tuple(
+        SessionRef(
+            row.checked("site", layout.is_site, "site name"),
+            BackupId(row.checked("id", layout.is_backup_id, "backup id")),
+        )
+        for row in document.objects("sessions", MAX_SESSIONS)
+    )
+    if not sessions or sessions[0] != SessionRef(own.site, own.backup_id):
+        raise document.bad("sessions", "the first one is not the backup's own")
+    return sessions
+
+
+def _source_hash(fields: Fields) -> SourceHash:
+    return SourceHash(
+        fields.text_or_none("algo"), fields.text_or_none("value"), fields.boolean("verified")
+    )
+
+
+def _description(backup: Fields, content: Fields) -> BackupDescription:
+    return BackupDescription(
+        backup_id=BackupId(backup.checked("backup_id", layout.is_backup_id, "backup id")),
+        volume_id=VolumeId(backup.checked("volume_id", layout.is_volume_id, "volume id")),
+        site=backup.checked("site", layout.is_site, "site name"),
+        size_bytes=content.integer("size_bytes", 1),
+        backup_name=backup.text("backup_name"),
+        description=backup.text("description"),
+        snapshot_at=_time(backup, "snapshot_at"),
+        content_sha512=content.hex("sha512", 128),
+        volume_name=backup.text("volume_name"),
+        volume_description=backup.text("volume_description"),
+        volume_type=backup.text("volume_type"),
+        availability_zone=backup.text("availability_zone"),
+        bootable=backup.boolean("bootable"),
+        volume_metadata=backup.text_map("volume_metadata"),
+        image_metadata=backup.text_map("image_metadata"),
+        tags=backup.text_map("tags"),
+        stored_bytes=content.integer("stored_bytes"),
+    )
+
+
+def _time(fields: Fields, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(fields.text(name, 64))
+        # OverflowError: an offset can push year 1 or 9999 over the edge.
+        return moment.astimezone(UTC) if moment.tzinfo else _naive(fields, name)
+    except (ValueError, OverflowError) as error:
+        raise fields.bad(name, "not a time of ISO 8601") from error
+
+
+def _naive(fields: Fields, name: str) -> datetime:
+    raise fields.bad(name, "a time without its offset from UTC")
+
+
+def digest_of(where: str, fields: Fields, name: str) -> str:
+    """A `sha256:<hex>` out of a JSON object."""
+    value = fields.text(name, 71)
+    prefix, _, digits = value.partition(":")
+    if prefix != "sha256" or len(digits) != 64 or set(digits) - set("0123456789abcdef"):
+        raise DataCorrupt(f"{where}: field {name}: not sha256:<64 hex digits>")
+    return value
+
+
+def to_json(fields: dict[str, Any], name: str) -> bytes:
+    """Canonical bytes of a small object of this format: `format` stamp plus fields."""
+    return canonical({"format": features.stamp(name), **fields})

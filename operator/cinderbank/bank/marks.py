@@ -1,0 +1,127 @@
+"""The small objects that decide what a backup is: bank.json, intents, seals and tombs.
+
+Their bodies hold no time and nothing random (bank.json aside), so that writing one again writes the
+same bytes: a retry that meets its own first try can prove it by comparing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cinderbank.bank import features, layout
+from cinderbank.bank.json_object import Fields
+from cinderbank.bank.manifest import SessionRef, digest_of, to_json
+from cinderbank.domain.facts import BackupId, VolumeId
+
+BANK_NAME = "cinderbank"
+INTENT_NAME = "cinderbank-intent"
+SEAL_NAME = "cinderbank-seal"
+TOMB_NAME = "cinderbank-tomb"
+
+SEAL_OK = "OK"
+SEAL_VOID = "VOID"
+"""Written by a later collection over a dead session: this backup never becomes one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BankHeader:
+    """bank.json; written once, by whoever opens the bank first."""
+
+    bank_id: str
+    created: str
+
+    @classmethod
+    def new(cls, now: datetime) -> BankHeader:
+        return cls(str(uuid.uuid4()), now.astimezone(UTC).isoformat(timespec="seconds"))
+
+    def dump(self) -> bytes:
+        return to_json({"bank_id": self.bank_id, "created": self.created}, BANK_NAME)
+
+    @classmethod
+    def parse(cls, body: bytes, where: str) -> BankHeader:
+        document = Fields.parse(body, where)
+        features.check_stamp(document, BANK_NAME)
+        return cls(
+            document.checked("bank_id", layout.is_reader, "UUID"), document.text("created", 64)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Somebody works: a writer (volume_id is set) or a reader; `bases` must not be freed meanwhile."""
+
+    volume_id: VolumeId | None
+    bases: tuple[SessionRef, ...] = ()
+
+    def dump(self) -> bytes:
+        bases = [{"site": base.site, "id": base.backup_id} for base in self.bases]
+        return to_json({"volume_id": self.volume_id, "bases": bases}, INTENT_NAME)
+
+    @classmethod
+    def parse(cls, body: bytes, where: str) -> Intent:
+        document = Fields.parse(body, where)
+        features.check_stamp(document, INTENT_NAME)
+        volume = document.text_or_none("volume_id")
+        if volume is not None and not layout.is_volume_id(volume):
+            raise document.bad("volume_id", "not a volume id")
+        bases = tuple(
+            SessionRef(
+                row.checked("site", layout.is_site, "site name"),
+                BackupId(row.checked("id", layout.is_backup_id, "backup id")),
+            )
+            for row in document.objects("bases", 256)
+        )
+        return cls(None if volume is None else VolumeId(volume), bases)
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The commit. Sizes are here so that a listing needs no manifest."""
+
+    state: str
+    manifest_digest: str
+    size_bytes: int
+    stored_bytes: int
+
+    def dump(self) -> bytes:
+        return to_json(
+            {
+                "state": self.state,
+                "manifest": self.manifest_digest,
+                "size_bytes": self.size_bytes,
+                "stored_bytes": self.stored_bytes,
+            },
+            SEAL_NAME,
+        )
+
+    @classmethod
+    def parse(cls, body: bytes, where: str) -> Seal:
+        document = Fields.parse(body, where)
+        features.check_stamp(document, SEAL_NAME)
+        state = document.text("state", 16)
+        if state not in (SEAL_OK, SEAL_VOID):
+            raise document.bad("state", "not OK or VOID")
+        return cls(
+            state,
+            digest_of(where, document, "manifest"),
+            document.integer("size_bytes"),
+            document.integer("stored_bytes"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tomb:
+    """This session is over for ever; the volume says where its manifest and index lay."""
+
+    volume_id: VolumeId
+
+    def dump(self) -> bytes:
+        return to_json({"volume_id": self.volume_id}, TOMB_NAME)
+
+    @classmethod
+    def parse(cls, body: bytes, where: str) -> Tomb:
+        document = Fields.parse(body, where)
+        features.check_stamp(document, TOMB_NAME)
+        return cls(VolumeId(document.checked("volume_id", layout.is_volume_id, "volume id")))

@@ -1,0 +1,76 @@
+"""Reading one sealed backup, every byte checked; thread-safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cinderbank.bank import chunk, index, layout, state
+from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.index import Entry
+from cinderbank.bank.manifest import Manifest
+from cinderbank.bank.store import Buffer, ObjectStore
+from cinderbank.bank.writer import read_part_body
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
+from cinderbank.domain.facts import BackupId
+
+
+class BackupReader:
+    """A sealed backup. Holds the manifest; entries stream one index part at a time."""
+
+    def __init__(self, store: ObjectStore, site: str, manifest: Manifest) -> None:
+        self._store = store
+        self._site = site
+        self.manifest = manifest
+        self.geometry = manifest.geometry
+
+    @classmethod
+    def open(cls, store: ObjectStore, site: str, backup_id: BackupId) -> BackupReader:
+        """Raises SourceGone (BackupNotFound) when it is not sealed or deleted, DataCorrupt."""
+        sealed = state.read_seal(store, site, backup_id)
+        if sealed is None or not sealed.is_ok or state.read_tomb(store, site, backup_id):
+            raise SourceGone(
+                f"the bank at {store.where()} holds no backup {backup_id} of site {site}",
+                reason="BackupNotFound",
+            )
+        read = state.read_manifest(store, site, sealed.key.volume_id, backup_id)
+        if read is None:
+            raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
+        manifest, digest = read
+        if digest != sealed.seal.manifest_digest:
+            raise DataCorrupt(
+                f"backup {backup_id} of site {site}: the manifest is not the sealed one"
+            )
+        return cls(store, site, manifest)
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries in order; memory is one index part whatever the volume's size."""
+        about = self.manifest.description
+        for number, ref in enumerate(self.manifest.parts):
+            key = layout.index_part(
+                self._site, about.volume_id, about.backup_id, ref.attempt, number
+            )
+            body = read_part_body(self._store, key, self.geometry.part_length(number), ref)
+            sessions = len(self.manifest.sessions)
+            yield from index.read_part(body, self.geometry, number, sessions, key)
+
+    def read_chunk(self, entry: Entry, envelope: Envelope) -> Buffer:
+        """The plain bytes of a chunk that is no hole. DataCorrupt names backup, chunk and byte range."""
+        session = self.manifest.sessions[entry.session]
+        key = layout.chunk(session.site, session.backup_id, entry.attempt, entry.index)
+        length = self.geometry.chunk_length(entry.index)
+        body = self._store.get(key, chunk.max_object_bytes(length))
+        if body is None:
+            raise self._corrupt(entry, f"{key} is missing")
+        try:
+            plain = envelope.decode(body, length, key)
+        except CinderbankError as error:
+            raise self._corrupt(entry, error.message) from error
+        if chunk.digest(plain) != entry.hash:
+            raise self._corrupt(entry, f"{key} does not have the hash that the index says")
+        return plain
+
+    def _corrupt(self, entry: Entry, why: str) -> DataCorrupt:
+        return DataCorrupt(
+            f"backup {self.manifest.description.backup_id}: chunk {entry.index} "
+            f"(bytes {self.geometry.byte_range(entry.index)}) can not be restored: {why}"
+        )

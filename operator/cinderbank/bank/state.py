@@ -1,0 +1,78 @@
+"""Reading the objects that decide what a backup is; shared by commit, removal and search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cinderbank.bank import layout
+from cinderbank.bank import manifest as manifests
+from cinderbank.bank.manifest import Manifest
+from cinderbank.bank.marks import SEAL_OK, Intent, Seal, Tomb
+from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.facts import BackupId, VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A seal and what its key says."""
+
+    key: layout.SealKey
+    seal: Seal
+
+    @property
+    def is_ok(self) -> bool:
+        return self.seal.state == SEAL_OK
+
+
+def read_intent(store: ObjectStore, site: str, backup_id: str) -> Intent | None:
+    key = layout.intent(site, backup_id)
+    body = store.get(key, MAX_CONTROL_BYTES)
+    return None if body is None else Intent.parse(body, key)
+
+
+def read_tomb(store: ObjectStore, site: str, backup_id: str) -> Tomb | None:
+    key = layout.tomb(site, backup_id)
+    body = store.get(key, MAX_CONTROL_BYTES)
+    return None if body is None else Tomb.parse(body, key)
+
+
+def read_seal(store: ObjectStore, site: str, backup_id: str) -> Sealed | None:
+    """The seal of a backup whose volume is not known: one LIST, one GET."""
+    found = [
+        key
+        for row in store.list_keys(layout.seal_prefix(site, backup_id))
+        if (key := layout.parse_seal(row.key)) is not None
+    ]
+    if not found:
+        return None
+    if len(found) > 1:
+        raise DataCorrupt(f"backup {backup_id} of site {site} has {len(found)} seals")
+    name = layout.seal(site, backup_id, found[0].volume_id)
+    body = store.get(name, MAX_CONTROL_BYTES)
+    # Deleted between LIST and GET: it is not sealed any more.
+    return None if body is None else Sealed(found[0], Seal.parse(body, name))
+
+
+def read_manifest(
+    store: ObjectStore, site: str, volume_id: VolumeId, backup_id: BackupId
+) -> tuple[Manifest, str] | None:
+    """The manifest and its digest; DataCorrupt when it is of another backup than its key says."""
+    key = layout.manifest(site, volume_id, backup_id)
+    body = store.get(key, manifests.MAX_MANIFEST_BYTES)
+    if body is None:
+        return None
+    manifest = manifests.parse(body, key)
+    about = manifest.description
+    if (about.site, about.volume_id, about.backup_id) != (site, volume_id, backup_id):
+        raise DataCorrupt(f"{key}: says it is backup {about.backup_id} of volume {about.volume_id}")
+    return manifest, manifests.object_digest(body)
+
+
+def sites(store: ObjectStore) -> Iterator[str]:
+    """All sites that ever wrote; foreign names are passed over."""
+    for row in store.list_keys(layout.SITES, delimiter="/"):
+        site = layout.parse_site_prefix(row.key) if row.is_prefix else None
+        if site is not None:
+            yield site

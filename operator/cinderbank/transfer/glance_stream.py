@@ -1,0 +1,177 @@
+"""The two long calls of Glance, image download and upload, and the few short ones around them.
+
+Works on any object that looks like an openstacksdk Connection. `connection.image` does not raise on
+4xx and 5xx (openstack.proxy.Proxy.request, raise_exc=False): every answer's status is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
+
+from cinderbank.domain.errors import (
+    CinderbankError,
+    DataCorrupt,
+    Forbidden,
+    OverQuota,
+    SourceGone,
+    Unavailable,
+    Unsupported,
+)
+from cinderbank.domain.facts import ImageFacts, ImageId
+
+BLOCK_BYTES = 1 << 20
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0
+COMMIT_SECONDS = 1800.0
+"""After the last byte Glance may still finish the object in its own store before it answers."""
+
+
+class Body(Protocol):
+    """A request body that can be sent more than once.
+
+    keystoneauth answers a 401 by sending the same object again: a generator would be empty then, and
+    Glance would make an active image of 0 bytes of it.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Glance:
+    """Images of one project. `mapped` and `refused` turn SDK errors and answers into domain.errors
+    (adapters.openstack.errors); they get a verb and the resource's name."""
+
+    def __init__(
+        self,
+        connection: Any,
+        mapped: Callable[[str, str], AbstractContextManager[None]],
+        refused: Callable[[Any, str, str], CinderbankError],
+    ) -> None:
+        self._connection = connection
+        self._mapped = mapped
+        self._refused = refused
+
+    def show(self, image_id: ImageId) -> ImageFacts:
+        """GET /v2/images/{id}. Raises SourceGone and what `mapped` makes."""
+        name = f"image {image_id}"
+        with self._mapped("show", name):
+            answer = self._connection.image.get(f"/images/{image_id}")
+            if answer.status_code != 200:
+                raise self._refused(answer, "show", name)
+            return _facts(answer.json(), image_id)
+
+    @contextmanager
+    def download(self, image_id: ImageId, size_bytes: int) -> Iterator[Iterator[bytes]]:
+        """GET the data as blocks of at most 1 MiB. The caller still has to count and hash them.
+
+        DataCorrupt when Glance announces another length, or has no data (204).
+        """
+        name = f"data of image {image_id}"
+        with self._mapped("read", name):
+            answer = self._connection.image.get(
+                f"/images/{image_id}/file",
+                headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
+                stream=True,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+        try:
+            if answer.status_code == 204:
+                raise DataCorrupt(f"image {image_id} is active and Glance has no data of it (204)")
+            if answer.status_code != 200:
+                raise self._refused(answer, "read", name)
+            announced = answer.headers.get("Content-Length")
+            if announced is not None and announced != str(size_bytes):
+                raise DataCorrupt(
+                    f"image {image_id}: Glance announces {announced[:32]} bytes, expected {size_bytes}"
+                )
+            yield self._blocks(answer, name)
+        finally:
+            answer.close()
+
+    def _blocks(self, answer: Any, name: str) -> Iterator[bytes]:
+        # Only the reads are inside: what the consumer raises between two blocks is not Glance's.
+        blocks = answer.iter_content(BLOCK_BYTES)
+        while True:
+            with self._mapped("read", name):
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
+
+    def upload(self, image_id: ImageId, body: Body) -> None:
+        """PUT the data into a `queued` image; returns when Glance has it (204). Not idempotent: an
+        image that is not queued refuses. Sent again only after a 401, with a fresh token."""
+        name = f"data of image {image_id}"
+        with self._mapped("write", name):
+            # Fresh: some stores of Glance use the token again when the last byte has come.
+            self._connection.session.invalidate()
+            self._connection.session.get_token()
+            answer = self._connection.image.put(
+                f"/images/{image_id}/file",
+                data=body,
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "X-OpenStack-Image-Size": str(len(body)),
+                },
+                connect_retries=0,
+                status_code_retries=0,
+                redirect=False,
+                log=False,
+                timeout=(CONNECT_SECONDS, COMMIT_SECONDS),
+            )
+        if answer.status_code != 204:
+            raise self._upload_refused(answer, image_id, name)
+
+    def _upload_refused(self, answer: Any, image_id: ImageId, name: str) -> CinderbankError:
+        error = self._refused(answer, "write", name)
+        if answer.status_code == 415:
+            return Unsupported(
+                f"{error.message}; Glance takes the content of image {image_id} for a disk image that "
+                "it does not accept: restore as qcow2, or relax the image format checks of Glance",
+                reason="ImageContentRefused",
+                status_code=415,
+                request_id=error.request_id,
+            )
+        if answer.status_code == 413:
+            return OverQuota(
+                f"{error.message}; raise image_size_total or image_size_cap of Glance, or delete images",
+                status_code=413,
+                request_id=error.request_id,
+            )
+        return error
+
+
+def _facts(body: Any, image_id: ImageId) -> ImageFacts:
+    if not isinstance(body, dict) or body.get("id") != image_id:
+        raise Unavailable(f"show image {image_id}: the answer is not of this image")
+    return ImageFacts(
+        id=image_id,
+        name=str(body.get("name") or ""),
+        status=str(body.get("status") or ""),
+        disk_format=str(body.get("disk_format") or ""),
+        size_bytes=_integer(body.get("size")),
+        virtual_size_bytes=_integer(body.get("virtual_size")),
+        hash_algo=_text(body.get("os_hash_algo")),
+        hash_value=_text(body.get("os_hash_value")),
+    )
+
+
+def _integer(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def require_active(image: ImageFacts) -> None:
+    """Raise unless the image can be read."""
+    if image.status in ("deleted", "pending_delete", "killed"):
+        raise SourceGone(f"image {image.id} is {image.status}")
+    if image.status == "deactivated":
+        raise Forbidden(f"image {image.id} is deactivated; an administrator can reactivate it")
+    if image.status != "active":
+        raise Unavailable(f"image {image.id} is {image.status}, not active yet")
