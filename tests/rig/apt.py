@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterable, List
+from typing import TYPE_CHECKING
 
+from tests.rig import wheels
 from tests.rig.part import Part
 
 if TYPE_CHECKING:
@@ -21,14 +22,12 @@ CEPH = ("ceph-mon", "ceph-mgr", "ceph-osd", "ceph-common", "radosgw", "python3-r
 POLICY_FILE = Path("/usr/sbin/policy-rc.d")
 POLICY = "#!/bin/sh\n# made by cinderbank's test rig while it installs packages\nexit 101\n"
 
-_install_lock = threading.Lock()
-
 
 class InstallFailed(Exception):
     """apt-get could not install a package; the message ends with what it said."""
 
 
-def missing(packages: Iterable[str]) -> List[str]:
+def missing(packages: Iterable[str]) -> list[str]:
     """Those of the packages that are not installed."""
     wanted = list(packages)
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *wanted]
@@ -43,70 +42,76 @@ def missing(packages: Iterable[str]) -> List[str]:
 def ensure(rig: Rig, packages: Iterable[str]) -> None:
     """Installs what is missing of the packages; raises InstallFailed with the way out."""
     wanted = list(packages)
-    with _install_lock:
+    # The lock is apt-get's too, so that one that outlives a killed `up` is waited for.
+    with wheels.exclusive(rig.cache / "apt.lock", "a Debian package", rig.say) as lock:
         lacking = missing(wanted)
-        if not lacking:
-            return
-        rig.say(f"installing Debian packages: {' '.join(lacking)}")
-        log = rig.log("apt")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        made = _forbid_starts()
+        made = POLICY_FILE.exists() and POLICY_FILE.read_text(errors="replace") == POLICY
         try:
-            _apt_get(log, "update", "-qq", timeout_seconds=300)
-            _apt_get(
-                log, "install", "-y", "-qq", "--no-install-recommends", *lacking,
-                timeout_seconds=1200,
-            )  # fmt: skip
+            if lacking:
+                made = made or _forbid_starts()
+                _install(rig, lacking, lock)
         finally:
             if made:
                 POLICY_FILE.unlink(missing_ok=True)
 
 
+def _install(rig: Rig, packages: list[str], lock: int) -> None:
+    rig.say(f"installing Debian packages: {' '.join(packages)}")
+    log = rig.log("apt")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Ends what a killed installation has begun; nothing at all on a sound machine.
+    _logged(log, lock, ["dpkg", "--configure", "-a"], timeout_seconds=600)
+    # Lock::Timeout: another apt on this machine is waited for instead of failing at once.
+    options = ("-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "APT::Update::Error-Mode=any")
+    _logged(log, lock, ["apt-get", *options, "update"], timeout_seconds=300)
+    install = ["install", "--yes", "--no-install-recommends", *packages]
+    _logged(log, lock, ["apt-get", *options, *install], timeout_seconds=1200)
+
+
 def _forbid_starts() -> bool:
-    """Makes the policy file unless there is one; True when the one there is ours."""
+    """Makes the policy file unless there is one; whether it was made."""
     if POLICY_FILE.exists():
-        return POLICY_FILE.read_text(errors="replace") == POLICY
+        return False
     aside = POLICY_FILE.with_name("policy-rc.d.cinderbank")
     aside.write_text(POLICY)
     aside.chmod(0o755)
-    os.rename(aside, POLICY_FILE)
+    aside.rename(POLICY_FILE)
     return True
 
 
-def _apt_get(log: Path, command: str, *words: str, timeout_seconds: float) -> None:
-    # Lock::Timeout: another apt on this machine is waited for instead of failing at once.
-    options = ("-o", "DPkg::Lock::Timeout=300", "-o", "APT::Update::Error-Mode=any")
+def _logged(log: Path, lock: int, command: list[str], timeout_seconds: float) -> None:
     with open(log, "ab") as output:
         done = subprocess.run(
-            ["apt-get", *options, command, *words],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+            pass_fds=(lock,),
             timeout=timeout_seconds,
         )
     if done.returncode:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-        raise InstallFailed(f"apt-get {command} failed (all of it: {log})\n{last}")
+        raise InstallFailed(f"{' '.join(command[:2])} failed (all of it: {log})\n{last}")
 
 
 def prepare_packages(rig: Rig) -> None:
-    """All packages; without Ceph's the rig goes on with NFS at both sites."""
+    """All packages; where Ceph's cannot be had, the rig goes on with NFS at both sites."""
     ensure(rig, ALWAYS)
-    if "rbd" in [rig.backend(site) for site in ("a", "b")]:
+    wanted = {site: rig.backend(site) for site in ("a", "b")}
+    if "rbd" in wanted.values():
         try:
             ensure(rig, CEPH)
         except InstallFailed as error:
             if rig.backends_kept:
                 raise
             rig.say(f"Ceph cannot be installed, both sites get NFS instead. {error}")
-            rig.keep_backends({"a": "nfs", "b": "nfs"})
-            return
+            wanted = dict.fromkeys(wanted, "nfs")
     if not rig.backends_kept:
-        rig.keep_backends({site: rig.backend(site) for site in ("a", "b")})
+        rig.keep_backends(wanted)
 
 
-def announce(rig: Rig) -> List[str]:
+def announce(rig: Rig) -> list[str]:
     wanted = ALWAYS + (CEPH if "rbd" in [rig.backend(s) for s in ("a", "b")] else ())
     lacking = missing(wanted)
     return [f"Debian packages, 1 minute: {' '.join(lacking)}"] if lacking else []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import List
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.rig.rig import Rig
 
 
-
-
-def main(words: List[str]) -> int:
+def main(words: list[str]) -> int:
     """Exit code of the command: 0 done, 1 failed, 2 cannot be tried (the message says why)."""
     choice = _parser().parse_args(words)
     if choice.command == "preflight":
@@ -34,7 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="bring the rig up, or what is missing of it")
     up.add_argument("--only", action="append", default=[], help="openstack, kubernetes, s3, a part")
     commands.add_parser("down", help="end the rig and remove its state")
-    commands.add_parser("status", help="what runs, with process, ports and log")
+    status = commands.add_parser("status", help="what runs, with process, ports and log")
+    status.add_argument("--quiet", action="store_true", help="only the exit code: 0 if it is up")
     for name, text in (
         ("start", "start a service and wait until it is ready"),
         ("stop", "ask a service to end and wait until it is gone"),
@@ -64,19 +66,28 @@ def _down(_choice: argparse.Namespace) -> None:
     down()
 
 
-def _status(_choice: argparse.Namespace) -> int:
-    from tests.rig.rig import Rig
+def _status(choice: argparse.Namespace) -> int:
+    """0 when an `up` has come to its end and all that it started still runs, else 1."""
+    from tests.rig.rig import Rig, RigIsDown
 
-    rig = Rig.open()
-    running = 0
+    try:
+        rig = Rig.open()
+    except RigIsDown as error:
+        if not choice.quiet:
+            print(error)
+        return 1
+    if not choice.quiet:
+        _print_status(rig)
+    return 0 if rig.is_up else 1
+
+
+def _print_status(rig: Rig) -> None:
     for part in rig.parts:
         for service in part.services(rig):
             pid = rig.supervisor.pid(service.name)
-            running += pid is not None
             what = "down" if pid is None else "ready" if service.ready() else "not ready"
             ports = ",".join(map(str, service.ports))
             print(f"{service.name:36} {what:10} {pid or '':>8} {ports:>18}  {service.log}")
-    return 0 if running else 1
 
 
 def _start(choice: argparse.Namespace) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Union
 
-Word = Union[str, Path, int]
+# A command dies with the `up` that runs it: an orphan would write where the next `up` begins anew.
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class CommandFailed(Exception):
@@ -15,40 +16,37 @@ class CommandFailed(Exception):
 
 
 def run(
-    *words: Word,
+    *words: str | Path | int,
     timeout_seconds: float = 120,
-    cwd: Optional[Path] = None,
-    env: Optional[Mapping[str, str]] = None,
-    stdin: Optional[Path] = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: Path | None = None,
 ) -> str:
     """The command's output (both streams together). `env` is added to our environment."""
     argv = [str(word) for word in words]
-    source = open(stdin, "rb") if stdin else None
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=source or subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_seconds,
-            cwd=cwd,
-            env={**os.environ, **(env or {})},
-        )
-    except subprocess.TimeoutExpired as error:
-        said = (error.stdout or b"").decode(errors="replace")
-        raise CommandFailed(f"{_short(argv)}: not done after {timeout_seconds:.0f} s\n{_end(said)}")
-    except FileNotFoundError:
-        raise CommandFailed(f"{argv[0]}: there is no such command") from None
-    finally:
-        if source:
-            source.close()
+    with open(stdin or os.devnull, "rb") as source:
+        try:
+            done = subprocess.run(
+                [*DIES_WITH_US, *argv],
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_seconds,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stdout or b"").decode(errors="replace")
+            raise CommandFailed(
+                f"{_short(argv)}: not done after {timeout_seconds:.0f} s\n{_end(said)}"
+            ) from None
     said = done.stdout.decode(errors="replace")
     if done.returncode:
         raise CommandFailed(f"{_short(argv)}: exit {done.returncode}\n{_end(said)}")
     return said
 
 
-def succeeds(*words: Word, timeout_seconds: float = 10) -> bool:
+def succeeds(*words: str | Path | int, timeout_seconds: float = 10) -> bool:
     """Whether the command ends well within the time."""
     try:
         run(*words, timeout_seconds=timeout_seconds)

@@ -7,7 +7,7 @@ of it the machine keeps its own, and the NFS mounts that Cinder makes are not se
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING
 
 from tests.rig.part import Part
 from tests.rig.service import Service
@@ -52,7 +52,7 @@ def etc_ceph(rig: Rig) -> Path:
     return folder(rig) / "etc-ceph"
 
 
-def services(rig: Rig) -> List[Service]:
+def services(rig: Rig) -> list[Service]:
     def mounted() -> bool:
         pid = rig.supervisor.pid(NAME)
         return pid is not None and Path(f"/proc/{pid}/root{folder(rig)}/layer/marker").exists()
@@ -77,7 +77,7 @@ def before_start(rig: Rig) -> None:
     (folder(rig) / "mount.nfs").write_text(MOUNT_NFS)
 
 
-def enter(rig: Rig) -> List[str]:
+def enter(rig: Rig) -> list[str]:
     """The words to put before a command so that it runs inside; starts the holder if need be."""
     rig.supervisor.start(NAME)
     rig.supervisor.wait_ready(NAME)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tests.rig.rig import Rig
     from tests.rig.service import Service
 
 # Name of a shell variable -> its value and a remark for the person who reads .rig/env.
-Environment = Mapping[str, Tuple[str, str]]
+Environment = Mapping[str, tuple[str, str]]
 
 
-def start_all(rig: Rig, services: List[Service]) -> None:
+def start_all(rig: Rig, services: list[Service]) -> None:
     """Starts every service, then waits for each: they come up side by side."""
     for service in services:
         rig.supervisor.start(service.name)
@@ -46,20 +47,20 @@ class Part:
     """
 
     name: str
-    needs: Tuple[str, ...] = ()
-    services: Callable[[Rig], List[Service]] = _nothing
+    needs: tuple[str, ...] = ()
+    services: Callable[[Rig], list[Service]] = _nothing
     prepare: Callable[[Rig], object] = _nothing
     before_start: Callable[[Rig], object] = _nothing
-    start: Optional[Callable[[Rig], object]] = None
+    start: Callable[[Rig], object] | None = None
     after_start: Callable[[Rig], object] = _nothing
     environment: Callable[[Rig], Environment] = _no_environment
-    announce: Callable[[Rig], List[str]] = _nothing
+    announce: Callable[[Rig], list[str]] = _nothing
 
     @classmethod
-    def of_module(cls, module: ModuleType, needs: Tuple[str, ...] = ()) -> Part:
+    def of_module(cls, module: ModuleType, needs: tuple[str, ...] = ()) -> Part:
         """The part that a module is, by its functions of these names; those it lacks do nothing."""
         known = ("services", "prepare", "before_start", "start", "after_start", "environment")
-        hooks: Dict[str, Any] = {
+        hooks: dict[str, Any] = {
             name: getattr(module, name) for name in (*known, "announce") if hasattr(module, name)
         }
         name = module.__name__.rsplit(".", 1)[-1]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Dict, Iterable, Optional
 
 from tests.rig.processes import Process, command_line
 
@@ -75,11 +75,11 @@ class Ports:
     def __getitem__(self, name: str) -> int:
         return self.first + NAMES.index(name)
 
-    def as_dict(self) -> Dict[str, int]:
+    def as_dict(self) -> dict[str, int]:
         return {name: self[name] for name in NAMES}
 
 
-def load(state: Path) -> Optional[Ports]:
+def load(state: Path) -> Ports | None:
     """The block this rig has chosen, None before its first `up`."""
     try:
         return Ports(json.loads((state / "ports.json").read_text())["first"])
@@ -126,9 +126,9 @@ def refuse_taken(ports: Iterable[int]) -> None:
         raise PortTaken(f"port {port} is taken by {holder(listening[port])}")
 
 
-def listeners() -> Dict[int, str]:
+def listeners() -> dict[int, str]:
     """Every TCP port that is listened on, with the inode of its socket."""
-    found: Dict[int, str] = {}
+    found: dict[int, str] = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         try:
             rows = Path(table).read_text().splitlines()[1:]

@@ -11,17 +11,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import List, Tuple
 
 from tests.rig import ports
 from tests.rig.paths import CLONE, LONGEST_CLONE_PATH_CHARS, STATE, cache
 
 NEEDED_DISK_GIB = 15
 NEEDED_MEMORY_GIB = 6
+MINIMUM_PYTHON = (3, 11)
 CANNOT = 2
 
 # Problem, way out.
-Problem = Tuple[str, str]
+Problem = tuple[str, str]
 
 
 def main(purpose: str) -> int:
@@ -33,17 +33,19 @@ def main(purpose: str) -> int:
     return 0
 
 
-def refuse(found: List[Problem]) -> int:
+def refuse(found: list[Problem]) -> int:
     print("The test rig cannot come up on this machine:", file=sys.stderr)
     for problem, way_out in found:
         print(f"  - {problem}\n    {way_out}", file=sys.stderr)
     return CANNOT
 
 
-def problems() -> List[Problem]:
+def problems() -> list[Problem]:
     """What is in the way, all at once, so that nobody mends one thing after the other."""
     found = [*_machine(), *_room()]
-    return found if found else [*_python(), *_names(), *_backends()]
+    found = found or _python()
+    # The rest is asked of modules that only a new enough Python can read.
+    return found or _backends() or _names()
 
 
 def announce(purpose: str) -> None:
@@ -53,8 +55,6 @@ def announce(purpose: str) -> None:
 
     planned = Rig(STATE, ports.load(STATE) or ports.Ports(ports.FIRST_PORT), parts())
     lines = [line for part in planned.parts for line in part.announce(planned)]
-    running = sum(planned.supervisor.is_running(name) for name in planned.supervisor.names)
-    services = len(planned.supervisor.names)
     print(f"`{purpose}` uses the test rig in {STATE}.")
     if lines:
         print("It installs or builds first, once per machine:")
@@ -62,13 +62,15 @@ def announce(purpose: str) -> None:
             print(f"  - {line}")
     else:
         print("All that it needs is installed.")
-    print(f"It starts {services - running} of its {services} services, on 127.0.0.1 only.")
+    if planned.is_up:
+        print("The rig is up already.")
+    print("OpenStack, Kubernetes and S3 run on loopback only, as processes of this machine.")
     print(f"It uses up to {NEEDED_MEMORY_GIB} GiB of memory and {NEEDED_DISK_GIB} GiB of disk.")
     print("`python3 -m tests.rig down` ends and removes it; packages and the cache stay.")
 
 
-def _machine() -> List[Problem]:
-    found: List[Problem] = []
+def _machine() -> list[Problem]:
+    found: list[Problem] = []
     if sys.platform != "linux" or platform.machine() != "x86_64":
         found.append(
             (
@@ -101,8 +103,8 @@ def _os_release() -> str:
         return ""
 
 
-def _room() -> List[Problem]:
-    found: List[Problem] = []
+def _room() -> list[Problem]:
+    found: list[Problem] = []
     if len(str(CLONE)) > LONGEST_CLONE_PATH_CHARS:
         found.append(
             (
@@ -137,15 +139,15 @@ def _available_memory_gib() -> float:
     return 0.0
 
 
-def _python() -> List[Problem]:
+def _python() -> list[Problem]:
     from tests.rig.openstack.installation import find_python
 
-    found: List[Problem] = []
-    if sys.version_info < (3, 11):
+    found: list[Problem] = []
+    if sys.version_info < MINIMUM_PYTHON:
         found.append(
             (
                 f"{sys.executable} is Python {platform.python_version()}",
-                "use 3.11 or newer: apt-get install python3, then python3 -m tests.rig up",
+                "use 3.11 or newer: apt-get install python3, then /usr/bin/python3 -m tests.rig up",
             )
         )
     if find_python() is None:
@@ -158,7 +160,7 @@ def _python() -> List[Problem]:
     return found
 
 
-def _names() -> List[Problem]:
+def _names() -> list[Problem]:
     """Ports of a rig that has chosen its own, held by somebody else while the rig is not up."""
     chosen = ports.load(STATE)
     if chosen is None:
@@ -166,7 +168,7 @@ def _names() -> List[Problem]:
     from tests.rig.rig import Rig
 
     rig = Rig.open()
-    found: List[Problem] = []
+    found: list[Problem] = []
     for name in rig.supervisor.names:
         if not rig.supervisor.is_running(name):
             try:
@@ -181,10 +183,10 @@ def _names() -> List[Problem]:
     return found
 
 
-def _backends() -> List[Problem]:
+def _backends() -> list[Problem]:
     from tests.rig.rig import SITES, wanted_backend
 
-    found: List[Problem] = []
+    found: list[Problem] = []
     for letter in SITES:
         try:
             wanted_backend(letter)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional
+from typing import NamedTuple
 
 
 class Process(NamedTuple):
@@ -22,14 +23,14 @@ class Process(NamedTuple):
         return self.state not in "ZXx"
 
     @classmethod
-    def parse(cls, line: str) -> "Process":
+    def parse(cls, line: str) -> Process:
         # The command in brackets may itself hold blanks and brackets.
         pid = int(line.split(" ", 1)[0])
         columns = line.rsplit(")", 1)[1].split()
         return cls(pid, columns[0], int(columns[3]), int(columns[19]))
 
     @classmethod
-    def read(cls, pid: int) -> Optional["Process"]:
+    def read(cls, pid: int) -> Process | None:
         """The process with this number now; None when there is none."""
         try:
             return cls.parse(Path(f"/proc/{pid}/stat").read_text())
@@ -37,7 +38,7 @@ class Process(NamedTuple):
             return None
 
     @classmethod
-    def all(cls) -> Iterator["Process"]:
+    def all(cls) -> Iterator[Process]:
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 process = cls.read(int(entry))
@@ -51,7 +52,7 @@ def started_at(process: Process) -> float:
     return time.time() - uptime_seconds + process.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
-def working_directory(pid: int) -> Optional[Path]:
+def working_directory(pid: int) -> Path | None:
     try:
         return Path(os.readlink(f"/proc/{pid}/cwd"))
     except OSError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Dict, Iterator
 
 
 class Progress:
@@ -17,7 +17,7 @@ class Progress:
         self._began = time.monotonic()
         self._lock = threading.Lock()
         self._last_line = self._began
-        self._under_way: Dict[str, float] = {}
+        self._under_way: dict[str, float] = {}
 
     @property
     def seconds(self) -> float:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List, Sequence
+from typing import TYPE_CHECKING
 
 from tests.rig import namespace, ports
 from tests.rig.part import Part
@@ -53,6 +54,13 @@ class Rig:
         """The rig of this clone, begun now if there is none: chooses ports and back ends."""
         return cls(state, ports.choose(state), _all_parts())
 
+    @property
+    def is_up(self) -> bool:
+        """Whether an `up` has come to its end and nothing that was started has died since."""
+        started = self.supervisor.recorded()
+        complete = (self.state / "env").exists() and bool(started)
+        return complete and all(self.supervisor.is_running(name) for name in started)
+
     def say(self, text: str) -> None:
         """One line of progress."""
         self.progress.say(text)
@@ -73,11 +81,11 @@ class Rig:
         return self._sites[letter]
 
     @property
-    def sites(self) -> List[Site]:
+    def sites(self) -> list[Site]:
         return list(self._sites.values())
 
     @cached_property
-    def _sites(self) -> Dict[str, Site]:
+    def _sites(self) -> dict[str, Site]:
         from tests.rig.openstack.site import Site
 
         return {letter: Site(self, letter) for letter in SITES}
@@ -89,7 +97,7 @@ class Rig:
             return str(json.loads(kept.read_text())[letter])
         return wanted_backend(letter)
 
-    def keep_backends(self, backends: Dict[str, str]) -> None:
+    def keep_backends(self, backends: dict[str, str]) -> None:
         """Holds on to the choice: a later command may run with another environment."""
         aside = self._backends_file.with_suffix(".new")
         aside.write_text(json.dumps(backends))
@@ -113,7 +121,7 @@ def wanted_backend(letter: str) -> str:
     return wanted
 
 
-def _all_parts() -> List[Part]:
+def _all_parts() -> list[Part]:
     from tests.rig.up import parts
 
     return parts()

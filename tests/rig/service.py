@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from tests.rig.ports import refuse_taken
 from tests.rig.processes import Process, started_at, working_directory
@@ -31,12 +31,12 @@ class Service:
     """
 
     name: str
-    argv: Tuple[str, ...]
+    argv: tuple[str, ...]
     cwd: Path
     log: Path
     ready: Callable[[], bool]
     env: Mapping[str, str] = field(default_factory=dict)
-    ports: Tuple[int, ...] = ()
+    ports: tuple[int, ...] = ()
     ready_timeout_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_seconds: float = 10
@@ -54,11 +54,11 @@ class Supervisor:
         self,
         state: Path,
         services: Iterable[Service] = (),
-        enter_namespace: Callable[[], List[str]] = list,
+        enter_namespace: Callable[[], list[str]] = list,
     ) -> None:
         self.state = state
         self._pid_folder = state / "pid"
-        self._services: Dict[str, Service] = {}
+        self._services: dict[str, Service] = {}
         self._enter_namespace = enter_namespace
         for service in services:
             self.add(service)
@@ -68,7 +68,7 @@ class Supervisor:
         self._services[service.name] = service
 
     @property
-    def names(self) -> List[str]:
+    def names(self) -> list[str]:
         return list(self._services)
 
     def __getitem__(self, name: str) -> Service:
@@ -81,12 +81,12 @@ class Supervisor:
     def is_running(self, name: str) -> bool:
         return self.pid(name) is not None
 
-    def pid(self, name: str) -> Optional[int]:
+    def pid(self, name: str) -> int | None:
         """The number of the service's first process while that one lives."""
         ours = self._leader(name)
         return ours.pid if ours else None
 
-    def started_at(self, name: str) -> Optional[float]:
+    def started_at(self, name: str) -> float | None:
         """When the running process began (seconds since the epoch)."""
         ours = self._leader(name)
         return started_at(ours) if ours else None
@@ -102,7 +102,7 @@ class Supervisor:
             self._spawn(service)
             return True
 
-    def wait_ready(self, name: str, timeout_seconds: Optional[float] = None) -> float:
+    def wait_ready(self, name: str, timeout_seconds: float | None = None) -> float:
         """Returns the seconds it took until the service was ready; raises ServiceFailed if not."""
         service = self[name]
         limit = service.ready_timeout_seconds if timeout_seconds is None else timeout_seconds
@@ -137,7 +137,7 @@ class Supervisor:
         self.start(name)
         return self.wait_ready(name)
 
-    def recorded(self) -> List[str]:
+    def recorded(self) -> list[str]:
         """Names of all that was ever started and not yet ended, known or not (for `down`)."""
         return sorted(path.name[:-4] for path in self._pid_folder.glob("*.pid"))
 
@@ -191,19 +191,17 @@ class Supervisor:
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         for process in self._members(name):
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(process.pid, number)
-            except ProcessLookupError:
-                pass
 
-    def _record(self, name: str) -> Optional[Process]:
+    def _record(self, name: str) -> Process | None:
         """What the service's first process wrote down when it began."""
         try:
             return Process.parse(self._pid_file(name).read_text())
         except (OSError, IndexError, ValueError):
             return None
 
-    def _leader(self, name: str) -> Optional[Process]:
+    def _leader(self, name: str) -> Process | None:
         record = self._record(name)
         now = Process.read(record.pid) if record else None
         if record is None or now is None or not now.alive:
@@ -211,7 +209,7 @@ class Supervisor:
         same = now.start_ticks == record.start_ticks
         return now if same and self._inside(now.pid) else None
 
-    def _members(self, name: str) -> List[Process]:
+    def _members(self, name: str) -> list[Process]:
         """The living processes of the service: its first one and what that one started.
 
         A number that is in use as a session is not given to a new process, so members of the

@@ -7,9 +7,9 @@ import importlib.util
 import os
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Dict, Iterator, List, Sequence
 
 from tests.rig import environment
 from tests.rig.part import Part
@@ -20,7 +20,15 @@ from tests.rig.rig import Rig
 LIMIT_SECONDS = 45 * 60
 # Groups of parts for `--only`.
 GROUPS = {
-    "openstack": ("packages", "namespace", "openstack-packages", "databases", "ceph", "site-a", "site-b"),
+    "openstack": (
+        "packages",
+        "namespace",
+        "openstack-packages",
+        "databases",
+        "ceph",
+        "site-a",
+        "site-b",
+    ),
     "kubernetes": ("packages", "kubernetes"),
     "s3": ("packages", "s3"),
 }
@@ -30,7 +38,7 @@ class UpFailed(Exception):
     """At least one part did not come up; the message says which and why, one per line."""
 
 
-def parts() -> List[Part]:
+def parts() -> list[Part]:
     """All parts of the rig, in the order in which they are named to a person."""
     from tests.rig import apt, namespace
     from tests.rig.openstack import ceph, databases, installation, site
@@ -64,7 +72,7 @@ def up(only: Sequence[str] = ()) -> Rig:
     return rig
 
 
-def _chosen(all_parts: List[Part], only: Sequence[str]) -> List[Part]:
+def _chosen(all_parts: list[Part], only: Sequence[str]) -> list[Part]:
     if not only:
         return all_parts
     names = {name for group in only for name in GROUPS.get(group, (group,))}
@@ -92,11 +100,11 @@ def alone() -> Iterator[None]:
 class _Run:
     """One `up`: a thread for each part, which waits for the parts it needs."""
 
-    def __init__(self, rig: Rig, wanted: List[Part]) -> None:
+    def __init__(self, rig: Rig, wanted: list[Part]) -> None:
         self.rig = rig
         self.parts = wanted
-        self.finished: Dict[str, threading.Event] = {p.name: threading.Event() for p in wanted}
-        self.failed: Dict[str, str] = {}
+        self.finished: dict[str, threading.Event] = {p.name: threading.Event() for p in wanted}
+        self.failed: dict[str, str] = {}
 
     def all(self) -> None:
         for part in self.parts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, List
+from typing import TYPE_CHECKING
 
 from tests.rig import namespace
 from tests.rig.commands import CommandFailed, run
@@ -40,7 +40,7 @@ def pool(site: str) -> str:
     return f"volumes-{site}"
 
 
-def services(rig: Rig) -> List[Service]:
+def services(rig: Rig) -> list[Service]:
     if not wanted(rig):
         return []
     return [_monitor(rig), _daemon(rig, "mgr", "a"), _daemon(rig, "osd", "0")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tests.rig.openstack.rest import RestError
@@ -18,7 +18,7 @@ def fresh_service(site: Site, binary: str, began: float) -> bool:
     """
     for row in _get(site, "/os-services").get("services", []):
         if row["binary"] == binary and row["state"] == "up" and row["updated_at"]:
-            reported = datetime.fromisoformat(row["updated_at"]).replace(tzinfo=timezone.utc)
+            reported = datetime.fromisoformat(row["updated_at"]).replace(tzinfo=UTC)
             if reported.timestamp() > began:
                 return True
     return False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import signal
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING
 
 from tests.rig.commands import run, succeeds
 from tests.rig.openstack.template import render
@@ -22,7 +22,7 @@ RABBITMQ_PASSWORD = "rig"
 LOOPBACK = "127.0.0.1"
 
 
-def services(rig: Rig) -> List[Service]:
+def services(rig: Rig) -> list[Service]:
     return [_mariadb(rig), _epmd(rig), _rabbitmq(rig)]
 
 
@@ -52,8 +52,7 @@ def load(rig: Rig, database: str, dump: Path) -> None:
 def make_empty(rig: Rig, database: str) -> None:
     sql(
         rig,
-        f"drop database if exists {database};"
-        f"create database {database} character set utf8mb4",
+        f"drop database if exists {database};create database {database} character set utf8mb4",
     )
 
 
@@ -68,7 +67,7 @@ def before_start(rig: Rig) -> None:
     _write_rabbitmq_settings(rig)
 
 
-def _client(rig: Rig) -> List[str]:
+def _client(rig: Rig) -> list[str]:
     return ["--no-defaults", "--user=root", f"--socket={_mariadb_folder(rig) / 'socket'}"]
 
 
@@ -80,8 +79,8 @@ def _make_mariadb(rig: Rig) -> None:
     data = _mariadb_folder(rig) / "data"
     if data.exists():
         return
-    aside = data.with_name("data.new")
-    shutil.rmtree(aside, ignore_errors=True)
+    # A killed `up` may leave the script's server at work, so never in the same folder again.
+    aside = data.with_name(f"data.{os.getpid()}")
     aside.parent.mkdir(parents=True, exist_ok=True)
     run(
         "mariadb-install-db", "--no-defaults", f"--datadir={aside}", "--user=root",
@@ -102,13 +101,21 @@ def _mariadb(rig: Rig) -> Service:
     return Service(
         name="mariadb",
         argv=(
-            "mariadbd", "--no-defaults", "--user=root", f"--datadir={folder / 'data'}",
-            f"--socket={folder / 'socket'}", f"--pid-file={folder / 'pid'}",
-            f"--bind-address={LOOPBACK}", f"--port={rig.ports['mariadb']}",
-            "--skip-name-resolve", "--innodb-buffer-pool-size=128M", "--max-connections=500",
-            "--character-set-server=utf8mb4", "--transaction-isolation=REPEATABLE-READ",
+            "mariadbd",
+            "--no-defaults",
+            "--user=root",
+            f"--datadir={folder / 'data'}",
+            f"--socket={folder / 'socket'}",
+            f"--pid-file={folder / 'pid'}",
+            f"--bind-address={LOOPBACK}",
+            f"--port={rig.ports['mariadb']}",
+            "--skip-name-resolve",
+            "--innodb-buffer-pool-size=128M",
+            "--max-connections=500",
+            "--character-set-server=utf8mb4",
+            "--transaction-isolation=REPEATABLE-READ",
             *unsafe_but_quick,
-        ),  # fmt: skip
+        ),
         cwd=folder,
         log=rig.log("mariadb"),
         ports=(rig.ports["mariadb"],),
@@ -182,7 +189,7 @@ def _rabbitmq(rig: Rig) -> Service:
     )
 
 
-def answers(port: int, request: bytes = b"") -> Optional[bytes]:
+def answers(port: int, request: bytes = b"") -> bytes | None:
     """What a loopback port says to `request`; b"" when nothing was asked; None when it is shut."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=2) as connection:

@@ -10,7 +10,7 @@ import threading
 import time
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, List, Optional, Tuple
+from typing import TYPE_CHECKING
 
 from tests.rig import apt, wheels
 from tests.rig.commands import run
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LOCK_FILE = Path(__file__).with_name("requirements.lock")
 UV_WHEEL = "uv==0.13.9"
 # Debian 12 has its rbd and rados modules for this version only.
-WANTED_PYTHON = (3, 11)
+WANTED_PYTHON = "3.11"
 DEBIAN_MODULES = Path("/usr/lib/python3/dist-packages")
 
 
@@ -31,7 +31,7 @@ class NoPython(Exception):
 
 
 @lru_cache(maxsize=1)
-def find_python() -> Optional[Tuple[str, str]]:
+def find_python() -> tuple[str, str] | None:
     """Path and full version of a Python 3.11; None when there is none."""
     ask = "import platform, sys; print(sys._base_executable, platform.python_version())"
     for name in ("python3.11", "/usr/bin/python3.11", "/usr/bin/python3", "python3"):
@@ -42,7 +42,7 @@ def find_python() -> Optional[Tuple[str, str]]:
             ).stdout.decode().split()  # fmt: skip
         except OSError:
             continue
-        if len(said) == 2 and said[1].startswith("%d.%d." % WANTED_PYTHON):
+        if len(said) == 2 and said[1].startswith(f"{WANTED_PYTHON}."):
             return said[0], said[1]
     return None
 
@@ -116,7 +116,7 @@ def _replace_link(link: Path, target: Path) -> None:
     os.replace(aside, link)
 
 
-def announce(rig: Rig) -> List[str]:
+def announce(rig: Rig) -> list[str]:
     if _complete(folder(rig)).exists():
         return []
     return [f"Keystone, Glance and Cinder from PyPI, 1 minute, 0.5 GiB: {folder(rig)}"]

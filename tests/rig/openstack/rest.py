@@ -6,7 +6,7 @@ import json
 import threading
 import urllib.error
 import urllib.request
-from typing import Any, Dict, Optional
+from typing import Any
 
 # A proxy of the machine must not see calls to loopback.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -20,7 +20,7 @@ class RestError(Exception):
         self.status = status
 
 
-def status_of(url: str) -> Optional[int]:
+def status_of(url: str) -> int | None:
     """The HTTP status of a GET; None when nobody answers."""
     try:
         with _OPENER.open(url, timeout=5) as answer:
@@ -43,14 +43,14 @@ class Cloud:
             },
         }
         self._scope = {"project": {"name": project, "domain": {"name": "Default"}}}
-        self._token: Optional[str] = None
+        self._token: str | None = None
         self._lock = threading.Lock()
 
-    def identity(self, method: str, path: str, body: Optional[Dict[str, Any]] = None) -> Any:
+    def identity(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """A call to Keystone; `path` begins after /v3."""
         return self.call(method, self._auth_url + path, body)
 
-    def call(self, method: str, url: str, body: Optional[Dict[str, Any]] = None) -> Any:
+    def call(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
         """The decoded answer, None for an empty one; RestError for an error."""
         try:
             return self._send(method, url, body, self._valid_token())[0]
@@ -68,9 +68,7 @@ class Cloud:
                 self._token = headers["X-Subject-Token"]
             return str(self._token)
 
-    def _send(
-        self, method: str, url: str, body: Optional[Dict[str, Any]], token: Optional[str]
-    ) -> Any:
+    def _send(self, method: str, url: str, body: dict[str, Any] | None, token: str | None) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             headers["X-Auth-Token"] = token

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Dict, Tuple
+from typing import TYPE_CHECKING
 
 from tests.rig import wheels
 from tests.rig.commands import run
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tests.rig.rig import Rig
 
 # Service -> the command that makes its tables; the settings file follows --config-file.
-SYNC: Dict[str, Tuple[str, Tuple[str, ...]]] = {
+SYNC: dict[str, tuple[str, tuple[str, ...]]] = {
     "keystone": ("keystone-manage", ("db_sync",)),
     "glance": ("glance-manage", ("db_sync",)),
     "cinder": ("cinder-manage", ("db", "sync")),
@@ -28,10 +29,13 @@ def load(rig: Rig, site: str, settings: Callable[[str], Path]) -> None:
 
     The tables come from a dump in the cache; the first rig of a machine makes that dump.
     """
-    folder = rig.cache / "schemas" / installation.key()
-    with wheels.exclusive(folder.with_name(f"{folder.name}.lock"), "the database tables", rig.say):
-        with ThreadPoolExecutor(len(SYNC)) as pool:
-            list(pool.map(lambda s: _ensure_dump(rig, s, site, settings(s), folder), SYNC))
+    folder = rig.cache / "schemas" / installation.folder(rig).name
+    lock = folder.with_name(f"{folder.name}.lock")
+    with (
+        wheels.exclusive(lock, "the database tables", rig.say),
+        ThreadPoolExecutor(len(SYNC)) as pool,
+    ):
+        list(pool.map(lambda s: _ensure_dump(rig, s, site, settings(s), folder), SYNC))
     for service in SYNC:
         databases.load(rig, database(service, site), _dump(folder, service))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Any
 
 from tests.rig.commands import run
 from tests.rig.openstack import installation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CREDENTIALS = "credentials.json"
 CREDENTIAL_NAME = "cinderbank"
 # Different names at the two sites; the second project of site a sees nothing of the first.
-PROJECTS: Dict[str, Tuple[str, ...]] = {"a": ("alpha", "gamma"), "b": ("beta",)}
+PROJECTS: dict[str, tuple[str, ...]] = {"a": ("alpha", "gamma"), "b": ("beta",)}
 # Cloud in clouds.yaml -> site and project.
 CLOUDS = {"a": ("a", "alpha"), "a-gamma": ("a", "gamma"), "b": ("b", "beta")}
 ENCRYPTION = {
@@ -62,7 +62,9 @@ def identity(site: Site) -> None:
 def volume_types(site: Site) -> None:
     """A type named like the back end; on RBD also `luks`, whose volumes are encrypted."""
     url = f"{site.volume_url}/types"
-    there = {each["name"] for each in site.admin.call("GET", f"{url}?is_public=None")["volume_types"]}
+    there = {
+        each["name"] for each in site.admin.call("GET", f"{url}?is_public=None")["volume_types"]
+    }
     for name in site.volume_types:
         if name in there:
             continue
@@ -73,14 +75,14 @@ def volume_types(site: Site) -> None:
             site.admin.call("POST", f"{url}/{made['id']}/encryption", encryption)
 
 
-def cloud_names() -> List[str]:
+def cloud_names() -> list[str]:
     return [*CLOUDS, "a-admin", "b-admin"]
 
 
-def write_clouds(sites: List[Site], path: Path) -> None:
+def write_clouds(sites: list[Site], path: Path) -> None:
     """clouds.yaml, written as JSON: every YAML reader takes it, and we need no library."""
     by_letter = {site.letter: site for site in sites}
-    clouds: Dict[str, Any] = {}
+    clouds: dict[str, Any] = {}
     for name, (letter, project) in CLOUDS.items():
         site = by_letter[letter]
         credential = site.projects[project]
@@ -111,7 +113,7 @@ def write_clouds(sites: List[Site], path: Path) -> None:
     os.replace(aside, path)
 
 
-def _common(site: Site) -> Dict[str, Any]:
+def _common(site: Site) -> dict[str, Any]:
     return {"region_name": site.region, "identity_api_version": "3", "interface": "public"}
 
 
@@ -146,7 +148,7 @@ def _catalogue(site: Site) -> None:
             site.admin.identity("POST", "/endpoints", {"endpoint": endpoint})
 
 
-def _project(site: Site, name: str) -> Dict[str, str]:
+def _project(site: Site, name: str) -> dict[str, str]:
     password = f"rig-{name}"
     project = _ensure(site, "project", name, domain_id="default")
     user = _ensure(site, "user", name, domain_id="default", password=password)
@@ -161,7 +163,7 @@ def _project(site: Site, name: str) -> Dict[str, str]:
     }
 
 
-def _application_credential(site: Site, user_id: str, name: str, password: str) -> Dict[str, str]:
+def _application_credential(site: Site, user_id: str, name: str, password: str) -> dict[str, str]:
     """A new one: its secret is told only once, so one of an interrupted `up` is of no use."""
     path = f"/users/{user_id}/application_credentials"
     cloud = Cloud(site.auth_url, name, password, name)
@@ -169,16 +171,16 @@ def _application_credential(site: Site, user_id: str, name: str, password: str) 
         if old["name"] == CREDENTIAL_NAME:
             cloud.identity("DELETE", f"{path}/{old['id']}")
     body = {"application_credential": {"name": CREDENTIAL_NAME, "unrestricted": False}}
-    made: Dict[str, str] = cloud.identity("POST", path, body)["application_credential"]
+    made: dict[str, str] = cloud.identity("POST", path, body)["application_credential"]
     return made
 
 
-def _ensure(site: Site, kind: str, name: str, **values: Any) -> Dict[str, Any]:
+def _ensure(site: Site, kind: str, name: str, **values: Any) -> dict[str, Any]:
     """The thing of this kind and name, made if it is not there."""
-    found: List[Dict[str, Any]] = site.admin.identity("GET", f"/{kind}s?name={name}")[f"{kind}s"]
+    found: list[dict[str, Any]] = site.admin.identity("GET", f"/{kind}s?name={name}")[f"{kind}s"]
     if found:
         return found[0]
-    made: Dict[str, Any] = site.admin.identity(
+    made: dict[str, Any] = site.admin.identity(
         "POST", f"/{kind}s", {kind: {"name": name, **values}}
     )[kind]
     return made

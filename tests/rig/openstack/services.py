@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Dict, List
+from typing import TYPE_CHECKING
 
 from tests.rig.openstack import installation
 from tests.rig.service import Service
@@ -17,7 +17,7 @@ DRIVERS = Path(__file__).with_name("drivers")
 READY_TIMEOUT_SECONDS = 180
 
 
-def site_services(site: Site) -> List[Service]:
+def site_services(site: Site) -> list[Service]:
     """In the order in which they are best started."""
     return [
         _web(site, "keystone", f"{site.auth_url}", (200,), 8),
@@ -28,7 +28,7 @@ def site_services(site: Site) -> List[Service]:
     ]
 
 
-def service_environment(site: Site) -> Dict[str, str]:
+def service_environment(site: Site) -> dict[str, str]:
     programs = installation.folder(site.rig) / "bin"
     return {
         "PATH": f"{programs}:{os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin')}",
@@ -39,7 +39,7 @@ def service_environment(site: Site) -> Dict[str, str]:
     }
 
 
-def _web(site: Site, kind: str, probe: str, good: "tuple[int, ...]", threads: int) -> Service:
+def _web(site: Site, kind: str, probe: str, good: tuple[int, ...], threads: int) -> Service:
     name = f"{site.name}.{kind}"
     return Service(
         name=name,

@@ -6,9 +6,10 @@ import base64
 import json
 import os
 import time
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tests.rig.openstack import ceph, databases, installation, schemas, seed, volumes
 from tests.rig.openstack.cinder_state import fresh_service, has_pools
@@ -50,14 +51,14 @@ class Site:
         return self.rig.backend(self.letter)
 
     @property
-    def volume_types(self) -> List[str]:
+    def volume_types(self) -> list[str]:
         """All volume types, the default one first; `luks` (encrypted) where volumes are on RBD."""
         return [self.backend, *(["luks"] if self.backend == "rbd" else [])]
 
     def port(self, service: str) -> int:
         return self.rig.ports[f"{self.name}.{service}"]
 
-    def service_names(self, service: str) -> List[str]:
+    def service_names(self, service: str) -> list[str]:
         """The processes of "keystone", "glance" or "cinder", as the supervisor knows them."""
         if service not in SETTINGS:
             raise KeyError(f"{service}; there are {', '.join(SETTINGS)}")
@@ -65,9 +66,9 @@ class Site:
         return [name for name in every if name.split(".")[1].split("-")[0] == service]
 
     @property
-    def projects(self) -> Dict[str, Dict[str, str]]:
+    def projects(self) -> dict[str, dict[str, str]]:
         """Project name -> project_id, username, password, application_credential_id, .._secret."""
-        found: Dict[str, Dict[str, str]] = json.loads((self.folder / seed.CREDENTIALS).read_text())
+        found: dict[str, dict[str, str]] = json.loads((self.folder / seed.CREDENTIALS).read_text())
         return found
 
     # Settings that a test changes.
@@ -159,14 +160,14 @@ class Site:
             SERVICE_PASSWORD=SERVICE_PASSWORD, VOLUME_KEY=VOLUME_KEY, **urls,
         )  # fmt: skip
 
-    def _changed_options(self) -> Dict[str, Dict[str, Dict[str, str]]]:
+    def _changed_options(self) -> dict[str, dict[str, dict[str, str]]]:
         try:
-            found: Dict[str, Any] = json.loads((self.folder / "options.json").read_text())
+            found: dict[str, Any] = json.loads((self.folder / "options.json").read_text())
             return found
         except FileNotFoundError:
             return {}
 
-    def _keep_options(self, every: Dict[str, Any], service: str, restart: bool) -> None:
+    def _keep_options(self, every: dict[str, Any], service: str, restart: bool) -> None:
         self.service_names(service)
         aside = self.folder / "options.json.new"
         aside.write_text(json.dumps(every, indent=1))
