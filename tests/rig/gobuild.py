@@ -82,6 +82,7 @@ def _kubernetes_ldflags(version: str) -> str:
     )
 
 
+# Its go.mod also pins kubelet, kube-proxy and kube-scheduler: what a node will need.
 KUBERNETES = Program(
     "kubernetes",
     {

@@ -12,7 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.rig.locks import Say, exclusive
+from tests.rig.locks import Say
+from tests.rig.locks import exclusive as exclusive
 
 
 class InstallFailed(Exception):
