@@ -5,7 +5,7 @@ exactly the go.mod and go.sum committed beside this file. A build that was kille
 later call would mistake for binaries, and two callers never build the same program at once.
 
 Kept in the cache: the binaries and the last build's log, a few hundred MB in all. Go's own module
-and build caches (GOMODCACHE, GOCACHE: some 4 GB after all programs) stay where Go puts them; they
+and build caches (GOMODCACHE, GOCACHE: some 6 GB after all programs) stay where Go puts them; they
 only make the *next* build of a changed pin cheaper, so a CI that carries a cache from run to run
 should carry `<cache>/go` and nothing of Go's.
 """
