@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import requests
@@ -10,6 +11,9 @@ TEXT_LIMIT = 400
 """Characters of a foreign text that a message of ours repeats."""
 
 _SCANNED = 16_384
+_HEADING = re.compile(r"(?is)<(title|h1)[^>]{0,200}>.{0,200}?</\1>")
+"""Glance answers in HTML whatever was asked for, and says the status twice before the reason."""
+
 _MARKUP = re.compile(r"<[^>]{0,200}>")
 _BLANKS = re.compile(r"\s+")
 _SECRETS = (
@@ -26,7 +30,8 @@ _SECRETS = (
 
 def tidy(text: str) -> str:
     """One line of at most TEXT_LIMIT characters, without mark-up, tokens and passwords."""
-    text = _BLANKS.sub(" ", _MARKUP.sub(" ", text[:_SCANNED])).strip()
+    text = _MARKUP.sub(" ", _HEADING.sub(" ", text[:_SCANNED]))
+    text = _BLANKS.sub(" ", html.unescape(text)).strip()
     for pattern, instead in _SECRETS:
         text = pattern.sub(instead, text)
     text = "".join(char for char in text if char.isprintable())

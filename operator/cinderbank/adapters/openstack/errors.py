@@ -94,7 +94,7 @@ class Call:
     not_found: type[CinderbankError] = SourceGone
 
     def __str__(self) -> str:
-        return f"cannot {self.verb} {self.resource}"
+        return f"cannot {self.verb} {self.resource[:160]}"  # names come from users
 
 
 @contextmanager

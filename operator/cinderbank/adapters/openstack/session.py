@@ -18,6 +18,7 @@ from typing import Any
 import requests
 from keystoneauth1 import session as keystone_session
 from openstack.config.cloud_region import CloudRegion
+from openstack.config.defaults import get_defaults
 from openstack.connection import Connection
 
 from cinderbank.adapters.openstack.clouds import Cloud, auth_plugin, read_cloud
@@ -136,8 +137,12 @@ def _verify(cloud: Cloud, cacert: Path | None) -> bool | str:
 
 
 def _region(cloud: Cloud, session: keystone_session.Session) -> CloudRegion:
-    """Without openstack.config's defaults: those send image calls again, PUTs too, five times on 503."""
-    config: dict[str, Any] = {"interface": cloud.interface}
+    """The SDK's own defaults, which Connection needs, but for those that send a call again by itself:
+    image_status_code_retries is 5 there, and would repeat PUTs too."""
+    config: dict[str, Any] = {
+        key: value for key, value in get_defaults().items() if not key.endswith("_retries")
+    }
+    config["interface"] = cloud.interface
     for service, url in cloud.endpoint_overrides.items():
         config[f"{SERVICES[service]}_endpoint_override"] = url
     return CloudRegion(
@@ -156,7 +161,7 @@ def _check_catalogue(cloud: Cloud, session: keystone_session.Session) -> None:
         if service in cloud.endpoint_overrides:
             continue
         found = catalogue.get_endpoints_data(service_type=service, interface=cloud.interface)
-        regions = sorted({str(data.region_id) for many in found.values() for data in many})
+        regions = sorted({str(data.region_name) for many in found.values() for data in many})
         listed = ", ".join(regions[:20]) or "none"
         if cloud.region_name is None and len(regions) > 1:
             raise InvalidSpec(

@@ -1,0 +1,123 @@
+"""A site for the contract suites: what the ports do not offer but a test must be able to bring about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+from uuid import uuid4
+
+from openstack.connection import Connection
+
+from cinderbank.adapters.openstack.cinder import OpenStackCinder
+from cinderbank.adapters.openstack.glance import OpenStackGlance
+from cinderbank.adapters.openstack.session import connect
+from cinderbank.domain.facts import ImageId, VolumeId
+from cinderbank.ports.cinder import Cinder
+from cinderbank.ports.glance import Glance
+
+GIVE_UP_SECONDS = 90.0
+Seen = TypeVar("Seen")
+
+
+class Site(Protocol):
+    """One project with a Cinder and a Glance; `run` is in every name, so that nothing is left behind."""
+
+    cinder: Cinder
+    glance: Glance
+    run: str
+
+    def blank_volume(self) -> VolumeId:
+        """A new `available` volume of 1 GiB."""
+        ...
+
+    def attach(self, volume_id: VolumeId) -> None:
+        """Make it in-use."""
+        ...
+
+    def detach(self, volume_id: VolumeId) -> None: ...
+
+    def fill(self, image_id: ImageId) -> None:
+        """Give a queued image its bytes: it becomes active."""
+        ...
+
+    def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
+        """Look again until it is good; fails when that takes too long."""
+        ...
+
+
+class RealSite:
+    """A project of the rig. close() deletes whatever carries this run in its name, whoever made it."""
+
+    def __init__(self, clouds_yaml: Path, cloud: str) -> None:
+        self.run = f"contract-{uuid4().hex[:8]}"
+        self.connection: Connection = connect(clouds_yaml, cloud, cacert=None)
+        self.cinder: Cinder = OpenStackCinder(self.connection)
+        self.glance: Glance = OpenStackGlance(self.connection)
+
+    def blank_volume(self) -> VolumeId:
+        body = {"volume": {"size": 1, "name": f"{self.run}-blank"}}
+        answer = self.connection.block_storage.post("/volumes", json=body)
+        assert answer.status_code == 202, answer.text
+        volume_id = VolumeId(answer.json()["volume"]["id"])
+        self.until(
+            lambda: self.cinder.find_volume(volume_id),
+            lambda it: it is not None and it.status == "available",
+        )
+        return volume_id
+
+    def attach(self, volume_id: VolumeId) -> None:
+        self._act(
+            volume_id,
+            {"os-attach": {"instance_uuid": str(uuid4()), "mountpoint": "/dev/vdb", "mode": "rw"}},
+        )
+
+    def detach(self, volume_id: VolumeId) -> None:
+        self._act(volume_id, {"os-detach": {}})
+
+    def fill(self, image_id: ImageId) -> None:
+        answer = self.connection.image.put(
+            f"/images/{image_id}/file",
+            data=b"cinderbank" * 512,
+            headers={"Content-Type": "application/octet-stream"},
+        )
+        assert answer.status_code == 204, answer.text
+        self.until(
+            lambda: self.glance.find_image(image_id),
+            lambda it: it is not None and it.status == "active",
+        )
+
+    def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
+        deadline = time.monotonic() + GIVE_UP_SECONDS
+        while not good(seen := look()):
+            assert time.monotonic() < deadline, f"still: {seen}"
+            time.sleep(0.2)
+        return seen
+
+    def close(self) -> None:
+        """Children before parents, again and again until nothing is listed; then the connection."""
+        try:
+            self.until(self._delete_all, lambda left: not left)
+        finally:
+            self.connection.close()
+
+    def _delete_all(self) -> list[str]:
+        left: list[str] = []
+        for proxy, path, key in (
+            (self.connection.image, "/images", "images"),
+            (self.connection.block_storage, "/volumes", "volumes"),
+            (self.connection.block_storage, "/snapshots", "snapshots"),
+        ):
+            for item in proxy.get(f"{path}?limit=200").json()[key]:
+                if not (item["name"] or "").startswith(self.run):
+                    continue
+                left.append(f"{key} {item['id']}")
+                if key == "volumes":
+                    self._act(VolumeId(item["id"]), {"os-detach": {}}, check=False)
+                proxy.delete(f"{path}/{item['id']}")
+        return left
+
+    def _act(self, volume_id: VolumeId, body: dict[str, object], *, check: bool = True) -> None:
+        answer = self.connection.block_storage.post(f"/volumes/{volume_id}/action", json=body)
+        assert not check or answer.status_code in (200, 202), answer.text
