@@ -49,6 +49,7 @@ class Wait(Step):
 class GiveBack(Step):
     """Not possible now: treated like the error that the effect would have raised."""
 
+    waits_for_back_off = True
     error: CinderbankError
 
 
@@ -95,15 +96,19 @@ class ForgetTransfer(Effect):
 class DeleteImage(Effect):
     intent = "delete-image"
     image_id: ImageId
+    because: CinderbankError | None = None
+    """The failure that makes it useless, to be told to the user; None when it has just served."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteVolume(Effect):
     intent = "delete-volume"
     volume_id: VolumeId
+    because: CinderbankError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteSnapshot(Effect):
     intent = "delete-snapshot"
     snapshot_id: SnapshotId
+    because: CinderbankError | None = None

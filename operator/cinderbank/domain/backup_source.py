@@ -1,0 +1,42 @@
+"""Whether a source volume can be backed up at all, before anything is made."""
+
+from __future__ import annotations
+
+from cinderbank.domain.backup_steps import BackupObserved
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone, Unsupported
+
+NAMED_AT_MOST = 5
+"""So many ids of an ambiguous name are listed; a message is for people."""
+
+
+def source_problem(o: BackupObserved) -> CinderbankError | None:
+    """Why there is nothing to pin; None when `o.source` can be."""
+    if len(o.source_ids) > 1:
+        ids = ", ".join(o.source_ids[:NAMED_AT_MOST])
+        more = len(o.source_ids) - NAMED_AT_MOST
+        return InvalidSpec(
+            f'spec.source.volumeName "{o.request.volume_name}" names {len(o.source_ids)} volumes of '
+            f"this project: {ids}{f' and {more} more' if more > 0 else ''}; name one by volumeID",
+            reason="VolumeNameAmbiguous",
+        )
+    if o.source is None:
+        return not_found(o)
+    if o.source.encrypted:
+        return Unsupported(
+            f"volume {o.source.id} is encrypted: Glance would be given its ciphertext, and the copy "
+            "of the key would be deleted with the temporary image, so that nobody could ever read "
+            "the backup. Back it up from inside a server, or retype it to an unencrypted type first",
+            reason="EncryptedVolume",
+        )
+    return None
+
+
+def not_found(o: BackupObserved) -> SourceGone:
+    field, value = ("volumeName", o.request.volume_name)
+    if o.request.volume_id is not None:
+        field, value = ("volumeID", o.request.volume_id)
+    return SourceGone(
+        f'the project of the cloud credentials has no volume with spec.source.{field} "{value}"; '
+        "check the value, and that the credentials are those of the volume's project",
+        reason="VolumeNotFound",
+    )

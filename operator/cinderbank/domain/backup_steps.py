@@ -1,0 +1,183 @@
+"""What a backup's rules see, and what they may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from cinderbank.domain import intents
+from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.facts import (
+    BackupId,
+    BankFacts,
+    ImageFacts,
+    SnapshotFacts,
+    TransferAbsent,
+    TransferFacts,
+    UserMessage,
+    VolumeFacts,
+    VolumeId,
+)
+from cinderbank.domain.record import BackupRequest, Identity, Memory
+from cinderbank.domain.steps import (
+    AddFinalizer,
+    CancelTransfer,
+    Conclude,
+    DeleteImage,
+    DeleteSnapshot,
+    DeleteVolume,
+    Effect,
+    Finish,
+    ForgetTransfer,
+    GiveBack,
+    Idle,
+    RemoveFinalizer,
+    Step,
+    Wait,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BackupObserved:
+    """One look at everything; resources are those that carry our tag, oldest first.
+
+    Volumes are read before images: a volume that is `available` then had finished its upload before
+    the image was looked at, so an image that is not `active` has failed.
+    """
+
+    identity: Identity
+    request: BackupRequest
+    memory: Memory
+    now: datetime
+    site: str
+    source: VolumeFacts | None = None
+    """The source volume, while it still matters: until the snapshot is there."""
+    source_ids: tuple[VolumeId, ...] = ()
+    """All volumes that `volume_name` names."""
+    snapshots: Sequence[SnapshotFacts] = ()
+    volumes: Sequence[VolumeFacts] = ()
+    images: Sequence[ImageFacts] = ()
+    transfer: TransferFacts = TransferAbsent()
+    bank: BankFacts | None = BankFacts()
+    """None when it could not be read and clean-up in the cloud goes on without it; see bank_error."""
+    bank_error: CinderbankError | None = None
+    messages: Sequence[UserMessage] = ()
+    """Cinder's messages about our snapshot and temporary volume since they were begun, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class MintBackupId(Step):
+    """Memory only: id, site and start."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinSource(Step):
+    """Memory only: which volume, as it is now."""
+
+    source: VolumeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession(Effect):
+    intent = intents.SESSION
+    durable = True
+    backup_id: BackupId
+    volume_id: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot(Effect):
+    intent = intents.SNAPSHOT
+    durable = True
+    backup_id: BackupId
+    volume_id: VolumeId
+    size_gib: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume(Effect):
+    intent = intents.VOLUME
+    durable = True
+    backup_id: BackupId
+    snapshot: SnapshotFacts
+
+
+@dataclass(frozen=True, slots=True)
+class UploadToImage(Effect):
+    intent = intents.IMAGE
+    durable = True
+    backup_id: BackupId
+    volume_id: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class StartTransfer(Effect):
+    intent = intents.TRANSFER
+    durable = True
+    backup_id: BackupId
+    image: ImageFacts
+    source: VolumeFacts
+    snapshot_at: datetime
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seal(Effect):
+    """The commit: from here on it is a backup."""
+
+    intent = intents.SEAL
+    durable = True
+    backup_id: BackupId
+    volume_id: VolumeId
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardSession(Effect):
+    """Free what an unsealed session left in the bank."""
+
+    intent = intents.DISCARD
+    backup_id: BackupId
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFromBank(Effect):
+    """deletionPolicy Delete: tomb the backup and free it."""
+
+    intent = intents.FREE
+    backup_id: BackupId
+
+
+BackupStep = (
+    AddFinalizer
+    | RemoveFinalizer
+    | MintBackupId
+    | PinSource
+    | OpenSession
+    | CreateSnapshot
+    | CreateVolume
+    | UploadToImage
+    | StartTransfer
+    | CancelTransfer
+    | ForgetTransfer
+    | Seal
+    | DeleteImage
+    | DeleteVolume
+    | DeleteSnapshot
+    | DiscardSession
+    | DeleteFromBank
+    | Conclude
+    | Finish
+    | Wait
+    | GiveBack
+    | Idle
+)
+
+T = TypeVar("T", SnapshotFacts, VolumeFacts, ImageFacts)
+
+
+def first_usable(resources: Sequence[T], useless: frozenset[str]) -> T | None:
+    """The oldest that is not useless, else the oldest: of two that both carry our tag, the first counts."""
+    usable = [resource for resource in resources if resource.status not in useless]
+    return next(iter(usable or resources), None)

@@ -1,0 +1,87 @@
+"""What an error means for memory: noted and tried again, or the end.
+
+| error | consequence |
+|---|---|
+| Retryable, and every unknown one | back-off, for ever; `retry_limit` counts failed resources, not outages |
+| Forbidden | the same on a slow beat, told as Stalled: a role can be granted while we wait |
+| InvalidSpec while observing | the same: a bank or a Secret can be mended in place |
+| InvalidSpec while performing, SourceGone, Unsupported, ResourceFailed, DataCorrupt | concluded as Failed |
+| anything once the outcome is settled | back-off, for ever: a failed clean-up never spoils a backup |
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cinderbank.domain import errors
+from cinderbank.domain.backoff import delay_seconds
+from cinderbank.domain.record import LastError, Memory, Outcome, Phase
+
+ENDS_IT = (errors.SourceGone, errors.Unsupported, errors.ResourceFailed, errors.DataCorrupt)
+
+NEEDS_A_HUMAN = (errors.Permanent, errors.BrokenInvariant)
+"""Told as Stalled while it is tried again on a slow beat."""
+
+
+def as_cinderbank_error(error: Exception) -> errors.CinderbankError:
+    """The error itself, or our own bug in the clothes of one."""
+    if isinstance(error, errors.CinderbankError):
+        return error
+    return errors.BrokenInvariant(
+        f"the operator met an unexpected {type(error).__name__}: {error}. Nothing was changed by it; "
+        "please report it with the operator's log of this moment."
+    )
+
+
+def is_the_end(error: errors.CinderbankError, memory: Memory, *, performing: bool) -> bool:
+    """Whether nothing but another object helps."""
+    if memory.outcome is not None:
+        return False
+    return isinstance(error, ENDS_IT) or (performing and isinstance(error, errors.InvalidSpec))
+
+
+def noted(
+    memory: Memory,
+    error: errors.CinderbankError,
+    *,
+    now: datetime,
+    seed: str,
+    performing: bool,
+) -> Memory:
+    """Memory after this error; `seed` is the object's uid.
+
+    The same trouble met again before its back-off has run out (a watch event woke us) changes nothing.
+    """
+    if (
+        memory.next_try_at is not None
+        and memory.next_try_at > now
+        and memory.last_error is not None
+        and memory.last_error.reason == error.reason
+    ):
+        return memory
+    told = LastError(
+        reason=error.reason,
+        message=error.message,
+        at=now,
+        retryable=not isinstance(error, errors.Permanent),
+        request_id=error.request_id or "",
+    )
+    if is_the_end(error, memory, performing=performing):
+        outcome = Outcome(phase=Phase.FAILED, reason=error.reason, message=error.message, at=now)
+        return concluded(replace(memory, last_error=told), outcome)
+    failures = memory.failures + 1
+    wait = timedelta(seconds=delay_seconds(error, failures, seed))
+    return replace(memory, failures=failures, last_error=told, next_try_at=now + wait)
+
+
+def concluded(memory: Memory, outcome: Outcome) -> Memory:
+    """Memory with this outcome as the goal; clean-up starts with no failures of its own."""
+    return replace(memory, outcome=outcome, failures=0, next_try_at=None)
+
+
+def recovered(memory: Memory, now: datetime) -> Memory:
+    """Memory after a tick without an error; a back-off that still runs is left alone."""
+    if memory.next_try_at is not None and memory.next_try_at > now:
+        return memory
+    return replace(memory, failures=0, next_try_at=None)

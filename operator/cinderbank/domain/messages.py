@@ -1,0 +1,49 @@
+"""Reading Cinder's user messages: the only place where it tells why something failed in the background.
+
+An event id ends in `<action>_<detail>`, three digits each (cinder/message/message_field.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cinderbank.domain.errors import ResourceFailed
+from cinderbank.domain.facts import UserMessage
+
+SCHEDULE = "001"
+UPLOAD_TO_IMAGE = "003"
+COPY_FROM_IMAGE = "005"
+SNAPSHOT_CREATE = "009"
+SNAPSHOT_DELETE = "010"
+
+WAYS_OUT = {
+    "003": "No back end had room or matched; ask the cloud's administrator about capacity.",
+    "004": "If the volume is larger than Glance's image_size_cap (1 TiB unless the cloud raised it), "
+    "only the administrator can let it pass; otherwise try again later.",
+    "006": "Free some quota or have it raised.",
+    "007": "Cinder's conversion directory is too small for this volume; only the administrator can help.",
+    "029": "Cinder found another image format in the data than it was told.",
+}
+"""By detail; what a user can do beyond reading Cinder's text."""
+
+
+def failure(
+    what: str, reason: str, resource_id: str, messages: Sequence[UserMessage], actions: Sequence[str]
+) -> ResourceFailed:
+    """The error that says `what` happened, in Cinder's own words where there are any.
+
+    `messages` are newest first; those about `actions` are preferred, then any of this resource.
+    """
+    ours = [message for message in messages if message.resource_id == resource_id]
+    fitting = [message for message in ours if _codes(message)[0] in actions]
+    message = next(iter(fitting or ours), None)
+    if message is None:
+        return ResourceFailed(f"{what}; Cinder gave no reason", reason=reason)
+    way_out = WAYS_OUT.get(_codes(message)[1], "")
+    text = f'{what}; Cinder says: "{message.text}". {way_out}'.rstrip()
+    return ResourceFailed(text, reason=reason, request_id=message.request_id or None)
+
+
+def _codes(message: UserMessage) -> tuple[str, str]:
+    parts = message.event_id.split("_")
+    return (parts[-2], parts[-1]) if len(parts) >= 2 else ("", "")

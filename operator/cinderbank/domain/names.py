@@ -1,0 +1,41 @@
+"""Names and tags of what we make in a cloud: a pure function of the backup's id or the restore's uid.
+
+They are how a resource is found again after a lost answer or a restart, so they MUST never change for
+an object that is under way. A tag is a metadata entry; an image made by upload-to-image can carry
+none, so its name is its tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cinderbank.domain.facts import BackupId
+
+BACKUP_TAG = "cinderbank.io/backup-id"
+"""On the snapshot and on the temporary volume of a backup."""
+
+RESTORE_TAG = "cinderbank.io/restore-uid"
+"""On the volume that a restore makes; it stays there, as the proof of where the volume came from."""
+
+TAG_PREFIX = "cinderbank.io/"
+
+
+def snapshot_name(backup_id: BackupId) -> str:
+    return f"cinderbank-{backup_id}-snapshot"
+
+
+def volume_name(backup_id: BackupId) -> str:
+    return f"cinderbank-{backup_id}-volume"
+
+
+def image_name(backup_id: BackupId) -> str:
+    return f"cinderbank-{backup_id}-image"
+
+
+def restore_image_name(uid: str) -> str:
+    return f"cinderbank-restore-{uid}"
+
+
+def without_tags(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Metadata without our own keys: those of the source must not claim the new volume."""
+    return {key: value for key, value in metadata.items() if not key.startswith(TAG_PREFIX)}

@@ -1,0 +1,190 @@
+"""What a restore does next: a pure total function of one look at everything.
+
+    Pending ──► Transferring ──► CreatingVolume ──► CleaningUp ──► Completed
+       │             │                 │
+       └─────── failed or canceled ────┴──────────► CleaningUp ──► Failed | Canceled
+
+Rules, top to bottom, the first that answers wins:
+
+| rule | when | step |
+|---|---|---|
+| ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
+| untouched | deleted before we put our finalizer on | Idle |
+| restored | the volume is ready | DeleteImage until it is gone, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, volume, image, UnpinReader, Finish |
+| canceled | spec.cancel, or deleted | Conclude(Canceled) |
+| backup | no backup is pinned yet | Conclude(Failed), AddFinalizer, PinBackup |
+| guarded | our finalizer was taken off | AddFinalizer |
+| pinned | the bank was not told that we read | PinReader |
+| volume, transfer, image | from the farthest stage back | see restore_stages |
+
+A volume is the user's once the outcome is Completed; before that it is ours to delete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cinderbank.domain import cleanup, intents
+from cinderbank.domain.cleanup import DELETABLE_VOLUME, GONE_IMAGE
+from cinderbank.domain.deletion import ended_step
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
+from cinderbank.domain.facts import ImageFacts, TransferAbsent
+from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
+from cinderbank.domain.restore_stages import USELESS_VOLUME, size_gib, volume_stage
+from cinderbank.domain.restore_steps import (
+    PinBackup,
+    PinReader,
+    RestoreObserved,
+    RestoreStep,
+    UnpinReader,
+)
+from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
+
+CREATES = (intents.IMAGE, intents.VOLUME)
+
+
+def next_step(o: RestoreObserved) -> RestoreStep:
+    """The one step that comes next. Total, pure; an effect is held back while a back-off runs."""
+    step = next(step for rule in RULES if (step := rule(o)) is not None)
+    if step.waits_for_back_off and o.memory.next_try_at is not None:
+        seconds = (o.memory.next_try_at - o.now).total_seconds()
+        if seconds > 0:
+            error = o.memory.last_error
+            reason, text = (error.reason, error.message) if error else ("BackingOff", "")
+            return Wait(seconds, reason, f"trying again in {seconds:.0f} s: {text}")
+    return step
+
+
+def absorbed(o: RestoreObserved) -> RestoreObserved:
+    """The same look, with what it teaches put into its memory."""
+    memory = o.memory
+    memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
+    memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
+    if usable and memory.outcome is None:
+        memory = replace(memory, created_volume_id=usable[0].id)
+    return replace(o, memory=_with_abandoned_since(o, memory))
+
+
+def _with_abandoned_since(o: RestoreObserved, memory: Memory) -> Memory:
+    """Since when an image has been receiving data that nobody sends."""
+    receiving = any(image.status in ("saving", "uploading", "importing") for image in o.images)
+    if not receiving or not isinstance(o.transfer, TransferAbsent):
+        return intents.drop(memory, intents.BUSY)
+    if intents.find(memory, intents.BUSY) is not None:
+        return memory
+    return intents.begun(memory, intents.BUSY, o.now, creates=False)
+
+
+def ended(o: RestoreObserved) -> RestoreStep | None:
+    if o.memory.outcome is None or not o.memory.outcome.final:
+        return None
+    return ended_step(
+        o.identity,
+        keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
+        and o.request.on_delete is OnDelete.DELETE,
+        delete_end_product=lambda: cleanup.volume_step(
+            o.volumes, o.memory, o.now, o.identity.uid
+        ),
+    )
+
+
+def untouched(o: RestoreObserved) -> RestoreStep | None:
+    return Idle() if o.identity.deleting and not o.identity.has_finalizer else None
+
+
+def restored(o: RestoreObserved) -> RestoreStep | None:
+    outcome = o.memory.outcome
+    if outcome is None or outcome.phase is not Phase.COMPLETED:
+        return None
+    return (
+        cleanup.transfer_step(o.transfer)
+        or cleanup.image_step(_images(o), o.memory, o.now, o.identity.uid)
+        or cleanup.settle_step(o.memory, [intents.IMAGE], o.now)
+        or _unpin(o)
+        or Finish(replace(outcome, final=True))
+    )
+
+
+def ending(o: RestoreObserved) -> RestoreStep | None:
+    """Volumes that can go, then the image, then the others.
+
+    A volume may be a clone of the image, which can not go before it; and a volume that still copies
+    from the image can not be deleted, but fails at once when the image goes.
+    """
+    if o.memory.outcome is None:
+        return None
+    seed = o.identity.uid
+    deletable = [volume for volume in o.volumes if volume.status in DELETABLE_VOLUME]
+    return (
+        cleanup.transfer_step(o.transfer)
+        or cleanup.volume_step(deletable, o.memory, o.now, seed)
+        or cleanup.image_step(_images(o), o.memory, o.now, seed)
+        or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
+        or cleanup.settle_step(o.memory, CREATES, o.now)
+        or _unpin(o)
+        or Finish(replace(o.memory.outcome, final=True))
+    )
+
+
+def canceled(o: RestoreObserved) -> RestoreStep | None:
+    if not (o.request.cancel or o.identity.deleting):
+        return None
+    why = "by spec.cancel" if o.request.cancel else "because the object was deleted"
+    message = f"canceled {why} before the volume was ready; nothing of it is kept"
+    return Conclude(Outcome(Phase.CANCELED, "Canceled", message, o.now))
+
+
+def backup(o: RestoreObserved) -> RestoreStep | None:
+    if o.memory.source is not None:
+        return None
+    if o.found is None:
+        return fail(
+            o,
+            SourceGone(
+                f"the bank holds no backup {o.request.backup_id}: it was never committed, or it has "
+                "been deleted. `kubectl get recoverypoints` lists what is there",
+                reason="BackupNotFound",
+            ),
+        )
+    needed = size_gib(o.found.size_bytes)
+    asked = o.request.size_gib
+    if asked is not None and asked < needed:
+        return fail(
+            o,
+            InvalidSpec(
+                f"spec.target.sizeGiB is {asked}, and the backup is of a volume of {needed} GiB; "
+                f"leave it out or ask for {needed} at least",
+                reason="TargetTooSmall",
+            ),
+        )
+    return PinBackup(o.found) if o.identity.has_finalizer else AddFinalizer()
+
+
+def guarded(o: RestoreObserved) -> RestoreStep | None:
+    return None if o.identity.has_finalizer else AddFinalizer()
+
+
+def pinned(o: RestoreObserved) -> RestoreStep | None:
+    if intents.is_done(o.memory, intents.PIN) or o.memory.site is None:
+        return None
+    return PinReader(o.memory.site, o.request.backup_id)
+
+
+RULES = (ended, untouched, restored, ending, canceled, backup, guarded, pinned, volume_stage)
+"""The last one always answers."""
+
+
+def fail(o: RestoreObserved, error: CinderbankError) -> Conclude:
+    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))
+
+
+def _unpin(o: RestoreObserved) -> UnpinReader | None:
+    if intents.find(o.memory, intents.PIN) is None or intents.is_done(o.memory, intents.UNPIN):
+        return None
+    return UnpinReader(o.request.backup_id)
+
+
+def _images(o: RestoreObserved) -> list[ImageFacts]:
+    return [image for image in o.images if image.status not in GONE_IMAGE]

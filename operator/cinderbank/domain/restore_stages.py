@@ -1,0 +1,273 @@
+"""The stages of a restore that make something in the cloud, asked from the farthest one back.
+
+volume_stage asks whether the new volume is there; without one it asks for an image that is proven to
+hold the backup's bytes, and that for a transfer into one that holds none yet.
+"""
+
+from __future__ import annotations
+
+from cinderbank.domain import intents, messages
+from cinderbank.domain.backoff import again_seconds, poll_seconds
+from cinderbank.domain.cleanup import GONE_IMAGE, paced
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
+from cinderbank.domain.facts import (
+    GIB,
+    ImageFacts,
+    TransferFailed,
+    TransferSucceeded,
+    VolumeFacts,
+)
+from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
+from cinderbank.domain.record import Outcome, Phase
+from cinderbank.domain.restore_steps import (
+    CreateImage,
+    CreateVolume,
+    DeleteImageMetadata,
+    ProveImage,
+    RestoreObserved,
+    RestoreStep,
+    SetBootable,
+    StartTransfer,
+)
+from cinderbank.domain.steps import CancelTransfer, Conclude, DeleteImage, DeleteVolume, Wait
+from cinderbank.domain.transfer_rules import OUTAGES, counted, transfer_step
+
+USELESS_VOLUME = frozenset({"error", "error_deleting", "deleting"})
+BEING_MADE = frozenset({"creating", "downloading"})
+"""Every other status means that it was made: a user may attach it the moment it is available."""
+
+RECEIVING = frozenset({"saving", "uploading", "importing"})
+
+
+def size_gib(size_bytes: int) -> int:
+    """Bytes as whole GiB, rounded up."""
+    return -(-size_bytes // GIB)
+
+
+def volume_stage(o: RestoreObserved) -> RestoreStep:
+    volume = _first_volume(o)
+    if volume is None:
+        if settling := _settling(o, intents.VOLUME):
+            return settling
+        return _transfer_stage(o)
+    if volume.status == "deleting":
+        return Wait(poll_seconds(0), "CreatingVolume", f"volume {volume.id} goes away")
+    if volume.status in USELESS_VOLUME:
+        error = _volume_failed(o, volume)
+        if intents.tries(o.memory, intents.VOLUME) > o.request.retry_limit:
+            return _fail(o, error)
+        step = DeleteVolume(volume.id, because=error)
+        return paced(step, volume.id, "volume", o.memory, o.now, o.identity.uid)
+    if volume.status in BEING_MADE:
+        age = _age(o, intents.VOLUME)
+        # A full copy of the image: it may take as long as the upload of one.
+        limit = o.request.timeouts.image
+        if age > limit.total_seconds():
+            message = f"volume {volume.id} is still {volume.status} after {limit}"
+            return _fail(o, ResourceFailed(message, reason="VolumeTimeout"))
+        return Wait(poll_seconds(age), "CreatingVolume", f"volume {volume.id} is {volume.status}")
+    return _hand_over(o, volume)
+
+
+def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
+    """Put back what a volume from an image has differently, then it is done.
+
+    Neither is worth failing a restore whose bytes are right: after `retry_limit` tries it goes on.
+    """
+    limit = o.request.retry_limit
+    source = o.memory.source
+    bootable = o.request.bootable
+    if bootable is None and source is not None:
+        bootable = source.bootable
+    if (
+        bootable is not None
+        and volume.bootable != bootable
+        and intents.tries(o.memory, intents.BOOTABLE) <= limit
+    ):
+        return SetBootable(volume.id, bootable)
+    had = {} if source is None else source.image_metadata
+    keys = tuple(sorted(k for k, v in volume.image_metadata.items() if had.get(k) != v))
+    if keys and intents.tries(o.memory, intents.IMAGE_METADATA) <= limit:
+        return DeleteImageMetadata(volume.id, keys)
+    message = f"volume {volume.id} ({volume.name}) is restored"
+    return Conclude(Outcome(Phase.COMPLETED, "Restored", message, o.now))
+
+
+def _transfer_stage(o: RestoreObserved) -> RestoreStep:
+    image = _first_image(o)
+    if isinstance(o.transfer, TransferFailed) and o.transfer.retryable and image is not None:
+        if image.status == "active" and o.transfer.reason not in OUTAGES:
+            # Glance took it for complete and the transfer did not: nothing can be sent into it again.
+            error = ResourceFailed(o.transfer.message, reason=o.transfer.reason)
+            return _remake_image(o, image, error)
+    step = transfer_step(
+        o.transfer,
+        memory=o.memory,
+        now=o.now,
+        no_progress=o.request.timeouts.no_progress,
+        retry_limit=o.request.retry_limit,
+    )
+    return step or _image_stage(o, image)
+
+
+def _image_stage(o: RestoreObserved, image: ImageFacts | None) -> RestoreStep:
+    if image is None:
+        return _create_image(o)
+    if image.status == "active":
+        return _active(o, image)
+    if isinstance(o.transfer, TransferSucceeded):
+        error = Retryable(f"image {image.id} is {image.status}", reason="ImageNotActive")
+        return counted(o.memory, error, o.now, o.request.retry_limit)
+    if image.status == "queued":
+        return _start(o, image)
+    if image.status in RECEIVING:
+        age = _age(o, intents.BUSY)
+        if age <= o.request.timeouts.no_progress.total_seconds():
+            message = f"waiting for Glance to give up an upload that nobody sends to {image.id}"
+            return Wait(poll_seconds(age), "Transferring", message)
+    error_ = ResourceFailed(f"image {image.id} is {image.status}", reason="ImageFailed")
+    return _remake_image(o, image, error_)
+
+
+def _active(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
+    memory = o.memory
+    if image.disk_format == "raw" and image.size_bytes != memory.size_bytes:
+        # Seen with a body that could not be sent twice: Glance says active and holds 0 bytes.
+        error = ResourceFailed(
+            f"image {image.id} is active with {image.size_bytes} of {memory.size_bytes} bytes",
+            reason="ImageSizeMismatch",
+        )
+        return _remake_image(o, image, error)
+    if memory.image_proven == image.id:
+        return _create_volume(o, image)
+    if not isinstance(o.transfer, TransferSucceeded):
+        return _start(o, image)
+    started = intents.find(memory, intents.TRANSFER)
+    if started is None or started.resource_id != image.id:
+        return CancelTransfer()  # it was about another image
+    if o.transfer.content_sha512 != memory.content_sha512:
+        return _fail(
+            o,
+            DataCorrupt(
+                "what was read from the bank is not what the backup's manifest says (SHA-512 "
+                f"{o.transfer.content_sha512} instead of {memory.content_sha512}); no volume is made "
+                "of it. Check the bank",
+                reason="ContentHashMismatch",
+            ),
+        )
+    return ProveImage(image.id)
+
+
+def _start(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
+    site, size_bytes = o.memory.site, o.memory.size_bytes
+    if site is None or size_bytes is None:
+        lost = "the status of this object no longer says which backup it restores"
+        return _fail(o, ResourceFailed(lost, reason="StatusLost"))
+    return StartTransfer(site, o.request.backup_id, image.id, size_bytes)
+
+
+def _create_image(o: RestoreObserved) -> RestoreStep:
+    if settling := _settling(o, intents.IMAGE):
+        return settling
+    if intents.made_something(o.memory, intents.IMAGE):
+        error = ResourceFailed("the temporary image vanished or failed", reason="ImageFailed")
+        if intents.tries(o.memory, intents.IMAGE) > o.request.retry_limit:
+            return _fail(o, error)
+        if pause := _pause(o, intents.IMAGE, error):
+            return pause
+    return CreateImage(restore_image_name(o.identity.uid))
+
+
+def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
+    source, size_bytes = o.memory.source, o.memory.size_bytes
+    if source is None or size_bytes is None:
+        return _start(o, image)
+    if intents.made_something(o.memory, intents.VOLUME):
+        error = ResourceFailed("the new volume vanished or failed", reason="VolumeFailed")
+        if intents.tries(o.memory, intents.VOLUME) > o.request.retry_limit:
+            return _fail(o, error)
+        if pause := _pause(o, intents.VOLUME, error):
+            return pause
+    volume_type, note = _volume_type(o, source)
+    asked = o.request.description
+    return CreateVolume(
+        image_id=image.id,
+        name=o.request.volume_name or source.name,
+        description=source.description if asked is None else asked,
+        size_gib=o.request.size_gib or size_gib(size_bytes),
+        volume_type=volume_type,
+        availability_zone=o.request.availability_zone,
+        metadata={
+            **without_tags(source.metadata),
+            **without_tags(o.request.metadata),
+            RESTORE_TAG: o.identity.uid,
+        },
+        note=note,
+    )
+
+
+def _volume_type(o: RestoreObserved, source: VolumeFacts) -> tuple[str | None, str]:
+    """What was asked, else the type of the same name, else this site's default, told."""
+    if o.request.volume_type is not None:
+        return o.request.volume_type, ""
+    if source.volume_type in o.volume_types:
+        return source.volume_type, ""
+    return None, (
+        f'this site has no volume type "{source.volume_type}", which the volume had; its default '
+        "type is used. Name one in spec.target.volumeType to choose"
+        if source.volume_type
+        else ""
+    )
+
+
+def _remake_image(o: RestoreObserved, image: ImageFacts, error: CinderbankError) -> RestoreStep:
+    if intents.tries(o.memory, intents.IMAGE) > o.request.retry_limit:
+        return _fail(o, error)
+    step = DeleteImage(image.id, because=error)
+    return paced(step, image.id, "image", o.memory, o.now, o.identity.uid)
+
+
+def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
+    return messages.failure(
+        f"the new volume {volume.id} went into status {volume.status}",
+        "VolumeFailed",
+        volume.id,
+        o.messages,
+        [messages.COPY_FROM_IMAGE, messages.SCHEDULE],
+    )
+
+
+def _first_volume(o: RestoreObserved) -> VolumeFacts | None:
+    usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
+    return next(iter(usable or o.volumes), None)
+
+
+def _first_image(o: RestoreObserved) -> ImageFacts | None:
+    images = [image for image in o.images if image.status not in GONE_IMAGE]
+    proven = [image for image in images if image.id == o.memory.image_proven]
+    usable = [image for image in images if image.status not in ("killed", "deactivated")]
+    return next(iter(proven or usable or images), None)
+
+
+def _settling(o: RestoreObserved, step: str) -> Wait | None:
+    seconds = intents.unsettled_seconds(o.memory, step, o.now)
+    if seconds <= 0:
+        return None
+    return Wait(min(seconds, 5.0), "Settling", f"looking for the {step} that was asked for")
+
+
+def _pause(o: RestoreObserved, step: str, error: CinderbankError) -> Wait | None:
+    """Between fresh tries; `error` says what went wrong with the last one."""
+    seconds = again_seconds(intents.tries(o.memory, step), o.identity.uid) - _age(o, step)
+    if seconds <= 0:
+        return None
+    return Wait(seconds, error.reason, f"trying again in {seconds:.0f} s: {error.message}")
+
+
+def _age(o: RestoreObserved, step: str) -> float:
+    intent = intents.find(o.memory, step)
+    return 0.0 if intent is None else intents.age_seconds(intent, o.now)
+
+
+def _fail(o: RestoreObserved, error: CinderbankError) -> Conclude:
+    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))

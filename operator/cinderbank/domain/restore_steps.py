@@ -1,0 +1,166 @@
+"""What a restore's rules see, and what they may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cinderbank.domain import intents
+from cinderbank.domain.facts import (
+    BackupId,
+    ImageFacts,
+    ImageId,
+    TransferAbsent,
+    TransferFacts,
+    UserMessage,
+    VolumeFacts,
+    VolumeId,
+)
+from cinderbank.domain.record import Identity, Memory, RestoreRequest
+from cinderbank.domain.steps import (
+    AddFinalizer,
+    CancelTransfer,
+    Conclude,
+    DeleteImage,
+    DeleteVolume,
+    Effect,
+    Finish,
+    ForgetTransfer,
+    Idle,
+    RemoveFinalizer,
+    Step,
+    Wait,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBackup:
+    """A sealed backup, as its manifest describes it."""
+
+    site: str
+    """Where it was written."""
+    size_bytes: int
+    content_sha512: str
+    snapshot_at: datetime
+    source: VolumeFacts
+    """The volume it is of, as that was; its status means nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreObserved:
+    """One look at everything; volumes carry our tag, images our name, oldest first."""
+
+    identity: Identity
+    request: RestoreRequest
+    memory: Memory
+    now: datetime
+    found: FoundBackup | None = None
+    """Looked up only until a backup is pinned in memory."""
+    volumes: Sequence[VolumeFacts] = ()
+    images: Sequence[ImageFacts] = ()
+    transfer: TransferFacts = TransferAbsent()
+    volume_types: Sequence[str] = ()
+    """What this project may choose from; read only when a volume is about to be made."""
+    messages: Sequence[UserMessage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PinBackup(Step):
+    """Memory only: which backup, where, how large, with which hash."""
+
+    found: FoundBackup
+
+
+@dataclass(frozen=True, slots=True)
+class PinReader(Effect):
+    """Tell the bank that its data is being read."""
+
+    intent = intents.PIN
+    durable = True
+    site: str
+    backup_id: BackupId
+
+
+@dataclass(frozen=True, slots=True)
+class UnpinReader(Effect):
+    intent = intents.UNPIN
+    backup_id: BackupId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateImage(Effect):
+    intent = intents.IMAGE
+    durable = True
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTransfer(Effect):
+    intent = intents.TRANSFER
+    durable = True
+    site: str
+    backup_id: BackupId
+    image_id: ImageId
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProveImage(Step):
+    """Memory only: this image holds what the backup holds."""
+
+    image_id: ImageId
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVolume(Effect):
+    intent = intents.VOLUME
+    durable = True
+    image_id: ImageId
+    name: str
+    description: str
+    size_gib: int
+    volume_type: str | None
+    availability_zone: str | None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    """What the user should know about the choice of type; empty when it is what was wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetBootable(Effect):
+    intent = intents.BOOTABLE
+    volume_id: VolumeId
+    bootable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteImageMetadata(Effect):
+    """Take away what the new volume has only from the temporary image."""
+
+    intent = intents.IMAGE_METADATA
+    volume_id: VolumeId
+    keys: tuple[str, ...]
+
+
+RestoreStep = (
+    AddFinalizer
+    | RemoveFinalizer
+    | PinBackup
+    | PinReader
+    | UnpinReader
+    | CreateImage
+    | StartTransfer
+    | CancelTransfer
+    | ForgetTransfer
+    | ProveImage
+    | CreateVolume
+    | SetBootable
+    | DeleteImageMetadata
+    | DeleteImage
+    | DeleteVolume
+    | Conclude
+    | Finish
+    | Wait
+    | Idle
+)
