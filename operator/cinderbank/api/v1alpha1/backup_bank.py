@@ -74,7 +74,7 @@ class S3(ApiModel):
         Field(max_length=63),
         Matching(
             "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-            "must be an S3 bucket name: 3 to 63 lower-case letters, digits, - and .",
+            "must be an S3 bucket name: 3 to 63 lower-case letters, digits, dots and -",
         ),
     ] = Field(description="The bucket; it must be there. Can not be changed.")
     prefix: (

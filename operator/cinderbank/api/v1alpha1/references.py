@@ -11,7 +11,7 @@ from cinderbank.api.v1alpha1.model import ApiModel, Matching, ObjectName
 SecretKey = Annotated[
     str,
     Field(max_length=253),
-    Matching("^[A-Za-z0-9._-]+$", "must be a key of the Secret: letters, digits, - _ and ."),
+    Matching("^[A-Za-z0-9._-]+$", "must be a key of the Secret: letters, digits, dots, - and _"),
 ]
 CloudName = Annotated[
     str,
