@@ -37,6 +37,8 @@ class Known:
     deleting: bool
     phase: str
     ready: bool
+    finished: bool
+    """Ended, cleaned up, and nothing was asked of it since: it needs no run."""
     references: frozenset[tuple[str, str]]
     """(kind, name) of the objects of the same namespace that it needs."""
 
@@ -62,16 +64,16 @@ class KnownObjects:
         with self._lock:
             before = self._objects.get(key)
             self._objects[key] = known
-            if before is None:
-                must_run = True
-            else:
-                must_run = (before.generation, before.deleting) != (
-                    known.generation,
-                    known.deleting,
-                )
-            changed = before is None or must_run or before.ready != known.ready
+            changed = before is None or _asked(before) != _asked(known)
+            must_run = changed and not known.finished
+            changed = changed or (before is not None and before.ready != known.ready)
             wakes = self._dependents(key) if changed else ()
         return Seen(key, must_run, wakes)
+
+    def is_finished(self, key: Key) -> bool:
+        with self._lock:
+            known = self._objects.get(key)
+            return known is not None and known.finished
 
     def drop(self, key: Key) -> tuple[Key, ...]:
         """The object is gone; returns who may have needed it."""
@@ -119,6 +121,11 @@ class KnownObjects:
         )
 
 
+def _asked(known: Known) -> tuple[int, bool]:
+    """What others change in an object; the rest is our own writing."""
+    return known.generation, known.deleting
+
+
 def key_of(raw: Mapping[str, Any]) -> Key:
     metadata = raw["metadata"]
     return Key(raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
@@ -134,6 +141,9 @@ def known_of(raw: Mapping[str, Any]) -> Known:
         deleting="deletionTimestamp" in metadata,
         phase=phase if isinstance(phase, str) else "",
         ready=_is_ready(status),
+        finished=_mapping(status.get("outcome")).get("final") is True
+        and status.get("observedGeneration") == metadata.get("generation", 0)
+        and "deletionTimestamp" not in metadata,
         references=frozenset(_references(_mapping(raw.get("spec")))),
     )
 

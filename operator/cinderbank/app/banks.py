@@ -1,0 +1,125 @@
+"""Clients of banks, by the BackupBanks and Secrets of the objects' own namespaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinderbank.adapters.cache import Cache
+from cinderbank.adapters.kube.secrets import KubeSecrets
+from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
+from cinderbank.api.v1alpha1.backup_bank import (
+    ACCESS_KEY_ID,
+    SECRET_ACCESS_KEY,
+    AccessMode,
+    BackupBankSpec,
+)
+from cinderbank.app.clouds import authority_file, need_secret
+from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.health import validate
+from cinderbank.domain.errors import InvalidSpec
+from cinderbank.engine.bank_validation import BankFound
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBank:
+    """A bank, and what a transfer needs to reach it by itself."""
+
+    bank: StoredBank
+    store: S3Store
+    spec: BackupBankSpec
+    location: S3Location
+    credentials: S3Credentials
+
+
+class Banks:
+    """Opens each bank once per spec and state of its Secrets."""
+
+    def __init__(self, secrets: KubeSecrets, size: int, authorities: Path) -> None:
+        self._secrets = secrets
+        self._authorities = authorities
+        self._cache: Cache[tuple[str, str, str, str | None], OpenBank] = Cache(
+            size, lambda bank: bank.store.close()
+        )
+
+    def open(self, namespace: str, spec: BackupBankSpec, bank_id: str | None) -> OpenBank:
+        """`bank_id` is the one it had before; another one is refused at the first use.
+
+        Raises InvalidSpec (SecretNotFound, SecretKeyMissing, ...), Unavailable, Forbidden.
+        """
+        location, credentials, version = self._how(namespace, spec)
+        key = (namespace, spec.model_dump_json(), version, bank_id)
+        return self._cache.get(key, lambda: _open(spec, location, credentials, bank_id))
+
+    def look(self, namespace: str, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
+        """The self-test, on a client of its own: nothing remembered hides what has changed."""
+        location, credentials, _ = self._how(namespace, spec)
+        opened = _open(spec, location, credentials, bank_id)
+        try:
+            health = validate(opened.bank)
+        finally:
+            opened.store.close()
+        return BankFound(
+            bank_id=health.bank_id,
+            format_version=health.format_version,
+            backups=health.backups,
+            conditional_put=health.conditional_put,
+            problems=health.problems,
+        )
+
+    def close(self) -> None:
+        self._cache.clear()
+
+    def _how(self, namespace: str, spec: BackupBankSpec) -> tuple[S3Location, S3Credentials, str]:
+        name = spec.s3.credentials_secret_ref.name
+        secret = need_secret(self._secrets, namespace, name)
+        for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
+            if not secret.data.get(key):
+                raise InvalidSpec(
+                    f"Secret {namespace}/{name} has no key {key}; it needs {ACCESS_KEY_ID} and"
+                    f" {SECRET_ACCESS_KEY}",
+                    reason="SecretKeyMissing",
+                )
+        ca_file, ca_version = self._authority(namespace, spec)
+        location = S3Location(
+            endpoint_url=spec.s3.endpoint.rstrip("/"),
+            bucket=spec.s3.bucket,
+            prefix=spec.s3.prefix or "",
+            region=spec.s3.region or "",
+            addressing=spec.s3.addressing.value.lower(),
+            ca_file=ca_file,
+            insecure_skip_tls_verify=spec.s3.insecure_skip_verify,
+        )
+        # who edits a Secret by hand often leaves a line feed at its end
+        credentials = S3Credentials(
+            secret.data[ACCESS_KEY_ID].decode(errors="replace").strip(),
+            secret.data[SECRET_ACCESS_KEY].decode(errors="replace").strip(),
+        )
+        return location, credentials, f"{secret.uid} {secret.resource_version} {ca_version}"
+
+    def _authority(self, namespace: str, spec: BackupBankSpec) -> tuple[str | None, str]:
+        reference = spec.s3.ca_secret_ref
+        if reference is None:
+            return None, ""
+        secret = need_secret(self._secrets, namespace, reference.name)
+        content = secret.data.get(reference.key)
+        if not content:
+            raise InvalidSpec(
+                f"Secret {namespace}/{reference.name} has no key {reference.key} (spec.s3.caSecretRef)",
+                reason="SecretKeyMissing",
+            )
+        path = authority_file(self._authorities, content)
+        return str(path), f"{secret.uid} {secret.resource_version}"
+
+
+def _open(
+    spec: BackupBankSpec, location: S3Location, credentials: S3Credentials, bank_id: str | None
+) -> OpenBank:
+    store = S3Store(location, credentials)
+    bank = StoredBank(
+        store,
+        spec.site,
+        read_only=spec.access_mode is AccessMode.READ_ONLY,
+        expected_bank_id=bank_id,
+    )
+    return OpenBank(bank, store, spec, location, credentials)

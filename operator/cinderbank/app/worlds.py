@@ -1,0 +1,165 @@
+"""What a tick works with, built for one object from what its namespace holds right now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cinderbank.adapters.kube.client import KubeApi
+from cinderbank.adapters.kube.events import KubeEvents, Subject
+from cinderbank.adapters.kube.paths import object_path
+from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
+from cinderbank.api.v1alpha1 import backup_status, restore_status
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.app.banks import Banks, OpenBank
+from cinderbank.app.clouds import Cloud, Clouds
+from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
+from cinderbank.domain.facts import BackupId
+from cinderbank.domain.record import Phase
+from cinderbank.engine.bank_validation import BankFound, refusal
+from cinderbank.engine.tick import BackupWorld, RestoreWorld
+from cinderbank.kube.banks import read_bank_status, stalled_message
+from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
+from cinderbank.kube.reconcile import Raw
+from cinderbank.kube.runs import Needs
+from cinderbank.ports.clock import Clock, Identities
+from cinderbank.ports.records import Records
+from cinderbank.ports.transfers import Transfers
+
+TransfersOf = Callable[[Key, Cloud, OpenBank], Transfers]
+
+
+class KubeObjects:
+    """Our objects, read anew each time."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    def find(self, kind: str, namespace: str, name: str) -> Raw | None:
+        return self._api.get(object_path(kind, namespace, name))
+
+
+class AppWorlds:
+    """`kube.runs.Worlds` on the real adapters."""
+
+    def __init__(
+        self,
+        *,
+        api: KubeApi,
+        writer: StatusWriter,
+        events: KubeEvents,
+        clouds: Clouds,
+        banks: Banks,
+        transfers_of: TransfersOf,
+        clock: Clock,
+        identities: Identities,
+    ) -> None:
+        self._api = api
+        self._objects = KubeObjects(api)
+        self._writer = writer
+        self._events = events
+        self._clouds = clouds
+        self._banks = banks
+        self._transfers_of = transfers_of
+        self._clock = clock
+        self._identities = identities
+
+    def records(self, key: Key, raw: Raw) -> Records:
+        return KubeRecords(
+            raw,
+            api=self._api,
+            writer=self._writer,
+            events=self._events,
+            render=RENDERS[key.kind],
+            now=self._clock.now,
+        )
+
+    def for_backup(self, key: Key, needs: Needs, records: Records) -> BackupWorld:
+        cloud = self._clouds.open(key.namespace, needs.secret_name, needs.cloud_name)
+        bank = self._open_bank(key.namespace, needs.bank_name)
+        return BackupWorld(
+            cinder=cloud.cinder,
+            glance=cloud.glance,
+            bank=bank.bank,
+            transfers=self._transfers_of(key, cloud, bank),
+            records=records,
+            clock=self._clock,
+            identities=self._identities,
+            site=bank.spec.site,
+        )
+
+    def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
+        cloud = self._clouds.open(key.namespace, needs.secret_name, needs.cloud_name)
+        bank = self._open_bank(key.namespace, needs.bank_name)
+        return RestoreWorld(
+            cinder=cloud.cinder,
+            glance=cloud.glance,
+            bank=bank.bank,
+            transfers=self._transfers_of(key, cloud, bank),
+            records=records,
+            clock=self._clock,
+        )
+
+    def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        raw = self._objects.find(VOLUME_BACKUP, namespace, name)
+        if raw is None:
+            raise SourceGone(
+                f"VolumeBackup {namespace}/{name} is not there; name another one, or restore by"
+                " source.bank with the backup's id",
+                reason="BackupNotFound",
+            )
+        status = raw.get("status") or {}
+        backup_id, phase = status.get("backupID"), status.get("phase")
+        if phase != Phase.COMPLETED or not isinstance(backup_id, str):
+            raise Unavailable(
+                f"VolumeBackup {namespace}/{name} is {phase or 'not started'}, not Completed",
+                reason="BackupNotCompleted",
+            )
+        return BackupId(backup_id), raw["spec"]["bankRef"]["name"]
+
+    def _open_bank(self, namespace: str, name: str) -> OpenBank:
+        raw = self._objects.find(BACKUP_BANK, namespace, name)
+        if raw is None:
+            raise InvalidSpec(
+                f"BackupBank {namespace}/{name} is not there; create it, the object then goes on by"
+                " itself",
+                reason="BankNotFound",
+            )
+        spec = BackupBankSpec.read(raw.get("spec"), "spec")
+        status = read_bank_status(raw)
+        refused = refusal(
+            f"{namespace}/{name}",
+            bank_id=status.bank_id,
+            stalled=stalled_message(status),
+            deleting="deletionTimestamp" in raw["metadata"],
+        )
+        if refused is not None:
+            raise refused
+        return self._banks.open(namespace, spec, status.bank_id)
+
+    # For BackupBanks.
+
+    def look_at_bank(
+        self, namespace: str, name: str, spec: BackupBankSpec, bank_id: str | None
+    ) -> BankFound:
+        """The self-test on a client of its own, so that nothing remembered hides what changed."""
+        return self._banks.look(namespace, spec, bank_id)
+
+    def write_bank_status(self, raw: Raw, status: dict[str, Any]) -> None:
+        self._writer.write_if_worth_it(raw, status)
+
+    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None:
+        metadata = raw["metadata"]
+        subject = Subject(raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
+        self._events.say(subject, reason, message, warning=warning)
+
+
+def _render_backup(*args: Any) -> dict[str, Any]:
+    return backup_status.status_of(*args).dump()
+
+
+def _render_restore(*args: Any) -> dict[str, Any]:
+    return restore_status.status_of(*args).dump()
+
+
+RENDERS: dict[str, Render] = {VOLUME_BACKUP: _render_backup, VOLUME_RESTORE: _render_restore}
