@@ -16,18 +16,22 @@ class Process(NamedTuple):
     state: str
     session: int
     start_ticks: int
+    threads: int
 
     @property
     def alive(self) -> bool:
-        """A zombie is dead: it holds nothing any more, only its parent has not looked yet."""
-        return self.state not in "ZXx"
+        """A zombie is dead: it holds nothing any more, only its parent has not looked yet.
+
+        Not so while another thread of it is on its way out: that one still holds its ports.
+        """
+        return self.state not in "ZXx" or self.threads > 1
 
     @classmethod
     def parse(cls, line: str) -> Process:
         # The command in brackets may itself hold blanks and brackets.
         pid = int(line.split(" ", 1)[0])
         columns = line.rsplit(")", 1)[1].split()
-        return cls(pid, columns[0], int(columns[3]), int(columns[19]))
+        return cls(pid, columns[0], int(columns[3]), int(columns[19]), int(columns[17]))
 
     @classmethod
     def read(cls, pid: int) -> Process | None:
@@ -36,6 +40,12 @@ class Process(NamedTuple):
             return cls.parse(Path(f"/proc/{pid}/stat").read_text())
         except (OSError, IndexError, ValueError):
             return None
+
+    def again(self) -> Process | None:
+        """The same process as it is now; None when it is dead or its number is another's."""
+        now = Process.read(self.pid)
+        same = now is not None and now.start_ticks == self.start_ticks and now.alive
+        return now if same else None
 
     @classmethod
     def all(cls) -> Iterator[Process]:

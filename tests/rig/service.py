@@ -180,17 +180,31 @@ class Supervisor:
 
     def _end(self, name: str, first_signal: signal.Signals, timeout_seconds: float) -> None:
         """Ends every process of the service and forgets it; `first_signal`, then SIGKILL."""
-        deadline = time.monotonic() + timeout_seconds
-        self._signal(name, first_signal)
-        while self._members(name):
-            if time.monotonic() > deadline:
-                self._signal(name, signal.SIGKILL)
-                deadline = time.monotonic() + 30  # a process in a disk wait cannot be hurried
-            time.sleep(0.02)
-        self._pid_file(name).unlink(missing_ok=True)
+        for number, limit in ((first_signal, timeout_seconds), (signal.SIGKILL, 30)):
+            if self._gone(name, number, limit):
+                self._pid_file(name).unlink(missing_ok=True)
+                return
+        raise ServiceFailed(f"{name} cannot be killed: process {self.pid(name)}, in a disk wait?")
 
-    def _signal(self, name: str, number: signal.Signals) -> None:
-        for process in self._members(name):
+    def _gone(self, name: str, number: signal.Signals, timeout_seconds: float) -> bool:
+        """Sends the signal and waits; whether all processes of the service are gone."""
+        deadline = time.monotonic() + timeout_seconds
+        leaving = set(self._members(name))
+        self._signal(leaving, number)
+        while leaving:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+            # One that is ending has no working directory any more, but still its ports.
+            still = {process.again() for process in leaving}
+            born_since = set(self._members(name)) - still
+            self._signal(born_since, number)
+            leaving = {process for process in still | born_since if process is not None}
+        return True
+
+    @staticmethod
+    def _signal(processes: Iterable[Process], number: signal.Signals) -> None:
+        for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process.pid, number)
 
