@@ -51,7 +51,7 @@ class Site:
 
     def install(self) -> str:
         """`kubectl apply -k deploy/` with its CRDs and RBAC; what kubectl said."""
-        everything = self.namespace("default")
+        everything = self.namespace(OPERATOR_NAMESPACE)
         said = everything.run("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy"))
         everything.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         return said
