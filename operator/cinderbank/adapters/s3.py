@@ -1,0 +1,316 @@
+"""The one door to S3: minio's SDK signs, lists, stats and deletes; bodies go by presigned URLs.
+
+put_object of the SDK hashes every body (five times the CPU of all the rest) and can not send
+If-None-Match (given as metadata it silently becomes x-amz-meta-if-none-match, and overwrites). A
+presigned PUT does both, but needs a Content-Length (411 for a chunked body).
+
+A presigned URL is a secret for as long as it is valid: no message holds a query string.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioException, S3Error
+
+from cinderbank.adapters.s3_errors import S3Problem, problem_of_answer, problem_of_exception
+from cinderbank.adapters.s3_retry import Retries
+from cinderbank.bank.store import Buffer, DeleteFailure, Listed
+from cinderbank.domain.errors import DataCorrupt, InvalidSpec, Unavailable
+
+ADDRESSINGS = ("auto", "path", "virtual")
+DEFAULT_REGION = "us-east-1"
+PRESIGNED_FOR = timedelta(minutes=15)
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+POOL_CONNECTIONS = 32
+ERROR_BODY_BYTES = 16 * 1024
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIX = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*", re.ASCII)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Credentials:
+    """Never printed: the repr hides what is secret."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """Where a bank is. `prefix` without slashes at its ends; `addressing` is auto, path or virtual
+    (auto: virtual at AWS, path elsewhere). `ca_file` replaces the system's CAs."""
+
+    endpoint_url: str
+    bucket: str
+    prefix: str = ""
+    region: str = ""
+    addressing: str = "auto"
+    ca_file: str | None = None
+    insecure_skip_tls_verify: bool = False
+
+    def check(self) -> None:
+        """Raise InvalidSpec, naming the field that is wrong."""
+        url = urlsplit(self.endpoint_url)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/"):
+            raise _invalid("endpoint", self.endpoint_url, "https://host or https://host:port")
+        if url.username or url.query or url.fragment:
+            raise InvalidSpec(
+                "bank endpoint: holds credentials or a query; it must be https://host or "
+                "https://host:port, credentials belong in the Secret"
+            )
+        if not _BUCKET.fullmatch(self.bucket):
+            raise _invalid("bucket", self.bucket, "a bucket name of S3")
+        if self.prefix and not _PREFIX.fullmatch(self.prefix):
+            raise _invalid("prefix", self.prefix, "names of A-Z a-z 0-9 . _ - between single slashes")
+        if {".", ".."} & set(self.prefix.split("/")):
+            raise _invalid("prefix", self.prefix, "names other than . and ..")
+        if self.addressing not in ADDRESSINGS:
+            raise _invalid("addressing", self.addressing, "one of " + ", ".join(ADDRESSINGS))
+
+
+def _invalid(name: str, value: str, wanted: str) -> InvalidSpec:
+    return InvalidSpec(f"bank {name} {value[:200]!r}: it must be {wanted}")
+
+
+class S3Store:
+    """`bank.store.ObjectStore` on one bucket and prefix; thread-safe. Close it when done."""
+
+    def __init__(
+        self,
+        location: S3Location,
+        credentials: S3Credentials,
+        retries: Retries | None = None,
+    ) -> None:
+        """No request is sent. Raises InvalidSpec for a location that can not be."""
+        location.check()
+        self._location = location
+        self._bucket = location.bucket
+        self._prefix = f"{location.prefix}/" if location.prefix else ""
+        self._retries = retries or Retries()
+        self._pool = _pool(location)
+        url = urlsplit(location.endpoint_url)
+        self._client = Minio(
+            url.netloc,
+            credentials.access_key,
+            credentials.secret_key,
+            credentials.session_token,
+            secure=url.scheme == "https",
+            # Never empty: the SDK would ask for the bucket's location before it signs.
+            region=location.region or DEFAULT_REGION,
+            http_client=self._pool,
+        )
+        if location.addressing == "path":
+            self._client.disable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
+        elif location.addressing == "virtual":
+            self._client.enable_virtual_style_endpoint()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def where(self) -> str:
+        return f"{self._location.endpoint_url}/{self._bucket}/{self._prefix}".rstrip("/")
+
+    def get(self, key: str, max_bytes: int) -> bytes | None:
+        return self._try("GET", key, lambda: self._get(key, max_bytes))
+
+    def _get(self, key: str, max_bytes: int) -> bytes | None:
+        answer = self._send("GET", key)
+        try:
+            if answer.status == 404:
+                self._absent_or_raise(answer)
+                return None
+            if answer.status != 200:
+                raise problem_of_answer(answer.status, answer.read(ERROR_BODY_BYTES))
+            length = int(answer.headers.get("Content-Length") or -1)
+            if length > max_bytes:
+                raise DataCorrupt(f"{key} has {length} bytes, at most {max_bytes} were expected")
+            # The length is the store's word only: never read more than the bound.
+            body = answer.read(max_bytes + 1)
+            if len(body) > max_bytes:
+                raise DataCorrupt(f"{key} has more than the {max_bytes} bytes that were expected")
+            if length >= 0 and len(body) != length:
+                raise S3Problem.retryable(f"the body ended after {len(body)} of {length} bytes")
+            return body
+        finally:
+            # A body that was read to its end has given its connection back; any other one is closed.
+            answer.close()
+
+    @staticmethod
+    def _absent_or_raise(answer: urllib3.BaseHTTPResponse) -> None:
+        problem = problem_of_answer(404, answer.read(ERROR_BODY_BYTES))
+        if problem.code != "NoSuchKey":
+            raise problem
+
+    def head(self, key: str) -> int | None:
+        def stat() -> int | None:
+            try:
+                return int(self._client.stat_object(self._bucket, self._prefix + key).size or 0)
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+
+        return self._try("HEAD", key, stat)
+
+    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+        return self._try("PUT", key, lambda: self._put(key, body, if_absent))
+
+    def _put(self, key: str, body: Buffer, if_absent: bool) -> bool:
+        headers = {"Content-Type": "application/octet-stream"}
+        if if_absent:
+            headers["If-None-Match"] = "*"
+        answer = self._send("PUT", key, body, headers)
+        try:
+            text = answer.read(ERROR_BODY_BYTES)
+            if answer.status == 412 and if_absent:
+                return False
+            if answer.status != 200:
+                raise problem_of_answer(answer.status, text)
+            return True
+        finally:
+            answer.close()
+
+    def _send(
+        self, method: str, key: str, body: Buffer | None = None, headers: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        url = self._client.get_presigned_url(
+            method, self._bucket, self._prefix + key, expires=PRESIGNED_FOR
+        )
+        # A memoryview would be sent chunked by urllib3 for want of a length: S3 answers 411.
+        sent = bytes(body) if isinstance(body, memoryview | bytearray) else body
+        return self._pool.request(
+            method, url, body=sent, headers=headers, preload_content=False, redirect=False
+        )
+
+    def delete_many(self, keys: Sequence[str]) -> list[DeleteFailure]:
+        if not keys:
+            return []
+        objects = [DeleteObject(self._prefix + key) for key in keys]
+
+        def delete() -> list[DeleteFailure]:
+            errors = list(self._client.remove_objects(self._bucket, objects))
+            return [
+                DeleteFailure((e.name or "").removeprefix(self._prefix), str(e.code))
+                for e in errors
+                if e.code != "NoSuchKey"
+            ]
+
+        return self._try("DELETE", f"{len(keys)} objects from {keys[0]}", delete)
+
+    def list_keys(
+        self, prefix: str, delimiter: str = "", start_after: str = ""
+    ) -> Iterator[Listed]:
+        if delimiter not in ("", "/"):
+            raise ValueError("S3 is listed flat or by '/'")
+        rows = _Rows(self._client, self._bucket, self._prefix, prefix, not delimiter, start_after)
+        while True:
+            row = self._try("LIST", prefix, rows.next)
+            if row is None:
+                return
+            yield row
+
+    def _try(self, verb: str, key: str, call: Callable[[], T]) -> T:
+        return self._retries.run(
+            call, problem_of, lambda problem: problem.to_domain(verb, key, self.where())
+        )
+
+
+def problem_of(error: Exception) -> S3Problem | None:
+    """What an exception of SDK or HTTP client is; None when it is neither's."""
+    if isinstance(error, S3Problem):
+        return error
+    if isinstance(error, S3Error):
+        return S3Problem.of_code(error.code or "", _status(error))
+    if isinstance(error, MinioException):
+        # InvalidResponseError: not XML at all, e.g. a proxy's page; its text may be anything.
+        return S3Problem.retryable(f"the answer is not S3's ({type(error).__name__})")
+    return problem_of_exception(error)
+
+
+def _status(error: S3Error) -> int:
+    response = getattr(error, "response", None) or getattr(error, "_response", None)
+    return int(getattr(response, "status", 0) or 0)
+
+
+class _Rows:
+    """A listing that goes on where it was when a page failed."""
+
+    def __init__(
+        self, client: Minio, bucket: str, root: str, prefix: str, flat: bool, start_after: str
+    ) -> None:
+        self._client, self._bucket, self._root, self._flat = client, bucket, root, flat
+        self._prefix = prefix
+        self._after = start_after
+        self._seen: set[str] = set()
+        self._rows: Iterator[object] | None = None
+
+    def next(self) -> Listed | None:
+        if self._rows is None:
+            self._rows = iter(
+                self._client.list_objects(
+                    self._bucket,
+                    prefix=self._root + self._prefix,
+                    recursive=self._flat,
+                    start_after=self._root + self._after if self._after else None,
+                )
+            )
+        try:
+            while (row := next(self._rows, None)) is not None:
+                listed = self._listed(row)
+                if listed.key not in self._seen:
+                    self._remember(listed)
+                    return listed
+        except Exception:
+            self._rows = None  # a generator that raised is over
+            raise
+        return None
+
+    def _listed(self, row: object) -> Listed:
+        name = getattr(row, "object_name", None) or ""
+        if not name.startswith(self._root + self._prefix):
+            raise Unavailable(f"the listing of {self._prefix!r} shows a foreign key")
+        return Listed(
+            name.removeprefix(self._root),
+            int(getattr(row, "size", 0) or 0),
+            bool(getattr(row, "is_dir", False)),
+        )
+
+    def _remember(self, listed: Listed) -> None:
+        if self._flat:
+            self._after = listed.key
+        else:
+            # Prefixes come after a page's objects, so there is no place to go on from: begin again
+            # and pass over what was told. Only sites are listed like this, and they are few.
+            self._seen.add(listed.key)
+
+
+def _pool(location: S3Location) -> urllib3.PoolManager:
+    tls: dict[str, object] = {"cert_reqs": "CERT_REQUIRED"}
+    if location.ca_file:
+        tls["ca_certs"] = location.ca_file
+    if location.insecure_skip_tls_verify:
+        tls = {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+    if location.endpoint_url.startswith("http://"):
+        tls = {}
+    return urllib3.PoolManager(
+        num_pools=4,
+        maxsize=POOL_CONNECTIONS,
+        # Ours are counted once; the SDK's default would send every PUT up to six times by itself.
+        retries=False,
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        **tls,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,227 @@
+"""`ports.transfers.Transfers` by child processes: `python -m cinderbank transfer --job FILE`.
+
+A child gets a folder of its own (0700) with its job and its secrets as files, and a pipe as stdin
+that stays open: when the operator dies the kernel closes it, and the child ends. It gets no
+Kubernetes token, no secret in its arguments or environment, and it is never adopted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from cinderbank.adapters.s3 import S3Credentials, S3Location
+from cinderbank.adapters.secret_files import write_secret_files
+from cinderbank.adapters.transfer_child import Child
+from cinderbank.domain.errors import Conflict, Unavailable
+from cinderbank.domain.facts import TransferAbsent, TransferFacts
+from cinderbank.ports.transfers import Transfer
+from cinderbank.transfer.job import BankJob, CloudJob, Job, dump
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+
+PASSED_ENVIRONMENT = (
+    "PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAccess:
+    """What a child needs to reach bank and cloud by itself."""
+
+    location: S3Location
+    credentials: S3Credentials
+    site: str
+    read_only: bool
+    bank_id: str | None
+    cloud_name: str
+    clouds_yaml: bytes = field(repr=False)
+    cacert: bytes | None = field(default=None, repr=False)
+
+
+class TransferProcesses(Generic[K]):
+    """All children of this operator, at most `slots` at once; thread-safe. Close it at the end.
+
+    `on_change` is told the key of an object whose transfer has news (progress or its end), or which
+    was refused for want of a slot when one is free; it is called from threads of ours and MUST NOT
+    block.
+    """
+
+    def __init__(self, folder: Path, slots: int, on_change: Callable[[K], None]) -> None:
+        self._folder = folder
+        self._slots = slots
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._children: dict[K, Child] = {}
+        # In the order of their first refusal. Nobody reserves: a waiter that is gone blocks nobody.
+        self._waiting: dict[K, None] = {}
+
+    def of(self, key: K, access: TransferAccess) -> ObjectTransfers[K]:
+        """The transfers of one object; `key` must be stable as long as the operator lives."""
+        return ObjectTransfers(self, key, access)
+
+    def forget(self, key: K) -> None:
+        """End what runs for an object that is gone. Idempotent."""
+        self.cancel(key)
+
+    def close(self) -> None:
+        """End all children; returns when none is left."""
+        with self._lock:
+            keys = list(self._children)
+        for key in keys:
+            self._children[key].terminate()
+        for key in keys:
+            self.cancel(key)
+
+    def running(self) -> int:
+        with self._lock:
+            return self._running()
+
+    def _running(self) -> int:
+        return sum(child.is_running for child in self._children.values())
+
+    def observe(self, key: K) -> TransferFacts:
+        with self._lock:
+            child = self._children.get(key)
+        return TransferAbsent() if child is None else child.facts
+
+    def start(self, key: K, access: TransferAccess, transfer: Transfer) -> None:
+        with self._lock:
+            child = self._children.get(key)
+            if child is not None and child.is_running:
+                raise Conflict(f"a transfer of {key} runs already", reason="TransferRunning")
+            if self._running() >= self._slots:
+                self._waiting.setdefault(key)
+                raise Unavailable(
+                    f"all {self._slots} transfer slots are in use; it starts when one is free",
+                    reason="NoTransferSlot",
+                )
+            self._waiting.pop(key, None)
+            self._children[key] = self._spawn(key, access, transfer)
+
+    def _spawn(self, key: K, access: TransferAccess, transfer: Transfer) -> Child:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="transfer-", dir=self._folder))
+        try:
+            write_secret_files(folder, _files(folder, access, transfer))
+            return Child(
+                command(folder / "job.json"),
+                environment(folder),
+                folder,
+                bytes_total=transfer.size_bytes,
+                secrets=_secrets(access),
+                on_change=lambda: self._on_change(key),
+                on_end=lambda: self._ended(key, folder),
+            )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _ended(self, key: K, folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with self._lock:
+            waiting = next(iter(self._waiting), None)
+        self._on_change(key)
+        if waiting is not None:
+            self._on_change(waiting)
+
+    def cancel(self, key: K) -> None:
+        with self._lock:
+            self._waiting.pop(key, None)
+            child = self._children.get(key)
+        if child is None:
+            return
+        child.end()
+        with self._lock:
+            if self._children.get(key) is child:
+                del self._children[key]
+
+
+class ObjectTransfers(Generic[K]):
+    """`ports.transfers.Transfers` of one object."""
+
+    def __init__(self, processes: TransferProcesses[K], key: K, access: TransferAccess) -> None:
+        self._processes = processes
+        self._key = key
+        self._access = access
+
+    def observe(self) -> TransferFacts:
+        return self._processes.observe(self._key)
+
+    def start(self, transfer: Transfer) -> None:
+        self._processes.start(self._key, self._access, transfer)
+
+    def cancel(self) -> None:
+        self._processes.cancel(self._key)
+
+
+def command(job: Path) -> list[str]:
+    # -P: the working directory must not shadow a module of ours.
+    return [sys.executable, "-P", "-m", "cinderbank", "transfer", "--job", str(job)]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Only what a Python needs to run and to find its way out of the network."""
+    passed = {name: os.environ[name] for name in PASSED_ENVIRONMENT if name in os.environ}
+    return {
+        **passed,
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        # glibc raises its mmap threshold to the largest freed block: chunks would then be cut out of
+        # per-thread arenas, which fragment. A fixed one gives each chunk back when it is freed.
+        "MALLOC_MMAP_THRESHOLD_": "1048576",
+    }
+
+
+def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str, bytes]:
+    location = access.location
+    job = Job(
+        bank=BankJob(
+            endpoint_url=location.endpoint_url,
+            bucket=location.bucket,
+            prefix=location.prefix,
+            region=location.region,
+            addressing=location.addressing,
+            credentials_file=str(folder / "s3.json"),
+            site=access.site,
+            read_only=access.read_only,
+            bank_id=access.bank_id,
+            ca_file=location.ca_file,
+            insecure_skip_tls_verify=location.insecure_skip_tls_verify,
+        ),
+        cloud=CloudJob(
+            clouds_file=str(folder / "clouds.yaml"),
+            cloud_name=access.cloud_name,
+            ca_file=str(folder / "cacert.pem") if access.cacert else None,
+        ),
+        transfer=transfer,
+    )
+    credentials = {
+        "access_key": access.credentials.access_key,
+        "secret_key": access.credentials.secret_key,
+        "session_token": access.credentials.session_token,
+    }
+    files = {
+        "job.json": dump(job).encode(),
+        "s3.json": json.dumps(credentials).encode(),
+        "clouds.yaml": access.clouds_yaml,
+    }
+    return {**files, "cacert.pem": access.cacert} if access.cacert else files
+
+
+def _secrets(access: TransferAccess) -> tuple[str, ...]:
+    credentials = access.credentials
+    return tuple(s for s in (credentials.secret_key, credentials.session_token) if s)

@@ -1,0 +1,150 @@
+"""`cinderbank transfer --job FILE`: move the bytes of one backup or restore, and say so on stdout.
+
+Exit codes: 0 done; 64 the job is wrong; 65 source or data is corrupt, gone or not supported; 66 the
+bank refuses; 69 the cloud refuses; 75 worth another try; 130 cancelled. Only 0 comes with a `result`
+line, every other one but 130 with an `error` line. Logs go to stderr.
+
+It ends at once when stdin closes: the operator that started it died, and a transfer must not outlive
+it. Ending at once is safe at any moment: what is in the bank is no backup without its seal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cinderbank.adapters.openstack.errors import Call, mapped, refusal
+from cinderbank.adapters.openstack.session import connect
+from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
+from cinderbank.bank.bank import StoredBank
+from cinderbank.domain.errors import (
+    CinderbankError,
+    DataCorrupt,
+    InvalidSpec,
+    Retryable,
+    SourceGone,
+    Unsupported,
+)
+from cinderbank.ports.transfers import BackupTransfer
+from cinderbank.transfer.backup import run_backup
+from cinderbank.transfer.events import EventWriter, ProgressMeter
+from cinderbank.transfer.glance_stream import Glance
+from cinderbank.transfer.job import BankJob, Job, load
+from cinderbank.transfer.restore import run_restore
+
+OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69, 75, 130
+
+log = logging.getLogger(__name__)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one transfer; its exit code."""
+    parser = argparse.ArgumentParser(prog="cinderbank transfer", description=__doc__)
+    parser.add_argument("--job", type=Path, required=True, help="the job file (JSON, no secrets)")
+    arguments = parser.parse_args(list(argv))
+    # INFO of the SDKs would tell every request; DEBUG would tell their headers.
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    events = EventWriter(sys.stdout.fileno())
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(CANCELLED))
+    signal.signal(signal.SIGINT, lambda *_: os._exit(CANCELLED))
+    threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+    try:
+        job = load(arguments.job)
+        meter = ProgressMeter(job.transfer.size_bytes, events.progress)
+        digest = _run_job(job, meter)
+    except CinderbankError as error:
+        events.error(error)
+        return exit_code(error)
+    except MemoryError:
+        events.error(Retryable("the transfer has too little memory", reason="OutOfMemory"))
+        return TRY_AGAIN
+    except Exception as error:  # noqa: BLE001 - whatever it is, the operator must read an error line
+        # Its text may hold a URL or a header; the class and the traceback's place are enough.
+        log.error("unexpected %s at %s", type(error).__name__, _place(error))
+        events.error(Retryable(f"unexpected {type(error).__name__} at {_place(error)}"))
+        return TRY_AGAIN
+    events.result(digest, meter.now())
+    return OK
+
+
+def _place(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(CANCELLED)
+
+
+def exit_code(error: CinderbankError) -> int:
+    """See the module's docstring; `retryable` of the error line says the same as 75."""
+    if isinstance(error, Retryable):
+        return TRY_AGAIN
+    if error.reason == "InvalidJob":
+        return INVALID_JOB
+    if error.reason.startswith(("Bank", "Bucket")):
+        return BANK
+    if isinstance(error, DataCorrupt | SourceGone | Unsupported):
+        return CORRUPT
+    return CLOUD
+
+
+def _run_job(job: Job, meter: ProgressMeter) -> str:
+    store = S3Store(_location(job.bank), _credentials(job.bank))
+    try:
+        bank = StoredBank(store, job.bank.site, job.bank.read_only, job.bank.bank_id)
+        ca_file = Path(job.cloud.ca_file) if job.cloud.ca_file else None
+        connection = connect(Path(job.cloud.clouds_file), job.cloud.cloud_name, cacert=ca_file)
+        try:
+            glance = Glance(connection, mapped, _refused)
+            if isinstance(job.transfer, BackupTransfer):
+                return run_backup(job.transfer, bank, glance, meter, job.workers)
+            return run_restore(job.transfer, bank, glance, meter, job.workers)
+        finally:
+            connection.close()
+    finally:
+        store.close()
+
+
+def _refused(answer: Any, verb: str, resource: str) -> CinderbankError:
+    return refusal(answer, Call(verb, resource))
+
+
+def _location(bank: BankJob) -> S3Location:
+    return S3Location(
+        bank.endpoint_url,
+        bank.bucket,
+        bank.prefix,
+        bank.region,
+        bank.addressing,
+        bank.ca_file,
+        bank.insecure_skip_tls_verify,
+    )
+
+
+def _credentials(bank: BankJob) -> S3Credentials:
+    try:
+        fields = json.loads(Path(bank.credentials_file).read_text("utf-8"))
+        return S3Credentials(
+            str(fields["access_key"]), str(fields["secret_key"]), fields.get("session_token")
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # Never its text: that may quote the file.
+        raise InvalidSpec(
+            f"transfer job: bank.credentials_file is not readable ({type(error).__name__})",
+            reason="InvalidJob",
+        ) from None

@@ -1,0 +1,137 @@
+"""The job file: what a transfer process does, and where the files are that hold its secrets.
+
+Written by the operator for its own child; parsed strictly all the same, because a Pod may run an
+older image than the operator that made its job. Holds no secret itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from datetime import datetime
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+from cinderbank.domain.errors import InvalidSpec
+from cinderbank.ports.transfers import BackupTransfer, RestoreTransfer, Transfer
+
+JOB_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BankJob:
+    """Which bank; `credentials_file` holds JSON: access_key, secret_key and maybe session_token."""
+
+    endpoint_url: str
+    bucket: str
+    prefix: str
+    region: str
+    addressing: str
+    credentials_file: str
+    site: str
+    read_only: bool = False
+    bank_id: str | None = None
+    ca_file: str | None = None
+    insecure_skip_tls_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CloudJob:
+    """Which cloud of which clouds.yaml."""
+
+    clouds_file: str
+    cloud_name: str
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    bank: BankJob
+    cloud: CloudJob
+    transfer: Transfer
+    workers: int | None = None
+
+
+def dump(job: Job) -> str:
+    kind = "backup" if isinstance(job.transfer, BackupTransfer) else "restore"
+    return json.dumps({"version": JOB_VERSION, "kind": kind, **asdict(job)}, default=_encode)
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} has no place in a job")
+
+
+def load(path: Path) -> Job:
+    """Read a job file. InvalidSpec (InvalidJob) names the field that is wrong."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _bad(str(path), f"not readable as JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("version") != JOB_VERSION:
+        raise _bad("version", f"not {JOB_VERSION}")
+    kinds = {"backup": BackupTransfer, "restore": RestoreTransfer}
+    if document.get("kind") not in kinds:
+        raise _bad("kind", "not backup or restore")
+    workers = document.get("workers")
+    if workers is not None and (type(workers) is not int or not 1 <= workers <= 64):
+        raise _bad("workers", "not an integer in 1..64")
+    return Job(
+        bank=_decode(document.get("bank"), BankJob, "bank"),
+        cloud=_decode(document.get("cloud"), CloudJob, "cloud"),
+        transfer=_decode(document.get("transfer"), kinds[document["kind"]], "transfer"),
+        workers=workers,
+    )
+
+
+def _bad(name: str, why: str) -> InvalidSpec:
+    return InvalidSpec(f"transfer job: {name}: {why}", reason="InvalidJob")
+
+
+def _decode(value: Any, wanted: Any, name: str) -> Any:
+    """A value of the type that a dataclass' annotation asks for."""
+    wanted = getattr(wanted, "__supertype__", wanted)  # a NewType is its base at run time
+    origin = get_origin(wanted)
+    if origin in (UnionType, Union):
+        inner = [option for option in get_args(wanted) if option is not NoneType]
+        return None if value is None else _decode(value, inner[0], name)
+    if is_dataclass(wanted):
+        return _decode_fields(value, cast("type[Any]", wanted), name)
+    if origin is Mapping:
+        pairs = value.items() if isinstance(value, dict) else [(None, None)]
+        if not all(isinstance(key, str) and isinstance(item, str) for key, item in pairs):
+            raise _bad(name, "not an object of strings")
+        return dict(value)
+    if wanted is datetime:
+        return _moment(value, name)
+    # Not isinstance: true is no integer here.
+    if type(value) is not wanted:
+        raise _bad(name, f"not a {wanted.__name__}")
+    return value
+
+
+def _decode_fields(value: Any, wanted: type[Any], name: str) -> Any:
+    if not isinstance(value, dict):
+        raise _bad(name, "not an object")
+    known = {field.name for field in fields(wanted)}
+    if set(value) - known:
+        raise _bad(name, f"unknown fields {sorted(set(value) - known)}")
+    types = get_type_hints(wanted)
+    arguments = {key: _decode(item, types[key], f"{name}.{key}") for key, item in value.items()}
+    try:
+        return wanted(**arguments)
+    except TypeError as error:
+        raise _bad(name, f"a field is missing: {error}") from error
+
+
+def _moment(value: Any, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise _bad(name, "not a time of ISO 8601") from error
+    if moment.tzinfo is None:
+        raise _bad(name, "a time without its offset from UTC")
+    return moment

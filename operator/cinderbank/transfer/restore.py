@@ -1,0 +1,109 @@
+"""Bank -> Glance image, and the proof that the image is the volume."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.reader import BackupReader
+from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone
+from cinderbank.domain.facts import ImageFacts
+from cinderbank.ports.transfers import RestoreTransfer
+from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.glance_stream import Glance
+from cinderbank.transfer.pipeline import default_workers
+from cinderbank.transfer.volume_body import VolumeBody
+
+QUEUED_WAIT_SECONDS = 180.0
+POLL_SECONDS = 3.0
+
+
+def run_restore(
+    transfer: RestoreTransfer,
+    bank: StoredBank,
+    glance: Glance,
+    meter: ProgressMeter,
+    workers: int | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Fill the queued image with the backup, or prove an active one; the content's SHA-512.
+
+    Idempotent. Raises DataCorrupt when a chunk or the image differs, SourceGone when backup or image
+    is gone, Conflict while an earlier upload still holds the image, and what bank and Glance raise.
+    """
+    bank.open()
+    reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id)
+    size = reader.geometry.size_bytes
+    if size != transfer.size_bytes:
+        raise DataCorrupt(
+            f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
+        )
+    image = _settled(glance, transfer, sleep)
+    if image.status == "queued":
+        body = VolumeBody(reader, meter, workers or default_workers())
+        try:
+            glance.upload(image.id, body)
+        except Exception:
+            # The sender may have wrapped it; what the bank said is the cause.
+            if body.failure is not None:
+                raise body.failure from None
+            raise
+        image = glance.show(image.id)
+    else:
+        meter.add(size)
+    digest = reader.manifest.description.content_sha512
+    prove(glance, image, size, digest)
+    return digest
+
+
+def _settled(
+    glance: Glance, transfer: RestoreTransfer, sleep: Callable[[float], None]
+) -> ImageFacts:
+    """The image once it is queued or active: Glance needs a while to see that an uploader died."""
+    image = glance.show(transfer.image_id)
+    waited = 0.0
+    while image.status not in ("queued", "active"):
+        if image.status in ("deleted", "pending_delete", "killed", "deactivated"):
+            raise SourceGone(f"image {image.id} is {image.status}; a new one is needed")
+        if waited >= QUEUED_WAIT_SECONDS:
+            raise Conflict(
+                f"image {image.id} is still {image.status} after {int(waited)} s: an earlier upload "
+                "holds it; it is tried again, and the image can be deleted if this does not end",
+                reason="ImageBusy",
+            )
+        sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
+        image = glance.show(transfer.image_id)
+    return image
+
+
+def prove(glance: Glance, image: ImageFacts, size_bytes: int, content_sha512: str) -> None:
+    """Raise unless the image is active and holds exactly this content.
+
+    Compares Glance's own SHA-512; where Glance gives none, the image is read back and hashed.
+    """
+    if image.status != "active":
+        raise Conflict(f"image {image.id} is {image.status} after the upload", reason="ImageBusy")
+    if image.size_bytes != size_bytes:
+        raise DataCorrupt(f"image {image.id} has {image.size_bytes} bytes, expected {size_bytes}")
+    found = image.hash_value
+    if found is None or (image.hash_algo or "").lower() != "sha512":
+        found = _read_back(glance, image, size_bytes)
+    if found.lower() != content_sha512:
+        raise DataCorrupt(
+            f"image {image.id}: SHA-512 is {found[:16]}..., the backup's is {content_sha512[:16]}...; "
+            "it never becomes a volume"
+        )
+
+
+def _read_back(glance: Glance, image: ImageFacts, size_bytes: int) -> str:
+    digest, total = hashlib.sha512(), 0
+    with glance.download(image.id, size_bytes) as blocks:
+        for block in blocks:
+            digest.update(block)
+            total += len(block)
+    if total != size_bytes:
+        raise DataCorrupt(f"image {image.id} ended after {total} of {size_bytes} bytes")
+    return digest.hexdigest()

@@ -1,0 +1,85 @@
+"""A backup as the body of a request: the raw volume, in order, as often as somebody iterates."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.index import Entry
+from cinderbank.bank.reader import BackupReader
+from cinderbank.bank.store import Buffer
+from cinderbank.transfer.events import ProgressMeter
+
+AHEAD = 4
+"""Chunks that are fetched beyond those that the workers hold."""
+
+_Pending = tuple[int, "Future[Buffer] | None"]
+
+
+class VolumeBody:
+    """`__len__` bytes; every `__iter__` starts at the first byte and verifies every chunk anew.
+
+    Memory: (W + 4) chunks, stored and plain, one index part of 4 MiB, one chunk of zeros. Holes cost
+    no request. What a chunk raises ends the iteration, so that the receiver never has all bytes.
+    """
+
+    def __init__(self, reader: BackupReader, meter: ProgressMeter, workers: int) -> None:
+        self._reader = reader
+        self._meter = meter
+        self._workers = workers
+        self._zeros = memoryview(bytes(reader.geometry.chunk_bytes))
+        self._local = threading.local()
+        self.failure: BaseException | None = None
+        """What ended the last iteration, for a sender that hides it."""
+
+    def __len__(self) -> int:
+        return self._reader.geometry.size_bytes
+
+    def __iter__(self) -> Iterator[Buffer]:
+        self._meter.restart()
+        self.failure = None
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="chunk")
+        try:
+            yield from self._ordered(pool)
+        except Exception as error:
+            self.failure = error
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ordered(self, pool: ThreadPoolExecutor) -> Iterator[Buffer]:
+        window: deque[_Pending] = deque()
+        fetching = 0
+        for entry in self._reader.entries():
+            future = None if entry.is_hole else pool.submit(self._fetch, entry)
+            window.append((self._reader.geometry.chunk_length(entry.index), future))
+            fetching += future is not None
+            # Holes wait in line, but only chunks hold memory; a bound on both keeps the line short.
+            while fetching > self._workers + AHEAD or len(window) > 1024 or _starts_ready(window):
+                length, first = window.popleft()
+                fetching -= first is not None
+                yield self._block(length, first)
+        while window:
+            yield self._block(*window.popleft())
+
+    def _block(self, length: int, future: Future[Buffer] | None) -> Buffer:
+        block: Buffer = self._zeros[:length] if future is None else future.result()
+        self._meter.add(length, 0, length if future is None else 0)
+        return block
+
+    def _fetch(self, entry: Entry) -> Buffer:
+        envelope: Envelope | None = getattr(self._local, "envelope", None)
+        if envelope is None:
+            envelope = self._local.envelope = Envelope()
+        return self._reader.read_chunk(entry, envelope)
+
+
+def _starts_ready(window: deque[_Pending]) -> bool:
+    """A hole at the head of the line, or a chunk that has come: no reason to wait."""
+    if not window:
+        return False
+    future = window[0][1]
+    return future is None or future.done()
