@@ -14,14 +14,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cinderbank.domain import errors
+from cinderbank.domain import errors, intents
 from cinderbank.domain.backoff import delay_seconds
 from cinderbank.domain.record import LastError, Memory, Outcome, Phase
 
 ENDS_IT = (errors.SourceGone, errors.Unsupported, errors.ResourceFailed, errors.DataCorrupt)
 
-NEEDS_A_HUMAN = (errors.Permanent, errors.BrokenInvariant)
-"""Told as Stalled while it is tried again on a slow beat."""
+LONG_RUN_SECONDS = 600.0
+"""A transfer that ran so long before an outage ended it starts the back-off anew."""
 
 
 def as_cinderbank_error(error: Exception) -> errors.CinderbankError:
@@ -48,8 +48,11 @@ def noted(
     now: datetime,
     seed: str,
     performing: bool,
+    may_end: bool = True,
 ) -> Memory:
     """Memory after this error; `seed` is the object's uid.
+
+    With `may_end` False nothing is concluded: the error is about what surrounds the object.
 
     The same trouble met again before its back-off has run out (a watch event woke us) changes nothing.
     """
@@ -67,12 +70,26 @@ def noted(
         retryable=not isinstance(error, errors.Permanent),
         request_id=error.request_id or "",
     )
-    if is_the_end(error, memory, performing=performing):
+    if may_end and is_the_end(error, memory, performing=performing):
         outcome = Outcome(phase=Phase.FAILED, reason=error.reason, message=error.message, at=now)
         return concluded(replace(memory, last_error=told), outcome)
     failures = memory.failures + 1
     wait = timedelta(seconds=delay_seconds(error, failures, seed))
     return replace(memory, failures=failures, last_error=told, next_try_at=now + wait)
+
+
+def transfer_ended(
+    memory: Memory, error: errors.CinderbankError, *, counts: bool, now: datetime, seed: str
+) -> Memory:
+    """Memory after a transfer that failed; the next attempt waits longer after every one in a row."""
+    step = intents.TRANSFER_ERRORS if counts else intents.TRANSFER_OUTAGES
+    started = intents.find(memory, intents.TRANSFER)
+    ran_seconds = 0.0 if started is None else intents.age_seconds(started, now)
+    if not counts and ran_seconds > LONG_RUN_SECONDS:
+        memory = intents.drop(memory, step)  # the system had been there: a new outage
+    memory = intents.begun(memory, step, now, creates=False)
+    memory = replace(memory, failures=intents.tries(memory, step) - 1, next_try_at=None)
+    return noted(memory, error, now=now, seed=seed, performing=False, may_end=False)
 
 
 def concluded(memory: Memory, outcome: Outcome) -> Memory:

@@ -6,66 +6,34 @@ what `Records` stored. Call it again after `requeue_after_seconds`, or when the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cinderbank.domain.errors import CinderbankError
-from cinderbank.domain.record import BackupRecord, Memory, Report, RestoreRecord
-from cinderbank.ports.bank import Bank
-from cinderbank.ports.cinder import Cinder
-from cinderbank.ports.clock import Clock, Identities
-from cinderbank.ports.glance import Glance
+from cinderbank.domain.record import BackupRecord, Memory, OnDelete, RestoreRecord
+from cinderbank.engine.backup import BackupCourse
+from cinderbank.engine.course import TickResult, is_offline, run, run_blocked
+from cinderbank.engine.restore import RestoreCourse
+from cinderbank.engine.world import BackupWorld, RestoreWorld
+from cinderbank.ports.clock import Clock
 from cinderbank.ports.records import Records
-from cinderbank.ports.transfers import Transfers
 
-
-@dataclass(frozen=True, slots=True)
-class BackupWorld:
-    """Everything one backup needs: the doors of one site's cloud, of one bank, of one object."""
-
-    cinder: Cinder
-    glance: Glance
-    bank: Bank
-    transfers: Transfers
-    records: Records
-    clock: Clock
-    identities: Identities
-    site: str
-    """The name of this site, as BackupBank.spec.site says."""
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreWorld:
-    """Everything one restore needs."""
-
-    cinder: Cinder
-    glance: Glance
-    bank: Bank
-    transfers: Transfers
-    records: Records
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class TickResult:
-    """What a tick did, for logs, metrics and the queue; memory and report are already published."""
-
-    memory: Memory
-    report: Report
-    requeue_after_seconds: float | None
-    """None: done until the object changes."""
-    step: str
-    """Class name of the step that was decided, e.g. CreateSnapshot; empty when none could be."""
-    error: CinderbankError | None = None
+__all__ = [
+    "BackupWorld",
+    "RestoreWorld",
+    "TickResult",
+    "report_blocked_backup",
+    "report_blocked_restore",
+    "tick_backup",
+    "tick_restore",
+]
 
 
 def tick_backup(record: BackupRecord, world: BackupWorld) -> TickResult:
     """Move one backup on by one step. Never raises an Exception."""
-    raise NotImplementedError
+    return run(BackupCourse(record, world), world.records, world.transfers, world.clock.now())
 
 
 def tick_restore(record: RestoreRecord, world: RestoreWorld) -> TickResult:
     """Move one restore on by one step. Never raises an Exception."""
-    raise NotImplementedError
+    return run(RestoreCourse(record, world), world.records, world.transfers, world.clock.now())
 
 
 def report_blocked_backup(
@@ -73,14 +41,36 @@ def report_blocked_backup(
 ) -> TickResult:
     """Say that a tick was not even possible (a Secret is missing, a bank is unreachable, ...).
 
-    Keeps memory but for the count of failures. Never raises an Exception, and never fails the object:
-    a Secret or a BackupBank can be mended in place, so it is looked at again on a slow beat.
+    Keeps memory but for the count of failures, and never fails the object: a Secret or a BackupBank
+    can be mended in place, so it is looked at again on a slow beat. What needs neither cloud nor bank
+    is done all the same: an object that has ended, or that never began, is let go.
     """
-    raise NotImplementedError
+    now = clock.now()
+    course = BackupCourse(record, None)
+    if _needs_no_world(record.memory, leaves=record.identity.deleting or record.request.cancel):
+        if is_offline(course.decide(course.blank(now))):
+            return run(course, records, None, now)
+    return run_blocked(course, records, error, now)
 
 
 def report_blocked_restore(
     record: RestoreRecord, records: Records, error: CinderbankError, clock: Clock
 ) -> TickResult:
     """As report_blocked_backup."""
-    raise NotImplementedError
+    now = clock.now()
+    course = RestoreCourse(record, None)
+    deletes_volume = record.identity.deleting and record.identity.has_finalizer
+    ended = record.memory.outcome is not None and record.memory.outcome.final
+    if ended and deletes_volume and record.request.on_delete is OnDelete.DELETE:
+        return run_blocked(course, records, error, now)  # whether the volume is there, nobody knows
+    if _needs_no_world(record.memory, leaves=record.identity.deleting or record.request.cancel):
+        if is_offline(course.decide(course.blank(now))):
+            return run(course, records, None, now)
+    return run_blocked(course, records, error, now)
+
+
+def _needs_no_world(memory: Memory, *, leaves: bool) -> bool:
+    """Whether it has ended, or leaves before it began: then nothing of ours is anywhere."""
+    if memory.outcome is not None and memory.outcome.final:
+        return True
+    return leaves and not memory.intents

@@ -1,0 +1,348 @@
+"""A backup's looks and effects: one function per direction, no decisions (those are domain.backup's)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from cinderbank.domain import cleanup, conditions, intents, names
+from cinderbank.domain.backup import absorbed, next_step
+from cinderbank.domain.backup_stages import USELESS_SNAPSHOT, USELESS_VOLUME
+from cinderbank.domain.backup_steps import (
+    BackupObserved,
+    BackupStep,
+    CreateSnapshot,
+    CreateVolume,
+    DeleteFromBank,
+    DiscardSession,
+    MintBackupId,
+    OpenSession,
+    PinSource,
+    Seal,
+    StartTransfer,
+    UploadToImage,
+    first_usable,
+)
+from cinderbank.domain.errors import CinderbankError, Conflict, OverQuota, SourceGone
+from cinderbank.domain.facts import (
+    BackupId,
+    BankFacts,
+    SnapshotFacts,
+    TransferFacts,
+    TransferProgress,
+    TransferRunning,
+    TransferSucceeded,
+    UserMessage,
+    VolumeFacts,
+)
+from cinderbank.domain.record import BackupRecord, Identity, Memory, Phase, Report, Temporary
+from cinderbank.domain.steps import (
+    AddFinalizer,
+    CancelTransfer,
+    Conclude,
+    DeleteImage,
+    DeleteSnapshot,
+    DeleteVolume,
+    Finish,
+    ForgetTransfer,
+    GiveBack,
+    Idle,
+    RemoveFinalizer,
+    Wait,
+)
+from cinderbank.engine.course import unexpected
+from cinderbank.engine.world import BackupWorld
+from cinderbank.ports.transfers import BackupTransfer
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""Cinder stamps its messages with its own clock."""
+
+
+class BackupCourse:
+    """One tick of one backup; `world` None is for ticks that need none."""
+
+    def __init__(self, record: BackupRecord, world: BackupWorld | None) -> None:
+        self.record = record
+        self.identity: Identity = record.identity
+        self.memory: Memory = record.memory
+        self._world = world
+
+    def observe(self, now: datetime) -> BackupObserved:
+        if self._world is None:
+            return self.blank(now)
+        return absorbed(observe(self.record, self._world, now))
+
+    def blank(self, now: datetime) -> BackupObserved:
+        """A look that saw nothing."""
+        return BackupObserved(
+            identity=self.identity,
+            request=self.record.request,
+            memory=self.memory,
+            now=now,
+            site=self.memory.site or "",
+        )
+
+    def remembered(self, observed: BackupObserved) -> Memory:
+        return observed.memory
+
+    def decide(self, observed: BackupObserved) -> BackupStep:
+        return next_step(observed)
+
+    def perform(
+        self, step: BackupStep, observed: BackupObserved, memory: Memory, now: datetime
+    ) -> Memory:
+        if self._world is None:
+            raise unexpected(step)
+        try:
+            return perform(step, self.record, self._world, memory, now)
+        except OverQuota as error:
+            raise _with_way_out(error, memory) from error
+        except SourceGone as error:
+            if isinstance(step, (OpenSession, Seal)):
+                raise
+            # What it should be made of went away since we looked: the next look says what that means.
+            raise Conflict(error.message, request_id=error.request_id) from error
+
+    def phase(self, memory: Memory) -> Phase:
+        return conditions.backup_phase(memory, deleting=self.identity.deleting)
+
+    def report(
+        self, memory: Memory, observed: BackupObserved | None, waiting: Wait | None
+    ) -> Report:
+        phase = self.phase(memory)
+        left = _temporaries(memory, observed)
+        situation = conditions.Situation(
+            memory=memory,
+            deleting=self.identity.deleting,
+            working_reason=waiting.reason if waiting else str(phase),
+            working_message=waiting.message if waiting else "",
+            temporaries=left,
+        )
+        return Report(
+            phase=phase,
+            conditions=conditions.backup_conditions(situation),
+            progress=None if observed is None else _progress(memory, observed),
+            temporaries=left,
+        )
+
+
+def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupObserved:
+    """Look at what the present state needs; volumes before images, see BackupObserved.
+
+    Raises what the ports raise; but while it is being cleaned up a bank that can not be read keeps
+    nobody from cleaning the cloud.
+    """
+    identity, request, memory = record.identity, record.request, record.memory
+    seen = BackupObserved(
+        identity=identity, request=request, memory=memory, now=now, site=memory.site or world.site
+    )
+    if (memory.outcome is not None and memory.outcome.final) or (
+        identity.deleting and not identity.has_finalizer
+    ):
+        return seen
+    cleaning = memory.outcome is not None or request.cancel or identity.deleting
+    if memory.backup_id is None:
+        return seen if cleaning else _with_source(seen, world)
+    backup_id = memory.backup_id
+    seen = replace(
+        seen,
+        transfer=world.transfers.observe(),
+        snapshots=world.cinder.snapshots_tagged(names.BACKUP_TAG, backup_id),
+        volumes=world.cinder.volumes_tagged(names.BACKUP_TAG, backup_id),
+    )
+    seen = replace(seen, images=world.glance.images_named(names.image_name(backup_id)))
+    seen = _with_bank(seen, world, backup_id, tolerant=cleaning)
+    if cleaning:
+        return seen
+    no_snapshot = first_usable(seen.snapshots, USELESS_SNAPSHOT) is None
+    if memory.source is None or (memory.snapshot_taken_at is None and no_snapshot):
+        seen = _with_source(seen, world)
+    return replace(seen, messages=_messages(seen, world))
+
+
+def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
+    pinned = seen.memory.source.id if seen.memory.source is not None else seen.request.volume_id
+    if pinned is not None:
+        return replace(seen, source=world.cinder.find_volume(pinned))
+    volumes = world.cinder.volumes_named(seen.request.volume_name or "")
+    return replace(
+        seen,
+        source=volumes[0] if len(volumes) == 1 else None,
+        source_ids=tuple(volume.id for volume in volumes),
+    )
+
+
+def _with_bank(
+    seen: BackupObserved, world: BackupWorld, backup_id: BackupId, *, tolerant: bool
+) -> BackupObserved:
+    if isinstance(seen.transfer, TransferRunning) and not tolerant:
+        # The bank has nothing to say while our own transfer writes into it: saves four requests a look.
+        return replace(seen, bank=BankFacts(intent=True))
+    try:
+        return replace(seen, bank=world.bank.observe(seen.site, backup_id))
+    except CinderbankError as error:
+        if not tolerant:
+            raise
+        return replace(seen, bank=None, bank_error=error)
+
+
+def _messages(seen: BackupObserved, world: BackupWorld) -> tuple[UserMessage, ...]:
+    """Cinder's messages about whatever looks failed; a cloud without messages has none."""
+    found: list[UserMessage] = []
+    for resource, step in _suspects(seen):
+        intent = intents.find(seen.memory, step)
+        if intent is None:
+            continue
+        try:
+            found += world.cinder.messages(resource.id, since=intent.at - CLOCK_SKEW)
+        except CinderbankError:
+            continue  # they only explain; the failure itself is seen without them
+    return tuple(found)
+
+
+def _suspects(seen: BackupObserved) -> Sequence[tuple[SnapshotFacts | VolumeFacts, str]]:
+    snapshots = [(s, intents.SNAPSHOT) for s in seen.snapshots if "error" in s.status]
+    volumes = [(v, intents.VOLUME) for v in seen.volumes if "error" in v.status]
+    uploads: list[tuple[VolumeFacts, str]] = []
+    if intents.made_something(seen.memory, intents.IMAGE) and not any(
+        image.status == "active" for image in seen.images
+    ):
+        uploads = [
+            (v, intents.IMAGE)
+            for v in seen.volumes
+            if v.status not in USELESS_VOLUME and v.status != "uploading"
+        ]
+    return [*snapshots, *volumes, *uploads]
+
+
+def perform(
+    step: BackupStep, record: BackupRecord, world: BackupWorld, memory: Memory, now: datetime
+) -> Memory:
+    """Exactly one effect; returns memory with what it answered."""
+    request, site = record.request, memory.site or world.site
+    match step:
+        case MintBackupId():
+            minted = world.identities.mint_backup_id()
+            return replace(memory, backup_id=minted, site=world.site, started_at=now)
+        case PinSource(source=source):
+            return replace(memory, source=source)
+        case OpenSession(backup_id=backup_id, volume_id=volume_id):
+            world.bank.open_session(site, backup_id, volume_id)
+            return intents.done(memory, intents.SESSION)
+        case CreateSnapshot() | CreateVolume() | UploadToImage():
+            return _create(step, record, world, memory)
+        case StartTransfer():
+            attempt = memory.transfer_attempt
+            world.transfers.start(_transfer(step, record, site, attempt))
+            return memory
+        case CancelTransfer() | ForgetTransfer():
+            world.transfers.cancel()
+            return memory
+        case Seal(backup_id=backup_id, volume_id=volume_id):
+            digest = world.bank.seal(site, backup_id, volume_id)
+            return intents.done(replace(memory, manifest_digest=digest), intents.SEAL)
+        case DeleteImage(image_id=image_id):
+            world.glance.delete_image(image_id)
+            return memory
+        case DeleteVolume(volume_id=volume_id):
+            world.cinder.delete_volume(volume_id)
+            return memory
+        case DeleteSnapshot(snapshot_id=snapshot_id):
+            world.cinder.delete_snapshot(snapshot_id)
+            return memory
+        case DiscardSession(backup_id=backup_id):
+            finished = world.bank.discard(site, backup_id)
+            return intents.done(memory, intents.DISCARD) if finished else memory
+        case DeleteFromBank(backup_id=backup_id):
+            finished = world.bank.delete(site, backup_id)
+            return intents.done(memory, intents.FREE) if finished else memory
+        case (
+            AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | GiveBack() | Idle()
+        ):
+            raise unexpected(step)  # engine.course does these
+        case _:
+            assert_never(step)
+
+
+def _create(
+    step: CreateSnapshot | CreateVolume | UploadToImage,
+    record: BackupRecord,
+    world: BackupWorld,
+    memory: Memory,
+) -> Memory:
+    backup_id = step.backup_id
+    tag = {names.BACKUP_TAG: backup_id}
+    identity = record.identity
+    description = f"temporary, of VolumeBackup {identity.namespace}/{identity.name}"
+    made: str
+    match step:
+        case CreateSnapshot(volume_id=volume_id):
+            name = names.snapshot_name(backup_id)
+            made = world.cinder.create_snapshot(
+                volume_id, name=name, description=description, metadata=tag
+            ).id
+        case CreateVolume(snapshot=snapshot):
+            name = names.volume_name(backup_id)
+            made = world.cinder.create_volume_from_snapshot(
+                snapshot, name=name, description=description, metadata=tag
+            ).id
+        case UploadToImage(volume_id=volume_id):
+            name = names.image_name(backup_id)
+            made = world.cinder.upload_to_image(volume_id, image_name=name, disk_format="raw")
+    return intents.answered(memory, step.intent, made)
+
+
+def _transfer(
+    step: StartTransfer, record: BackupRecord, site: str, attempt: int
+) -> BackupTransfer:
+    return BackupTransfer(
+        site=site,
+        backup_id=step.backup_id,
+        attempt=attempt,
+        image=step.image,
+        size_bytes=step.size_bytes,
+        source=step.source,
+        backup_name=record.request.backup_name,
+        description=record.request.description,
+        snapshot_at=step.snapshot_at,
+        tags=record.request.tags,
+    )
+
+
+def _with_way_out(error: OverQuota, memory: Memory) -> OverQuota:
+    size = "the volume's size" if memory.source is None else f"{memory.source.size_gib} GiB"
+    return OverQuota(
+        f"{error.message}. One backup needs 1 more volume, 1 more snapshot and 2 times {size} of the "
+        "project's Cinder quota while it runs; free some or have it raised, it goes on by itself",
+        reason=error.reason,
+        status_code=error.status_code,
+        request_id=error.request_id,
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def _temporaries(memory: Memory, observed: BackupObserved | None) -> tuple[Temporary, ...]:
+    if observed is None:
+        return ()
+    return cleanup.temporaries(observed.snapshots, observed.volumes, observed.images)
+
+
+def _progress(memory: Memory, observed: BackupObserved) -> TransferProgress | None:
+    transfer: TransferFacts = observed.transfer
+    match transfer:
+        case TransferRunning(progress=progress):
+            return progress
+        case TransferSucceeded(progress=progress):
+            return progress
+        case _:
+            pass
+    outcome, bank = memory.outcome, observed.bank
+    if outcome is None or outcome.phase is not Phase.COMPLETED or memory.size_bytes is None:
+        return None
+    return TransferProgress(
+        bytes_total=memory.size_bytes,
+        bytes_processed=memory.size_bytes,
+        bytes_stored=0 if bank is None else bank.stored_bytes or 0,
+    )

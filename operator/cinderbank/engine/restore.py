@@ -1,0 +1,277 @@
+"""A restore's looks and effects: one function per direction, no decisions (those are domain.restore's)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from cinderbank.domain import cleanup, conditions, intents, names
+from cinderbank.domain.errors import CinderbankError, Conflict, SourceGone
+from cinderbank.domain.facts import (
+    TransferProgress,
+    TransferRunning,
+    TransferSucceeded,
+    UserMessage,
+    VolumeFacts,
+)
+from cinderbank.domain.record import Identity, Memory, OnDelete, Phase, Report, RestoreRecord
+from cinderbank.domain.restore import absorbed, next_step
+from cinderbank.domain.restore_steps import (
+    CreateImage,
+    CreateVolume,
+    DeleteImageMetadata,
+    FoundBackup,
+    PinBackup,
+    PinReader,
+    ProveImage,
+    RestoreObserved,
+    RestoreStep,
+    SetBootable,
+    StartTransfer,
+    UnpinReader,
+)
+from cinderbank.domain.steps import (
+    AddFinalizer,
+    CancelTransfer,
+    Conclude,
+    DeleteImage,
+    DeleteVolume,
+    Finish,
+    ForgetTransfer,
+    Idle,
+    RemoveFinalizer,
+    Wait,
+)
+from cinderbank.engine.course import unexpected
+from cinderbank.engine.world import RestoreWorld
+from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.transfers import RestoreTransfer
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""Cinder stamps its messages with its own clock."""
+
+
+class RestoreCourse:
+    """One tick of one restore; `world` None is for ticks that need none."""
+
+    def __init__(self, record: RestoreRecord, world: RestoreWorld | None) -> None:
+        self.record = record
+        self.identity: Identity = record.identity
+        self.memory: Memory = record.memory
+        self._world = world
+
+    def observe(self, now: datetime) -> RestoreObserved:
+        if self._world is None:
+            return self.blank(now)
+        return absorbed(observe(self.record, self._world, now))
+
+    def blank(self, now: datetime) -> RestoreObserved:
+        """A look that saw nothing."""
+        return RestoreObserved(
+            identity=self.identity, request=self.record.request, memory=self.memory, now=now
+        )
+
+    def remembered(self, observed: RestoreObserved) -> Memory:
+        return observed.memory
+
+    def decide(self, observed: RestoreObserved) -> RestoreStep:
+        return next_step(observed)
+
+    def perform(
+        self, step: RestoreStep, observed: RestoreObserved, memory: Memory, now: datetime
+    ) -> Memory:
+        if self._world is None:
+            raise unexpected(step)
+        try:
+            return perform(step, self.record, self._world, memory)
+        except SourceGone as error:
+            if isinstance(step, PinReader):
+                raise
+            # What it should be made of went away since we looked: the next look says what that means.
+            raise Conflict(error.message, request_id=error.request_id) from error
+
+    def phase(self, memory: Memory) -> Phase:
+        return conditions.restore_phase(memory, deleting=self.identity.deleting)
+
+    def report(
+        self, memory: Memory, observed: RestoreObserved | None, waiting: Wait | None
+    ) -> Report:
+        phase = self.phase(memory)
+        handed_over = memory.outcome is not None and memory.outcome.phase is Phase.COMPLETED
+        left = (
+            ()
+            if observed is None
+            else cleanup.temporaries((), () if handed_over else observed.volumes, observed.images)
+        )
+        situation = conditions.Situation(
+            memory=memory,
+            deleting=self.identity.deleting,
+            working_reason=waiting.reason if waiting else str(phase),
+            working_message=waiting.message if waiting else "",
+            temporaries=left,
+        )
+        return Report(
+            phase=phase,
+            conditions=conditions.restore_conditions(situation),
+            progress=None if observed is None else _progress(memory, observed),
+            temporaries=left,
+        )
+
+
+def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> RestoreObserved:
+    """Look at what the present state needs. Raises what the ports raise."""
+    identity, request, memory = record.identity, record.request, record.memory
+    seen = RestoreObserved(identity=identity, request=request, memory=memory, now=now)
+    if identity.deleting and not identity.has_finalizer:
+        return seen
+    uid = identity.uid
+    if memory.outcome is not None and memory.outcome.final:
+        if identity.deleting and request.on_delete is OnDelete.DELETE:
+            return replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
+        return seen
+    cleaning = memory.outcome is not None or request.cancel or identity.deleting
+    if memory.source is None:
+        return seen if cleaning else replace(seen, found=_found(record, world))
+    seen = replace(
+        seen,
+        transfer=world.transfers.observe(),
+        volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid),
+        images=world.glance.images_named(names.restore_image_name(uid)),
+    )
+    if cleaning:
+        return seen
+    if not seen.volumes and memory.image_proven is not None and request.volume_type is None:
+        seen = replace(seen, volume_types=tuple(world.cinder.volume_types()))
+    return replace(seen, messages=_messages(seen, world))
+
+
+def _found(record: RestoreRecord, world: RestoreWorld) -> FoundBackup | None:
+    description = world.bank.find(record.request.backup_id)
+    return None if description is None else found_backup(description)
+
+
+def found_backup(description: BackupDescription) -> FoundBackup:
+    """What a restore needs of a manifest."""
+    return FoundBackup(
+        site=description.site,
+        size_bytes=description.size_bytes,
+        content_sha512=description.content_sha512,
+        snapshot_at=description.snapshot_at,
+        source=VolumeFacts(
+            id=description.volume_id,
+            name=description.volume_name,
+            status="",
+            size_gib=-(-description.size_bytes // (1 << 30)),
+            description=description.volume_description,
+            volume_type=description.volume_type,
+            availability_zone=description.availability_zone,
+            bootable=description.bootable,
+            metadata=dict(description.volume_metadata),
+            image_metadata=dict(description.image_metadata),
+        ),
+    )
+
+
+def _messages(seen: RestoreObserved, world: RestoreWorld) -> tuple[UserMessage, ...]:
+    intent = intents.find(seen.memory, intents.VOLUME)
+    found: list[UserMessage] = []
+    for volume in seen.volumes:
+        if intent is None or "error" not in volume.status:
+            continue
+        try:
+            found += world.cinder.messages(volume.id, since=intent.at - CLOCK_SKEW)
+        except CinderbankError:
+            continue  # they only explain; the failure itself is seen without them
+    return tuple(found)
+
+
+def perform(
+    step: RestoreStep, record: RestoreRecord, world: RestoreWorld, memory: Memory
+) -> Memory:
+    """Exactly one effect; returns memory with what it answered."""
+    reader = record.identity.uid
+    match step:
+        case PinBackup(found=found):
+            return replace(
+                memory,
+                backup_id=record.request.backup_id,
+                site=found.site,
+                source=found.source,
+                size_bytes=found.size_bytes,
+                content_sha512=found.content_sha512,
+                snapshot_taken_at=found.snapshot_at,
+                started_at=world.clock.now(),
+            )
+        case PinReader(site=site, backup_id=backup_id):
+            world.bank.pin(site, backup_id, reader)
+            return intents.done(memory, intents.PIN)
+        case UnpinReader(backup_id=backup_id):
+            world.bank.unpin(backup_id, reader)
+            return intents.done(memory, intents.UNPIN)
+        case CreateImage(name=name):
+            image = world.glance.create_image(name=name, disk_format="raw")
+            return intents.answered(memory, intents.IMAGE, image.id)
+        case StartTransfer():
+            memory = intents.answered(memory, intents.TRANSFER, step.image_id)
+            world.transfers.start(
+                RestoreTransfer(
+                    site=step.site,
+                    backup_id=step.backup_id,
+                    attempt=memory.transfer_attempt,
+                    image_id=step.image_id,
+                    size_bytes=step.size_bytes,
+                )
+            )
+            return memory
+        case CancelTransfer() | ForgetTransfer():
+            world.transfers.cancel()
+            return memory
+        case ProveImage(image_id=image_id):
+            return replace(memory, image_proven=image_id)
+        case CreateVolume():
+            return _create_volume(step, world, memory)
+        case SetBootable(volume_id=volume_id, bootable=bootable):
+            world.cinder.set_bootable(volume_id, bootable)
+            return memory
+        case DeleteImageMetadata(volume_id=volume_id, keys=keys):
+            world.cinder.delete_image_metadata(volume_id, keys)
+            return memory
+        case DeleteImage(image_id=image_id):
+            world.glance.delete_image(image_id)
+            return memory
+        case DeleteVolume(volume_id=volume_id):
+            world.cinder.delete_volume(volume_id)
+            return memory
+        case AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | Idle():
+            raise unexpected(step)  # engine.course does these
+        case _:
+            assert_never(step)
+
+
+def _create_volume(step: CreateVolume, world: RestoreWorld, memory: Memory) -> Memory:
+    volume = world.cinder.create_volume_from_image(
+        step.image_id,
+        name=step.name,
+        description=step.description,
+        size_gib=step.size_gib,
+        volume_type=step.volume_type,
+        availability_zone=step.availability_zone,
+        metadata=step.metadata,
+    )
+    if step.note:
+        world.records.event("VolumeTypeSubstituted", step.note, warning=True)
+    return intents.answered(memory, intents.VOLUME, volume.id)
+
+
+def _progress(memory: Memory, observed: RestoreObserved) -> TransferProgress | None:
+    match observed.transfer:
+        case TransferRunning(progress=progress):
+            return progress
+        case TransferSucceeded(progress=progress):
+            return progress
+        case _:
+            pass
+    if memory.image_proven is None or memory.size_bytes is None:
+        return None
+    return TransferProgress(bytes_total=memory.size_bytes, bytes_processed=memory.size_bytes)
