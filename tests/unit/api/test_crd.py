@@ -103,7 +103,7 @@ def test_every_rule_has_a_message() -> None:
 
 def test_defaults_are_only_such_as_say_something() -> None:
     """A default of false or {} is a difference between Git and the cluster, and nothing else."""
-    empty = (False, 0, "", None, [], {})
+    empty: tuple[object, ...] = (False, 0, "", None, [], {})
     assert [path for path, each in FIELDS.items() if each.get("default", "some") in empty] == []
 
 

@@ -32,7 +32,7 @@ LATER = NOW + timedelta(hours=1)
 times = st.none() | st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 2))
 some_times = st.datetimes(timezones=st.just(UTC), min_value=datetime(1, 1, 2))
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
-words = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+words = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 mappings = st.dictionaries(words, words, max_size=4)
 volumes = st.builds(
     VolumeFacts,
