@@ -71,9 +71,7 @@ def test_a_failed_copy_is_told_by_a_message(real_site: RealSite) -> None:
         lambda it: it is not None and it.status in ("saving", "active"),
     )
     real_site.glance.delete_image(image_id)
-    messages = real_site.until(
-        lambda: real_site.cinder.messages(volume_id, since=since), lambda found: bool(found)
-    )
+    messages = real_site.until(lambda: real_site.cinder.messages(volume_id, since=since), bool)
     assert messages[0].event_id.startswith("VOLUME_VOLUME_003_")
     assert messages[0].resource_id == volume_id
     assert "copy volume to image" in messages[0].text

@@ -20,7 +20,9 @@ _SECRETS = (
     (re.compile(r"gAAAA[\w=-]{20,}"), "<token>"),
     (re.compile(r"(?i)(x-(?:auth|subject|service)-token['\"]?\s*[:=]\s*)\S+"), r"\1<token>"),
     (
-        re.compile(r"(?i)((?:password|secret|passcode)['\"]?\s*[:=]\s*)['\"]?[^\s,'\"}]+"),
+        re.compile(
+            r"(?i)((?:password|secret|passcode)['\"]?\s*[:=]\s*)('[^']*'|\"[^\"]*\"|[^\s,'\"}]+)"
+        ),
         r"\1<secret>",
     ),
     (re.compile(r"(?i)([?&](?:token|signature|x-amz-[\w-]+)=)[^&\s]+"), r"\1<secret>"),

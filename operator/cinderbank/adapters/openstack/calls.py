@@ -51,7 +51,11 @@ def read(
     params: Mapping[str, str] | None = None,
     microversion: str | None = None,
 ) -> dict[str, Any]:
-    """GET; tried once more when the connection fails or the answer is 503."""
+    """GET; tried once more when the connection fails.
+
+    Not on 503: keystoneauth would sleep for as long as Retry-After says, and the caller knows better
+    what to do with that time.
+    """
     response = _request(
         proxy,
         "GET",
@@ -61,8 +65,7 @@ def read(
         microversion=microversion,
         connect_retries=READ_RETRIES,
         connect_retry_delay=RETRY_DELAY_SECONDS,
-        status_code_retries=READ_RETRIES,
-        status_code_retry_delay=RETRY_DELAY_SECONDS,
+        status_code_retries=0,
     )
     if response.status_code != 200:
         raise refusal(response, call)

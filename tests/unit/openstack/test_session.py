@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+
+from cinderbank.adapters.openstack.cinder import OpenStackCinder
+from cinderbank.adapters.openstack.session import connect, verifies_tls
+from cinderbank.domain.errors import AuthRefused, InvalidSpec, Unavailable
+from tests.unit.openstack.cloud import PASSWORD, Answer, Cloud, Silence
+from tests.unit.openstack.conftest import Connect
+
+
+def test_it_says_who_calls_and_keeps_no_cookie(cloud: Cloud, connect_to: Connect) -> None:
+    connection = connect_to()
+    cloud.cinder(
+        "GET", "/types", Answer(body={"volume_types": []}, headers={"Set-Cookie": "a=b; Path=/"})
+    )
+    for _ in range(2):
+        assert OpenStackCinder(connection).volume_types() == []
+    request = cloud.asked("GET", "/types")[-1]
+    assert request.headers["User-Agent"].startswith("cinderbank/")
+    assert "Cookie" not in request.headers
+
+
+def test_nothing_of_the_environment_is_read(
+    cloud: Cloud, connect_to: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secure = tmp_path / "secure.yaml"
+    secure.write_text("clouds: {here: {auth: {password: another}}}")
+    monkeypatch.setenv("OS_CLIENT_SECURE_FILE", str(secure))
+    monkeypatch.setenv("OS_USERNAME", "somebody")
+    monkeypatch.setenv("OS_AUTH_URL", "http://127.0.0.1:1/")
+    monkeypatch.chdir(tmp_path)
+    connect_to()
+    user = cloud.asked("POST", "/auth/tokens")[0].json["auth"]["identity"]["password"]["user"]
+    assert (user["name"], user["password"]) == ("tenant", PASSWORD)
+
+
+def test_a_vendor_hook_is_not_run(connect_to: Connect) -> None:
+    connect_to(
+        vendor_hook="antigravity:nothing", profile="http://127.0.0.1:1/", cache={"class": "x"}
+    )
+
+
+def test_a_call_of_the_sdk_itself_is_not_sent_again_either(
+    cloud: Cloud, connect_to: Connect
+) -> None:
+    cloud.glance("PUT", "/images/x/file", Answer(503, {}))
+    assert connect_to().image.put("/images/x/file", data=b"1").status_code == 503
+    assert len(cloud.asked("PUT", "/file")) == 1
+
+
+def test_wrong_credentials(cloud: Cloud, connect_to: Connect) -> None:
+    text = f"The request you have made requires authentication. password={PASSWORD}"
+    cloud.login = Answer(401, {"error": {"code": 401, "message": text}})
+    with pytest.raises(AuthRefused) as refused:
+        connect_to()
+    assert refused.value.status_code == 401
+    assert "requires authentication" in refused.value.message
+    assert PASSWORD not in refused.value.message
+
+
+def test_a_keystone_that_is_silent(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.login = Silence()
+    with pytest.raises(Unavailable, match="timed out"):
+        connect_to(read_seconds=0.2)
+
+
+def test_a_keystone_that_is_not_there(connect_to: Connect) -> None:
+    auth = {
+        "auth_url": "http://127.0.0.1:1/v3",
+        "username": "a",
+        "password": "b",
+        "project_id": "c",
+    }
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"):
+        connect_to(auth=auth)
+
+
+def test_an_answer_of_keystone_without_end_is_not_read_to_its_end(
+    cloud: Cloud, connect_to: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cinderbank.adapters.openstack.session.ANSWER_LIMIT_BYTES", 100_000)
+    cloud.login = Answer(201, b"x" * 200_000)
+    with pytest.raises(Unavailable, match="longer than 100000 bytes"):
+        connect_to()
+
+
+def test_a_domain_that_is_missing_is_the_users_to_mend(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.login = Answer(
+        400, {"error": {"code": 400, "message": "Expecting to find domain in user."}}
+    )
+    with pytest.raises(InvalidSpec, match="Expecting to find domain"):
+        connect_to()
+
+
+def test_a_region_that_is_not_there(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.regions = {"volumev3": ["One", "Two"], "image": ["One"]}
+    with pytest.raises(InvalidSpec, match=r"no public image service in region Two.*: One"):
+        connect_to(region_name="Two")
+
+
+def test_a_region_that_nobody_chose(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.regions = {"volumev3": ["One", "Two"], "image": ["One"]}
+    with pytest.raises(InvalidSpec, match=r"region_name is missing and there are: One, Two"):
+        connect_to(region_name=None)
+
+
+def test_a_cloud_without_volumes(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.regions = {"image": ["One"]}
+    with pytest.raises(InvalidSpec, match=r"no public block-storage service.*: none"):
+        connect_to()
+
+
+def test_a_token_for_no_project(cloud: Cloud, connect_to: Connect) -> None:
+    cloud.project = None
+    with pytest.raises(InvalidSpec, match="no project"):
+        connect_to()
+
+
+def test_certificates_are_verified_unless_the_tenant_says_no(connect_to: Connect) -> None:
+    assert verifies_tls(connect_to())
+    assert not verifies_tls(connect_to(verify=False))
+    assert not verifies_tls(connect_to(insecure=True))
+
+
+def test_the_tenants_file_cannot_name_a_file_of_ours(cloud: Cloud, tmp_path: Path) -> None:
+    path = tmp_path / "clouds.yaml"
+    path.write_text(json.dumps(cloud.clouds_yaml(cacert="/etc/passwd")))
+    with pytest.raises(InvalidSpec, match="`cacert` names a file of another machine"):
+        connect(path, "here", cacert=None)
+
+
+def test_a_ca_that_is_none(connect_to: Connect, tmp_path: Path) -> None:
+    path = tmp_path / "cacert"
+    path.write_text("no certificate")
+    with pytest.raises(InvalidSpec, match="cacert is not a PEM file"):
+        connect_to(cacert=path)
+
+
+def test_bodies_and_urls_stay_out_of_the_log(
+    cloud: Cloud, connect_to: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    cloud.cinder("GET", "/types", Answer(body={"volume_types": [{"name": "private-words"}]}))
+    assert OpenStackCinder(connect_to()).volume_types() == ["private-words"]
+    assert "private-words" not in caplog.text
+    assert PASSWORD not in caplog.text
+
+
+def test_threads_share_one_connection_and_one_token(cloud: Cloud, connect_to: Connect) -> None:
+    cinder = OpenStackCinder(connect_to())
+    cloud.cinder("GET", "/types", Answer(body={"volume_types": []}))
+    answers: list[object] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(cinder.volume_types())) for _ in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [[]] * 16
+    assert cloud.tokens == 1
