@@ -23,13 +23,16 @@ started=$SECONDS
 say() { printf '%s\n' "$*" >&2; }
 die() { say "build.sh: $*"; exit 1; }
 
+had_containers=$([ -e /var/lib/containers ] && echo yes || true)
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/cinderbank-image.XXXXXX")
 cleanup() {
     # buildah's layers are mounted below $work while it runs; a killed run may leave one behind.
-    grep -o " $work/[^ ]*" /proc/mounts 2>/dev/null | sort -r | while read -r mounted; do
+    { grep -o " $work/[^ ]*" /proc/mounts || true; } | sort -r | while read -r mounted; do
         umount -l "$mounted" || true
     done
     rm -rf --one-file-system "$work"
+    # The one thing that buildah keeps outside its store, whatever it is told.
+    if [ -z "$had_containers" ]; then rm -rf /var/lib/containers; fi
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -81,6 +84,14 @@ arguments=(--build-arg "VERSION=$version"
 # Certificates that this machine trusts and a fresh base does not (a proxy of one's own).
 [ -n "${SSL_CERT_FILE:-}" ] && arguments+=(--secret "id=ca,src=$SSL_CERT_FILE")
 
+# What must hold inside: nobody's user, and every command can be loaded.
+works='
+import os, importlib, cinderbank.cli as cli
+assert os.getuid() == 65532, os.getuid()
+for command in cli.COMMANDS:
+    if command != "version": importlib.import_module(f"cinderbank.cli.{command}")
+'
+
 # --- build, run once, save ----------------------------------------------------------------------
 mkdir -p dist
 case $builder in
@@ -92,6 +103,7 @@ docker)
     fi
     DOCKER_BUILDKIT=1 docker build "${arguments[@]}" --build-arg "BASE=$base" .
     docker run --rm --read-only --tmpfs /tmp "$tag" version
+    docker run --rm --read-only --tmpfs /tmp --entrypoint python "$tag" -c "$works"
     docker save -o "$out" "$tag"
     ;;
 buildah)
@@ -119,7 +131,7 @@ CONF
     buildah bud --quiet "${arguments[@]}" --build-arg "BASE=$base" . >/dev/null
     container=$(buildah from --pull-never "$tag")
     buildah run "$container" -- python -m cinderbank version
-    buildah run "$container" -- python -m cinderbank --help >/dev/null
+    buildah run "$container" -- python -c "$works"
     rm -f "$out"
     buildah push --quiet "$tag" "docker-archive:$out:$tag" >/dev/null
     ;;
