@@ -17,9 +17,9 @@ HEAD = """\
 
 TAIL = """
 # To look further:
-#   openstack --os-cloud a volume list          project alpha at site a (b: project beta at site b)
-#   openstack --os-cloud a-admin volume service list
-#   kubectl --kubeconfig $KUBECONFIG_A get crds
+#   $OPENSTACK --os-cloud a volume list         project alpha at site a (b: project beta at site b)
+#   $OPENSTACK --os-cloud a-admin volume service list
+#   $KUBECTL --kubeconfig $KUBECONFIG_A get crds
 #   python3 -m tests.rig status                 what runs, with ports and logs
 #   python3 -m tests.rig kill site-a.cinder-volume ; python3 -m tests.rig start site-a.cinder-volume
 #   python3 -m tests.rig down                   ends all of it and removes {state}

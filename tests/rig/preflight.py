@@ -112,6 +112,8 @@ def _room() -> list[Problem]:
                 "clone to a shorter one: addresses of Unix sockets are short",
             )
         )
+    if set(str(CLONE)) & set(" \t\n'\"\\%"):
+        found.append((f"the path {CLONE} holds blanks or quotes", "clone to a path without them"))
     free_gib = shutil.disk_usage(CLONE).free / 1024**3
     # A rig that has its things already needs no second time the room for them.
     if free_gib < NEEDED_DISK_GIB and not STATE.exists():

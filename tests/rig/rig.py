@@ -56,10 +56,18 @@ class Rig:
 
     @property
     def is_up(self) -> bool:
-        """Whether an `up` has come to its end and nothing that was started has died since."""
-        started = self.supervisor.recorded()
-        complete = (self.state / "env").exists() and bool(started)
-        return complete and all(self.supervisor.is_running(name) for name in started)
+        """Whether an `up` has come to its end and all that ran then still runs."""
+        try:
+            ran: list[str] = json.loads(self._up_file.read_text())
+        except FileNotFoundError:
+            return False
+        return all(self.supervisor.is_running(name) for name in ran)
+
+    def mark_up(self) -> None:
+        """Notes what runs at the end of an `up`."""
+        aside = self._up_file.with_suffix(".new")
+        aside.write_text(json.dumps(self.supervisor.recorded(), indent=1))
+        os.replace(aside, self._up_file)
 
     def say(self, text: str) -> None:
         """One line of progress."""
@@ -106,6 +114,10 @@ class Rig:
     @property
     def backends_kept(self) -> bool:
         return self._backends_file.exists()
+
+    @property
+    def _up_file(self) -> Path:
+        return self.state / "up.json"
 
     @property
     def _backends_file(self) -> Path:

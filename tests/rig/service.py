@@ -47,6 +47,10 @@ class ServiceFailed(Exception):
     """A service ended before it was ready, or was not ready in time; says where its log is."""
 
 
+class UnknownService(Exception):
+    """There is no service of this name; the message says which there are."""
+
+
 class Supervisor:
     """Starts, stops and kills the services of one rig, from any number of processes at a time."""
 
@@ -76,7 +80,7 @@ class Supervisor:
             return self._services[name]
         except KeyError:
             known = ", ".join(self._services) or "none"
-            raise KeyError(f"no service is called {name}; there are: {known}") from None
+            raise UnknownService(f"no service is called {name}; there are: {known}") from None
 
     def is_running(self, name: str) -> bool:
         return self.pid(name) is not None

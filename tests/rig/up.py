@@ -7,6 +7,7 @@ import importlib.util
 import os
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -64,10 +65,12 @@ def up(only: Sequence[str] = ()) -> Rig:
     with alone():
         rig = Rig.make()
         wanted = _chosen(rig.parts, only)
+        (rig.state / "log").mkdir(exist_ok=True)
         rig.say(f"the rig comes up in {rig.state}; its logs are in {rig.state / 'log'}")
         rig.say(f"this takes seconds to minutes and ends within {LIMIT_SECONDS // 60} minutes")
         _Run(rig, wanted).all()
         path = environment.write(rig)
+        rig.mark_up()
         rig.say(f"the rig is up. Its settings, for a shell and for reading: {path}")
     return rig
 
@@ -139,8 +142,8 @@ class _Run:
         except Exception as error:
             self.failed[part.name] = f"{error}" if str(error) else repr(error)
             self.rig.say(f"{part.name}: FAILED, see below")
-            if os.environ.get("RIG_TRACE"):
-                raise
+            with open(self.rig.log("up"), "a") as log:
+                traceback.print_exc(file=log)
         else:
             seconds = time.monotonic() - began
             if part.services(self.rig):

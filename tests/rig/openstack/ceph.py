@@ -81,9 +81,17 @@ def start(rig: Rig) -> None:
     _make_osd(rig)
     rig.supervisor.start("ceph-osd")
     rig.wait_ready("ceph-osd")
+    _make_pools(rig)
+
+
+def _make_pools(rig: Rig) -> None:
+    made = folder(rig) / "pools.made"
+    if made.exists():
+        return
     for site in ("a", "b"):
         ceph(rig, "osd", "pool", "create", pool(site), 8, 8)  # no error when it is there
         ceph(rig, "osd", "pool", "application", "enable", pool(site), "rbd")
+    made.touch()
 
 
 def start_radosgw(rig: Rig, access_key: str, secret_key: str) -> str:

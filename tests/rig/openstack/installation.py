@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.rig import apt, wheels
 from tests.rig.commands import run
-from tests.rig.part import Part
+from tests.rig.part import Environment, Part
 
 if TYPE_CHECKING:
     from tests.rig.rig import Rig
@@ -57,9 +57,17 @@ def key() -> str:
 
 
 def folder(rig: Rig) -> Path:
-    """Where the environment of this rig is: chosen at its first `up`, whatever PATH says later."""
-    chosen = rig.state / "openstack-packages"
-    return Path(os.readlink(chosen)) if chosen.is_symlink() else rig.cache / "openstack" / key()
+    """Where the environment of this rig is: chosen by its last `up`, whatever PATH says later."""
+    chosen = _link(rig)
+    return Path(os.readlink(chosen)) if chosen.is_symlink() else _newest(rig)
+
+
+def _newest(rig: Rig) -> Path:
+    return rig.cache / "openstack" / key()
+
+
+def _link(rig: Rig) -> Path:
+    return rig.state / "openstack-packages"
 
 
 def program(rig: Rig, name: str) -> Path:
@@ -72,10 +80,11 @@ def prepare(rig: Rig) -> None:
 
     It cannot be made aside and renamed: its scripts name their interpreter by its full path.
     """
-    where = folder(rig)
+    where = _newest(rig)
     if not _complete(where).exists():
         _make(rig, where)
-    _replace_link(rig.state / "openstack-packages", where)
+    _replace_link(_link(rig), where)
+    _replace_link(rig.state / "bin" / "openstack", where / "bin" / "openstack")
 
 
 def _make(rig: Rig, where: Path) -> None:
@@ -110,6 +119,7 @@ def link_ceph_modules(rig: Rig) -> None:
 
 
 def _replace_link(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
     aside = link.with_name(f"{link.name}.{os.getpid()}.{threading.get_ident()}")
     aside.unlink(missing_ok=True)
     aside.symlink_to(target)
@@ -117,9 +127,10 @@ def _replace_link(link: Path, target: Path) -> None:
 
 
 def announce(rig: Rig) -> list[str]:
-    if _complete(folder(rig)).exists():
+    where = _newest(rig)
+    if _complete(where).exists():
         return []
-    return [f"Keystone, Glance and Cinder from PyPI, 1 minute, 0.5 GiB: {folder(rig)}"]
+    return [f"Keystone, Glance and Cinder from PyPI, 1 minute, 0.5 GiB, into {where}"]
 
 
 def uv(rig: Rig) -> Path:
@@ -138,5 +149,9 @@ def _complete(where: Path) -> Path:
     return where / ".complete"
 
 
+def environment(rig: Rig) -> Environment:
+    return {"OPENSTACK": (str(rig.state / "bin" / "openstack"), "OpenStack's own command line")}
+
+
 def part() -> Part:
-    return Part("openstack-packages", prepare=prepare, announce=announce)
+    return Part("openstack-packages", prepare=prepare, announce=announce, environment=environment)

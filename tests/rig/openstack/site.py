@@ -46,6 +46,11 @@ class Site:
         self.admin = Cloud(self.auth_url, "admin", ADMIN_PASSWORD, "admin")
 
     @property
+    def seeded(self) -> Path:
+        """A file that is there when the site has its users, projects and volume types."""
+        return self.folder / "seeded"
+
+    @property
     def backend(self) -> str:
         """What holds the volumes: "rbd" or "nfs". Also the name of the default volume type."""
         return self.rig.backend(self.letter)
@@ -218,23 +223,25 @@ def _start(site: Site) -> None:
     """Starts all five at once. Cinder becomes ready only when its user is there, so seed between."""
     rig = site.rig
     names = [service.name for service in site_services(site)]
-    seeded = site.folder / "seeded"
     for name in names:
         rig.supervisor.start(name)
-    if not seeded.exists():
+    if not site.seeded.exists():
         began = time.monotonic()
-        seed.bootstrap(site)
+        with rig.progress.waiting_for(f"{site.name}.keystone's first user"):
+            seed.bootstrap(site)
         rig.wait_ready(f"{site.name}.keystone")
         seed.identity(site)
         rig.wait_ready(f"{site.name}.cinder-api")
         seed.volume_types(site)
-        seeded.touch()
+        site.seeded.touch()
         rig.say(f"{site.name}: users, projects and types ({time.monotonic() - began:.1f} s)")
     for name in names:
         rig.wait_ready(name)
 
 
 def _environment(rig: Rig) -> Environment:
+    if not all(site.seeded.exists() for site in rig.sites):
+        return {}  # a rig without OpenStack, by `up --only`
     path = rig.state / "clouds.yaml"
     seed.write_clouds(rig.sites, path)
     return {"OS_CLIENT_CONFIG_FILE": (str(path), "clouds: " + ", ".join(seed.cloud_names()))}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.rig.ports import PortTaken
 from tests.rig.processes import Process, started_at
-from tests.rig.service import Service, ServiceFailed, Supervisor
+from tests.rig.service import Service, ServiceFailed, Supervisor, UnknownService
 
 MARK = "touch ready; "
 
@@ -210,7 +210,7 @@ def test_a_taken_port_is_refused(supervisor: Supervisor, tmp_path: Path) -> None
 def test_an_unknown_name_is_told_the_known_ones(supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.add(service(tmp_path, "true"))
 
-    with pytest.raises(KeyError, match="there are: one"):
+    with pytest.raises(UnknownService, match="there are: one"):
         supervisor.kill("two")
 
 
