@@ -18,7 +18,7 @@ from cinderbank.api.v1alpha1.model import RULES, ApiModel
 from cinderbank.api.v1alpha1.resource import CATEGORY, GROUP, NAME_RULE, VERSION, Column, Resource
 
 HASH_ANNOTATION = f"{GROUP}/schema-hash"
-"""On every CRD; an operator that finds another hash than its own was not upgraded with its CRDs."""
+"""On every CRD: which schema a cluster serves, to be compared with what `cinderbank crds` prints."""
 
 HEADER = """\
 # Generated from operator/cinderbank/api/v1alpha1 by `make crds`.

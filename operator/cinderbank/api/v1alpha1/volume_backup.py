@@ -122,8 +122,8 @@ class VolumeBackupSpec(ApiModel):
     cancel: CancelSwitch = False
     hold: bool = Field(
         default=False,
-        description="While true the backup in the bank is not deleted, whatever deletionPolicy says."
-        " May be changed at any time.",
+        description="While true the backup in the bank is not deleted: where deletionPolicy is Delete,"
+        " deleting this object waits. May be changed at any time.",
     )
     timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
     retry_limit: RetryLimit = 3
