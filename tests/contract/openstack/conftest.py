@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.openstack.site import RealSite, Site
+from tests.contract.openstack.site import FakeSite, RealSite, Site
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -36,9 +36,23 @@ def real_site(clouds_yaml: Path) -> Iterator[RealSite]:
         site.close()
 
 
-@pytest.fixture(scope="session", params=["real"])
+@pytest.fixture(scope="session")
+def fake_site() -> FakeSite:
+    return FakeSite()
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
 def site(request: pytest.FixtureRequest) -> Site:
     return request.getfixturevalue(f"{request.param}_site")
+
+
+FAKE_DIFFERS = {
+    "test_a_volume_in_use_is_snapshot_as_well[fake]": "it deletes a volume that has snapshots",
+    "test_a_volume_becomes_a_private_image[fake]": "it forgets disk_format",
+    "test_a_new_image_is_queued_and_has_no_sizes[fake]": "it forgets disk_format",
+    "test_what_is_gone_cannot_be_changed[fake]": "KeyError, where the port says SourceGone",
+}
+"""Where tests/fakes does not keep the port yet; take the line out when it does (the run says XPASS)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,3 +62,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning")
             )
+            if item.name in FAKE_DIFFERS:
+                item.add_marker(pytest.mark.xfail(reason=FAKE_DIFFERS[item.name]))

@@ -16,6 +16,11 @@ from cinderbank.adapters.openstack.session import connect
 from cinderbank.domain.facts import ImageId, VolumeId
 from cinderbank.ports.cinder import Cinder
 from cinderbank.ports.glance import Glance
+from tests.fakes.cinder import FakeCinder
+from tests.fakes.clock import FakeClock
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.faults import Faults
+from tests.fakes.glance import FakeGlance
 
 GIVE_UP_SECONDS = 90.0
 Seen = TypeVar("Seen")
@@ -121,3 +126,35 @@ class RealSite:
     def _act(self, volume_id: VolumeId, body: dict[str, object], *, check: bool = True) -> None:
         answer = self.connection.block_storage.post(f"/volumes/{volume_id}/action", json=body)
         assert not check or answer.status_code in (200, 202), answer.text
+
+
+class FakeSite:
+    """The engine's fakes; waiting moves their clock."""
+
+    def __init__(self) -> None:
+        self.run = "contract-fake"
+        self._clock = FakeClock()
+        self._cloud = FakeCloud(self._clock, Faults())
+        self.cinder: Cinder = FakeCinder(self._cloud)
+        self.glance: Glance = FakeGlance(self._cloud)
+
+    def blank_volume(self) -> VolumeId:
+        name = f"{self.run}-blank"
+        return self._cloud.add_volume(self._cloud.new_id("volume"), name=name).id
+
+    def attach(self, volume_id: VolumeId) -> None:
+        self._cloud.volumes[volume_id].status = "in-use"
+
+    def detach(self, volume_id: VolumeId) -> None:
+        self._cloud.volumes[volume_id].status = "available"
+
+    def fill(self, image_id: ImageId) -> None:
+        image = self._cloud.images[image_id]
+        image.status, image.full_size_bytes = "active", 5120
+
+    def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
+        for _ in range(int(GIVE_UP_SECONDS)):
+            if good(seen := look()):
+                return seen
+            self._clock.advance(1)
+        raise AssertionError(f"still: {seen}")
