@@ -75,7 +75,9 @@ class S3Location:
         if not _BUCKET.fullmatch(self.bucket):
             raise _invalid("bucket", self.bucket, "a bucket name of S3")
         if self.prefix and not _PREFIX.fullmatch(self.prefix):
-            raise _invalid("prefix", self.prefix, "names of A-Z a-z 0-9 . _ - between single slashes")
+            raise _invalid(
+                "prefix", self.prefix, "names of A-Z a-z 0-9 . _ - between single slashes"
+            )
         if {".", ".."} & set(self.prefix.split("/")):
             raise _invalid("prefix", self.prefix, "names other than . and ..")
         if self.addressing not in ADDRESSINGS:
@@ -185,7 +187,11 @@ class S3Store:
             answer.close()
 
     def _send(
-        self, method: str, key: str, body: Buffer | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        key: str,
+        body: Buffer | None = None,
+        headers: dict[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         url = self._client.get_presigned_url(
             method, self._bucket, self._prefix + key, expires=PRESIGNED_FOR

@@ -132,13 +132,14 @@ class Child:
             how = f"was ended by {name}{hint}"
         else:
             how = f"ended with code {code} and without a result"
-        said = " | ".join(self._stderr)
+        # Lines of anybody's: bounded, and without what looks like a token or a signature.
+        said = tidy(" | ".join(self._stderr))
         return self._clean(f"the transfer process {how}" + (f": {said}" if said else ""))
 
     def _clean(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "<secret>")
-        return tidy(text)
+        return text
 
     def _read_stderr(self) -> None:
         for line in _lines(self._process.stderr):

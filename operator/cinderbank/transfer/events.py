@@ -1,8 +1,8 @@
 """What a transfer says: JSON lines on one file descriptor, each written by one write(2).
 
-    {"event":"progress","bytes_total":...,...}            at most two a second
-    {"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end
-    {"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
+{"event":"progress","bytes_total":...,...}            at most two a second
+{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end
+{"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
 """
 
 from __future__ import annotations

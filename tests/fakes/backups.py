@@ -1,0 +1,119 @@
+"""Backups made by the real writer on a fake store: the start of most tests about banks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.geometry import Geometry, allocation_map
+from cinderbank.bank.manifest import SessionRef, SourceHash
+from cinderbank.bank.store import ObjectStore
+from cinderbank.bank.writer import BackupWriter, encode_chunk
+from cinderbank.domain.facts import BackupId, ImageFacts, ImageId, VolumeFacts, VolumeId
+from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.transfers import BackupTransfer
+
+SITE = "site-a"
+VOLUME = VolumeId("11111111-2222-4333-8444-555555555555")
+BACKUP = BackupId("01KAPZ5J3VQ6Z0C4M8T2R7W9XE")
+OTHER_BACKUP = BackupId("01KAPZ5J3VQ6Z0C4M8T2R7W9XF")
+READER = "99999999-2222-4333-8444-555555555555"
+IMAGE = ImageId("33333333-2222-4333-8444-555555555555")
+CHUNK = 4096
+NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+
+
+def describe(content: bytes, stored: int = 0, backup_id: BackupId = BACKUP) -> BackupDescription:
+    return BackupDescription(
+        backup_id=backup_id,
+        volume_id=VOLUME,
+        site=SITE,
+        size_bytes=len(content),
+        backup_name="nightly",
+        description="größer",
+        snapshot_at=NOW,
+        content_sha512=hashlib.sha512(content).hexdigest(),
+        volume_name="db",
+        volume_description="",
+        volume_type="ssd",
+        availability_zone="nova",
+        bootable=True,
+        volume_metadata={"owner": "me"},
+        image_metadata={"hw_disk_bus": "scsi"},
+        tags={"kind": "full"},
+        stored_bytes=stored,
+    )
+
+
+def bank_on(store: ObjectStore, site: str = SITE, **options: bool) -> StoredBank:
+    return StoredBank(store, site, now=lambda: NOW, **options)
+
+
+def write_chunks(
+    store: ObjectStore,
+    content: bytes,
+    *,
+    bank_id: str,
+    part_entries: int = 3,
+    attempt: int = 1,
+    backup_id: BackupId = BACKUP,
+) -> None:
+    """W3 and W4."""
+    geometry = Geometry(len(content), CHUNK, part_entries)
+    writer = BackupWriter(store, SessionRef(SITE, backup_id), VOLUME, attempt, geometry)
+    envelope, stored, zero = Envelope(), 0, 0
+    for index in range(geometry.chunk_count):
+        plain = content[index * CHUNK : index * CHUNK + geometry.chunk_length(index)]
+        allocation = allocation_map(plain.ljust(CHUNK, b"\0"))
+        if allocation:
+            stored += writer.put_chunk(encode_chunk(envelope, index, plain, allocation))
+        else:
+            writer.put_hole(index)
+            zero += len(plain)
+    writer.finish(describe(content, stored, backup_id), bank_id, zero, SourceHash())
+
+
+def back_up(
+    store: ObjectStore, content: bytes, *, part_entries: int = 3, backup_id: BackupId = BACKUP
+) -> StoredBank:
+    """W1 to W7."""
+    bank = bank_on(store)
+    bank.open_session(SITE, backup_id, VOLUME)
+    write_chunks(
+        store,
+        content,
+        bank_id=bank.open().bank_id,
+        part_entries=part_entries,
+        backup_id=backup_id,
+    )
+    bank.seal(SITE, backup_id, VOLUME)
+    return bank
+
+
+def sample(pieces: Iterable[str], tail: int = 0) -> bytes:
+    """A volume of chunks: `z` zeros, `t` text, `r` noise, `s` sparse (one byte); and a tail."""
+    made = {
+        "z": bytes(CHUNK),
+        "t": (b"all work and no play " * 200)[:CHUNK],
+        "r": b"".join(hashlib.sha512(bytes([i])).digest() for i in range(CHUNK // 64)),
+        "s": bytes(CHUNK - 1) + b"\x01",
+    }
+    return b"".join(made[piece] for piece in pieces) + made["r"][:tail]
+
+
+def backup_transfer(content: bytes, attempt: int = 1) -> BackupTransfer:
+    return BackupTransfer(
+        site=SITE,
+        backup_id=BACKUP,
+        attempt=attempt,
+        image=ImageFacts(IMAGE, "image", "active"),
+        size_bytes=len(content),
+        source=VolumeFacts(VOLUME, "db", "available", 1, metadata={"owner": "me"}),
+        backup_name="nightly",
+        description="",
+        snapshot_at=NOW,
+        tags={"a": "b"},
+    )

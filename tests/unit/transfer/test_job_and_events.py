@@ -1,0 +1,109 @@
+"""The job file and the event lines: what operator and child say to each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cinderbank.domain.errors import DataCorrupt, InvalidSpec, Unavailable
+from cinderbank.domain.facts import TransferProgress
+from cinderbank.ports.transfers import RestoreTransfer, Transfer
+from cinderbank.transfer.events import EventWriter, ProgressMeter
+from cinderbank.transfer.job import BankJob, CloudJob, Job, dump, load
+from tests.fakes.backups import BACKUP, IMAGE, SITE, backup_transfer
+
+BANK = BankJob("https://s3", "b", "p", "r", "auto", "/x/s3.json", SITE, bank_id="i")
+CLOUD = CloudJob("/x/clouds.yaml", "a", "/x/ca.pem")
+TRANSFERS = [backup_transfer(b"1234"), RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4)]
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS, ids=["backup", "restore"])
+def test_jobs_round_trip(transfer: Transfer, tmp_path: Path) -> None:
+    job = Job(BANK, CLOUD, transfer, workers=3)
+    path = tmp_path / "job.json"
+    path.write_text(dump(job))
+    assert load(path) == job
+
+
+def _without_version(job: dict[str, Any]) -> None:
+    del job["version"]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (_without_version, "version"),
+        (lambda job: job.update(kind="x"), "kind"),
+        (lambda job: job.update(workers=True), "workers"),
+        (lambda job: job["bank"].update(bucket=1), "bank.bucket"),
+        (lambda job: job["bank"].update(nonsense=1), "nonsense"),
+        (lambda job: job["bank"].pop("bucket"), "bucket"),
+        (lambda job: job.update(cloud=[]), "cloud"),
+        (lambda job: job["transfer"].update(snapshot_at="now"), "snapshot_at"),
+        (lambda job: job["transfer"].update(tags={"a": 1}), "tags"),
+        (lambda job: job["transfer"]["source"].update(size_gib="1"), "size_gib"),
+    ],
+)
+def test_wrong_jobs_are_named(change: Any, text: str, tmp_path: Path) -> None:
+    job = json.loads(dump(Job(BANK, CLOUD, TRANSFERS[0])))
+    change(job)
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(job))
+    with pytest.raises(InvalidSpec, match=text) as caught:
+        load(path)
+    assert caught.value.reason == "InvalidJob"
+
+
+def test_what_is_no_job(tmp_path: Path) -> None:
+    path = tmp_path / "job.json"
+    for content in (b"", b"[]", b"\xff", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(InvalidSpec):
+            load(path)
+    with pytest.raises(InvalidSpec):
+        load(tmp_path / "none")
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_progress_comes_at_most_twice_a_second_and_knows_its_rate() -> None:
+    told: list[TransferProgress] = []
+    clock = Clock()
+    meter = ProgressMeter(1000, told.append, clock)
+    for _ in range(100):
+        clock.now += 0.1
+        meter.add(10, 5, 2)
+    assert 18 <= len(told) <= 21
+    assert told[-1].rate_bytes_per_second == pytest.approx(100)
+    last = meter.now()
+    assert (last.bytes_processed, last.bytes_stored, last.bytes_zero) == (1000, 500, 200)
+    assert last.eta_seconds == pytest.approx(0)
+    meter.restart()
+    assert meter.now().bytes_processed == 0
+
+
+def test_event_lines() -> None:
+    reader, writer = os.pipe()
+    events = EventWriter(writer)
+    events.progress(TransferProgress(10, 5))
+    events.error(DataCorrupt("größer\n" + "x" * 5000))
+    events.error(Unavailable("away", reason="BankUnavailable"))
+    events.result("ab", TransferProgress(10, 10))
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        progress, corrupt, away, result = map(json.loads, pipe.read().splitlines())
+    assert progress["event"] == "progress"
+    assert TransferProgress(**{k: v for k, v in progress.items() if k != "event"}).bytes_total == 10
+    assert corrupt["retryable"] is False
+    assert len(corrupt["message"]) == 2000
+    assert (away["retryable"], away["reason"]) == (True, "BankUnavailable")
+    assert (result["event"], result["content_sha512"]) == ("result", "ab")
