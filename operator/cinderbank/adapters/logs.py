@@ -25,14 +25,16 @@ NOISY = {
     "kubernetes": logging.WARNING,
     "asyncio": logging.WARNING,
     "kopf": logging.WARNING,
+    # says at WARNING that it does not take the signal handlers, which is what we want
+    "kopf._core.reactor.running": logging.ERROR,
     # each 404 of a look-up is a line there
     "keystoneauth.session": logging.ERROR,
 }
 
 _TELLING_KEYS = (
-    r"password|passwd|passphrase|secret|secret_key|secretkey|secret_access_key|access_key|"
-    r"accesskey|access_key_id|token|auth_token|x-auth-token|x-subject-token|authorization|"
-    r"application_credential_secret|client_secret|api_key|apikey|private_key"
+    r"password|passwd|passphrase|secret|secret[-_]?access[-_]?key|secret[-_]?key|"
+    r"access[-_]?key[-_]?id|access[-_]?key|private[-_]?key|api[-_]?key|client[-_]?secret|"
+    r"application[-_]credential[-_]secret|(?:auth[-_]?|subject[-_]?)?token|authorization"
 )
 _PATTERNS = (
     # key: value, key=value, "key": "value", 'aws_secret_access_key': ...

@@ -17,6 +17,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -35,6 +36,7 @@ class Metrics:
     """What we count, and how it is called outside; thread-safe."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series beside each counter that nobody asks for
         self.registry = CollectorRegistry()
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)

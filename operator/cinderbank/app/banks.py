@@ -30,6 +30,8 @@ class OpenBank:
     spec: BackupBankSpec
     location: S3Location
     credentials: S3Credentials
+    bank_id: str | None
+    """The one it had before; whoever opens it again must find that."""
 
 
 class Banks:
@@ -122,4 +124,4 @@ def _open(
         read_only=spec.access_mode is AccessMode.READ_ONLY,
         expected_bank_id=bank_id,
     )
-    return OpenBank(bank, store, spec, location, credentials)
+    return OpenBank(bank, store, spec, location, credentials, bank_id)

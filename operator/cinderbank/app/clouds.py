@@ -22,19 +22,13 @@ CACERT = "cacert"
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One project of one site, and what a transfer needs to reach it by itself."""
+    """One project of one site, and the Secret that opened it."""
 
     connection: Connection
     cinder: OpenStackCinder
     glance: OpenStackGlance
     name: str
     secret: Secret
-
-    def files(self) -> dict[str, bytes]:
-        """The Secret's two keys that count; a tenant's Secret may hold anything beside them."""
-        return {
-            key: self.secret.data[key] for key in (CLOUDS_YAML, CACERT) if key in self.secret.data
-        }
 
 
 class Clouds:

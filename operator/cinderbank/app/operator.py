@@ -22,9 +22,9 @@ from cinderbank.adapters.kube.secrets import KubeSecrets
 from cinderbank.adapters.logs import configure_logs, logging_about, redact
 from cinderbank.adapters.prometheus import Metrics
 from cinderbank.adapters.system import SystemClock, UlidMint
+from cinderbank.adapters.transfer_process import TransferProcesses
 from cinderbank.app.banks import Banks
 from cinderbank.app.clouds import Clouds
-from cinderbank.app.transfers import ChildProcesses
 from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
@@ -89,7 +89,7 @@ class Operator:
         self._secrets = KubeSecrets(api)
         self._clouds = Clouds(self._secrets, settings.connection_cache_size, folder / "ca")
         self._banks = Banks(self._secrets, settings.connection_cache_size, folder / "ca")
-        self._transfers = ChildProcesses(
+        self._transfers: TransferProcesses[Key] = TransferProcesses(
             folder / "transfers",
             settings.max_concurrent_transfers,
             lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
@@ -211,7 +211,7 @@ class Operator:
             events=self._events,
             clouds=self._clouds,
             banks=self._banks,
-            transfers_of=self._transfers.of,
+            transfers=self._transfers,
             clock=clock,
             identities=UlidMint(clock),
         )

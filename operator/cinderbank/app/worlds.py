@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import object_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
+from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
 from cinderbank.app.banks import Banks, OpenBank
-from cinderbank.app.clouds import Cloud, Clouds
+from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
 from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Phase
@@ -24,9 +24,6 @@ from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.records import Records
-from cinderbank.ports.transfers import Transfers
-
-TransfersOf = Callable[[Key, Cloud, OpenBank], Transfers]
 
 
 class KubeObjects:
@@ -50,7 +47,7 @@ class AppWorlds:
         events: KubeEvents,
         clouds: Clouds,
         banks: Banks,
-        transfers_of: TransfersOf,
+        transfers: TransferProcesses[Key],
         clock: Clock,
         identities: Identities,
     ) -> None:
@@ -60,7 +57,7 @@ class AppWorlds:
         self._events = events
         self._clouds = clouds
         self._banks = banks
-        self._transfers_of = transfers_of
+        self._transfers = transfers
         self._clock = clock
         self._identities = identities
 
@@ -81,7 +78,7 @@ class AppWorlds:
             cinder=cloud.cinder,
             glance=cloud.glance,
             bank=bank.bank,
-            transfers=self._transfers_of(key, cloud, bank),
+            transfers=self._transfers.of(key, transfer_access(cloud, bank)),
             records=records,
             clock=self._clock,
             identities=self._identities,
@@ -95,7 +92,7 @@ class AppWorlds:
             cinder=cloud.cinder,
             glance=cloud.glance,
             bank=bank.bank,
-            transfers=self._transfers_of(key, cloud, bank),
+            transfers=self._transfers.of(key, transfer_access(cloud, bank)),
             records=records,
             clock=self._clock,
         )
@@ -152,6 +149,20 @@ class AppWorlds:
         metadata = raw["metadata"]
         subject = Subject(raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
         self._events.say(subject, reason, message, warning=warning)
+
+
+def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
+    """What a child process needs to reach both by itself."""
+    return TransferAccess(
+        location=bank.location,
+        credentials=bank.credentials,
+        site=bank.spec.site,
+        read_only=bank.bank.read_only,
+        bank_id=bank.bank_id,
+        cloud_name=cloud.name,
+        clouds_yaml=cloud.secret.data[CLOUDS_YAML],
+        cacert=cloud.secret.data.get(CACERT),
+    )
 
 
 def _render_backup(*args: Any) -> dict[str, Any]:

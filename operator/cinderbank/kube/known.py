@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cinderbank.domain.record import Phase
+
 VOLUME_BACKUP = "VolumeBackup"
 VOLUME_RESTORE = "VolumeRestore"
 BACKUP_BANK = "BackupBank"
@@ -99,9 +101,11 @@ class KnownObjects:
     def phases(self, kind: str) -> Counter[str]:
         """How many objects of a kind are in which phase; an object not yet seen by us is Pending."""
         with self._lock:
-            return Counter(
+            found = Counter(
                 known.phase or "Pending" for key, known in self._objects.items() if key.kind == kind
             )
+        # a phase with none is a 0, not a gap: an alert on it must be able to end
+        return Counter({**dict.fromkeys(map(str, Phase), 0), **found})
 
     def banks(self) -> dict[tuple[str, str], bool]:
         """(namespace, name) of each BackupBank, and whether it is Ready."""

@@ -91,7 +91,7 @@ class TickMeter:
             "ok" if error is None else "failed" if isinstance(error, Permanent) else "retryable"
         )
         self._meter.ticked(key.kind, verdict, seconds)
-        if error is not None:
+        if error is not None and not isinstance(error, Conflict):
             self._meter.error(error.reason)
         self._count_bytes(key, result)
         after = result.memory
@@ -130,7 +130,9 @@ class TickMeter:
             "seconds": f"{seconds:.3f}",
         }
         extra = {"fields": {name: value for name, value in fields.items() if value}}
-        if result.error is not None:
+        if isinstance(result.error, Conflict):  # somebody wrote meanwhile: the next tick looks anew
+            log.debug("%s: %s", result.step, result.error.message, extra=extra)
+        elif result.error is not None:
             extra["fields"]["reason"] = result.error.reason
             log.warning("%s: %s", result.step or "blocked", result.error.message, extra=extra)
         elif result.step in SILENT_STEPS:

@@ -1,0 +1,62 @@
+"""What a look at a bank means for its BackupBank."""
+
+from __future__ import annotations
+
+import pytest
+
+from cinderbank.domain.errors import (
+    AuthRefused,
+    CinderbankError,
+    Forbidden,
+    InvalidSpec,
+    Unavailable,
+)
+from cinderbank.engine.bank_validation import BankFound, judge_bank, refusal
+
+FOUND = BankFound(bank_id="one", format_version=1, backups=3)
+
+
+def told(conditions: object) -> dict[str, tuple[str, str]]:
+    return {c.type: (c.status, c.reason) for c in conditions}  # type: ignore[attr-defined]
+
+
+def test_a_good_bank_is_ready() -> None:
+    for remembered in (None, "one"):
+        verdict = judge_bank(FOUND, remembered)
+        assert verdict.ready
+        assert verdict.found == FOUND
+        assert told(verdict.conditions) == {"Ready": ("True", "Validated")}
+
+
+def test_another_bank_than_before_stops() -> None:
+    verdict = judge_bank(FOUND, "two")
+    assert not verdict.ready
+    assert verdict.found is None
+    assert told(verdict.conditions)["Stalled"] == ("True", "BankIdMismatch")
+
+
+@pytest.mark.parametrize(
+    ("error", "second"),
+    [
+        (Unavailable("x", reason="BankUnavailable"), "Reconciling"),
+        (AuthRefused("x", reason="BankCredentialsRefused"), "Reconciling"),
+        (Forbidden("x", reason="BankAccessDenied"), "Stalled"),
+        (InvalidSpec("x", reason="SecretNotFound"), "Stalled"),
+    ],
+)
+def test_an_error_says_who_must_act(error: CinderbankError, second: str) -> None:
+    conditions = told(judge_bank(error, "one").conditions)
+    assert conditions["Ready"] == ("False", error.reason)
+    assert set(conditions) == {"Ready", second}
+
+
+def test_who_may_use_a_bank() -> None:
+    assert refusal("main", bank_id="one", stalled=None, deleting=False) is None
+    for refused in (
+        refusal("main", bank_id=None, stalled=None, deleting=False),
+        refusal("main", bank_id="one", stalled="wrong bucket", deleting=False),
+        refusal("main", bank_id="one", stalled=None, deleting=True),
+    ):
+        assert refused is not None
+        assert refused.reason == "BankNotReady"
+        assert "main" in refused.message
