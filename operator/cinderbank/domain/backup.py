@@ -141,7 +141,10 @@ def committed(o: BackupObserved) -> BackupStep | None:
         return _cloud_step(o) or Finish(replace(outcome, final=True))
     if o.bank is not None and o.bank.sealed:
         # Also when we were about to fail or to cancel: the seal went through, it is a backup.
-        message = "the backup is committed to the bank"
+        what = f"backup {o.memory.backup_id}"
+        if o.memory.source is not None:
+            what += f" of volume {o.memory.source.id}"
+        message = f"{what} is committed to the bank"
         return Conclude(Outcome(Phase.COMPLETED, "Committed", message, o.now))
     return None
 
@@ -262,7 +265,9 @@ def _session_step(o: BackupObserved) -> BackupStep | None:
     if o.bank is None:
         return _bank_unknown(o)
     # A seal that is still on its way would make data of what is discarded here.
-    return cleanup.settle_step(o.memory, [intents.SEAL], o.now) or DiscardSession(o.memory.backup_id)
+    return cleanup.settle_step(o.memory, [intents.SEAL], o.now) or DiscardSession(
+        o.memory.backup_id
+    )
 
 
 def _bank_unknown(o: BackupObserved) -> GiveBack:

@@ -93,7 +93,9 @@ def _image_under_way(o: BackupObserved, image: ImageFacts) -> BackupStep:
         what = f"image {image.id} is {image.status} but its volume no longer uploads"
         return _remake_image(o, image, what)
     if age > o.request.timeouts.image.total_seconds():
-        return _fail(o, _timed_out("image", image.id, image.status, o.request.timeouts.image, volume))
+        return _fail(
+            o, _timed_out("image", image.id, image.status, o.request.timeouts.image, volume)
+        )
     return Wait(poll_seconds(age), "Imaging", f"image {image.id} is {image.status}")
 
 
@@ -112,7 +114,9 @@ def _volume_to_upload(o: BackupObserved) -> BackupStep:
     if volume.status == "available":
         return _upload(o, volume)
     if volume.status == "deleting":
-        return Wait(poll_seconds(_age(o, intents.VOLUME)), "Cloning", f"volume {volume.id} goes away")
+        return Wait(
+            poll_seconds(_age(o, intents.VOLUME)), "Cloning", f"volume {volume.id} goes away"
+        )
     if volume.status in USELESS_VOLUME:
         error = messages.failure(
             f"the temporary volume {volume.id} went into status {volume.status}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -59,8 +59,8 @@ class BackupObserved:
     snapshots: Sequence[SnapshotFacts] = ()
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
-    transfer: TransferFacts = TransferAbsent()
-    bank: BankFacts | None = BankFacts()
+    transfer: TransferFacts = field(default_factory=TransferAbsent)
+    bank: BankFacts | None = field(default_factory=BankFacts)
     """None when it could not be read and clean-up in the cloud goes on without it; see bank_error."""
     bank_error: CinderbankError | None = None
     messages: Sequence[UserMessage] = ()

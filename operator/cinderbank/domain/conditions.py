@@ -38,6 +38,16 @@ RESTORE_PHASES = (
 )
 """By the farthest step that was ever begun: a step that is done again does not turn a phase back."""
 
+PHASE_MESSAGES = {
+    Phase.SNAPSHOTTING: "taking a snapshot of the volume",
+    Phase.CLONING: "making a temporary volume of the snapshot",
+    Phase.IMAGING: "uploading the temporary volume to an image",
+    Phase.TRANSFERRING: "moving the data between image and bank",
+    Phase.COMMITTING: "committing the backup to the bank",
+    Phase.CREATING_VOLUME: "making the new volume of the image",
+    Phase.DELETING: "being deleted",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:

@@ -41,9 +41,11 @@ def find(memory: Memory, step: str) -> Intent | None:
 
 
 def put(memory: Memory, intent: Intent) -> Memory:
-    """Memory with this intent in place of the one of the same step."""
-    others = tuple(i for i in memory.intents if i.step != intent.step)
-    return replace(memory, intents=(*others, intent))
+    """Memory with this intent in place of the one of the same step; the order stays, to save writes."""
+    old = find(memory, intent.step)
+    if old is None:
+        return replace(memory, intents=(*memory.intents, intent))
+    return replace(memory, intents=tuple(intent if i is old else i for i in memory.intents))
 
 
 def drop(memory: Memory, step: str) -> Memory:

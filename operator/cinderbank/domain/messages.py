@@ -28,7 +28,11 @@ WAYS_OUT = {
 
 
 def failure(
-    what: str, reason: str, resource_id: str, messages: Sequence[UserMessage], actions: Sequence[str]
+    what: str,
+    reason: str,
+    resource_id: str,
+    messages: Sequence[UserMessage],
+    actions: Sequence[str],
 ) -> ResourceFailed:
     """The error that says `what` happened, in Cinder's own words where there are any.
 

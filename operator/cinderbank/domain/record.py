@@ -207,6 +207,7 @@ class Report:
     phase: Phase
     conditions: tuple[Condition, ...]
     progress: TransferProgress | None = None
+    """None when there is nothing new to say: what was last shown stays."""
     temporaries: tuple[Temporary, ...] = ()
 
 

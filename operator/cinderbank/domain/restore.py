@@ -84,9 +84,7 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         o.identity,
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE,
-        delete_end_product=lambda: cleanup.volume_step(
-            o.volumes, o.memory, o.now, o.identity.uid
-        ),
+        delete_end_product=lambda: cleanup.volume_step(o.volumes, o.memory, o.now, o.identity.uid),
     )
 
 

@@ -95,11 +95,16 @@ def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
 
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
     image = _first_image(o)
-    if isinstance(o.transfer, TransferFailed) and o.transfer.retryable and image is not None:
-        if image.status == "active" and o.transfer.reason not in OUTAGES:
-            # Glance took it for complete and the transfer did not: nothing can be sent into it again.
-            error = ResourceFailed(o.transfer.message, reason=o.transfer.reason)
-            return _remake_image(o, image, error)
+    if (
+        isinstance(o.transfer, TransferFailed)
+        and o.transfer.retryable
+        and o.transfer.reason not in OUTAGES
+        and image is not None
+        and image.status == "active"
+    ):
+        # Glance took it for complete and the transfer did not: nothing can be sent into it again.
+        error = ResourceFailed(o.transfer.message, reason=o.transfer.reason)
+        return _remake_image(o, image, error)
     step = transfer_step(
         o.transfer,
         memory=o.memory,

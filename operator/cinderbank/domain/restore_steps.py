@@ -59,7 +59,7 @@ class RestoreObserved:
     """Looked up only until a backup is pinned in memory."""
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
-    transfer: TransferFacts = TransferAbsent()
+    transfer: TransferFacts = field(default_factory=TransferAbsent)
     volume_types: Sequence[str] = ()
     """What this project may choose from; read only when a volume is about to be made."""
     messages: Sequence[UserMessage] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -217,11 +217,11 @@ def _suspects(seen: BackupObserved) -> Sequence[tuple[SnapshotFacts | VolumeFact
     return [*snapshots, *volumes, *uploads]
 
 
-def perform(
+def perform(  # noqa: C901  one arm per step
     step: BackupStep, record: BackupRecord, world: BackupWorld, memory: Memory, now: datetime
 ) -> Memory:
     """Exactly one effect; returns memory with what it answered."""
-    request, site = record.request, memory.site or world.site
+    site = memory.site or world.site
     match step:
         case MintBackupId():
             minted = world.identities.mint_backup_id()
@@ -259,7 +259,13 @@ def perform(
             finished = world.bank.delete(site, backup_id)
             return intents.done(memory, intents.FREE) if finished else memory
         case (
-            AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | GiveBack() | Idle()
+            AddFinalizer()
+            | RemoveFinalizer()
+            | Conclude()
+            | Finish()
+            | Wait()
+            | GiveBack()
+            | Idle()
         ):
             raise unexpected(step)  # engine.course does these
         case _:
@@ -294,9 +300,7 @@ def _create(
     return intents.answered(memory, step.intent, made)
 
 
-def _transfer(
-    step: StartTransfer, record: BackupRecord, site: str, attempt: int
-) -> BackupTransfer:
+def _transfer(step: StartTransfer, record: BackupRecord, site: str, attempt: int) -> BackupTransfer:
     return BackupTransfer(
         site=site,
         backup_id=step.backup_id,
@@ -341,8 +345,10 @@ def _progress(memory: Memory, observed: BackupObserved) -> TransferProgress | No
     outcome, bank = memory.outcome, observed.bank
     if outcome is None or outcome.phase is not Phase.COMPLETED or memory.size_bytes is None:
         return None
+    if bank is None or not bank.sealed:
+        return None  # how much was stored is not known now
     return TransferProgress(
         bytes_total=memory.size_bytes,
         bytes_processed=memory.size_bytes,
-        bytes_stored=0 if bank is None else bank.stored_bytes or 0,
+        bytes_stored=bank.stored_bytes or 0,
     )

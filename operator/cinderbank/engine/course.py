@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from cinderbank.domain import backoff, failure, intents
+from cinderbank.domain import failure, intents
+from cinderbank.domain.conditions import PHASE_MESSAGES
 from cinderbank.domain.errors import BrokenInvariant, CinderbankError, Conflict
 from cinderbank.domain.record import Identity, LastError, Memory, Phase, Report
 from cinderbank.domain.steps import (
@@ -40,6 +41,10 @@ Taken = TypeVar("Taken", bound=Step)
 
 LOOK_AGAIN_SECONDS = 1.0
 """After an effect: the cloud answers before it has done anything."""
+
+
+LEAST_WAIT_SECONDS = 0.1
+"""A rest that rounds to nothing would be slept for ever: clocks count in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +175,17 @@ def _perform(
                 memory = replace(memory, last_error=told)
             return failure.concluded(memory, outcome)
         case Finish(outcome=outcome):
-            return replace(failure.concluded(memory, outcome), completed_at=now)
+            # What was begun has ended, and every settle window is over.
+            return replace(failure.concluded(memory, outcome), completed_at=now, intents=())
         case ForgetTransfer(error=error, counts=counts) if transfers is not None:
             transfers.cancel()
             return failure.transfer_ended(
                 memory, error, counts=counts, now=now, seed=course.identity.uid
             )
-        case DeleteImage(because=because) | DeleteVolume(because=because) | DeleteSnapshot(
-            because=because
+        case (
+            DeleteImage(because=because)
+            | DeleteVolume(because=because)
+            | DeleteSnapshot(because=because)
         ):
             if because is not None:
                 memory = replace(memory, last_error=_told(because, now))
@@ -204,15 +212,26 @@ def _publish(
     name = "" if step is None else type(step).__name__
     try:
         report = course.report(memory, observed, waiting)
-        if not (isinstance(step, RemoveFinalizer) and course.identity.deleting):
-            records.publish(memory, report)  # else the object is gone
+        if not _is_settled(course.memory, course.identity, step, error):
+            records.publish(memory, report)
         _tell(course, records, memory)
     except CinderbankError as not_stored:
         return _not_stored(course, step, not_stored)
     return TickResult(memory, report, _requeue_seconds(memory, step, error, now), name, error)
 
 
-def _not_stored(course: Course[Look, Taken], step: Step | None, error: CinderbankError) -> TickResult:
+def _is_settled(
+    memory: Memory, identity: Identity, step: Step | None, error: CinderbankError | None
+) -> bool:
+    """Whether there is nothing to write: what has ended stays as it was told, or the object is gone."""
+    outcome = memory.outcome
+    over = (outcome is not None and outcome.final) or identity.deleting
+    return over and error is None and isinstance(step, (Idle, AddFinalizer, RemoveFinalizer))
+
+
+def _not_stored(
+    course: Course[Look, Taken], step: Step | None, error: CinderbankError
+) -> TickResult:
     """The object could not be written: this tick never was, the next one looks anew."""
     seconds = 1.0 if isinstance(error, Conflict) else 5.0
     name = "" if step is None else type(step).__name__
@@ -227,7 +246,7 @@ def _requeue_seconds(
             return 0.0  # concluded
         return max(0.0, (memory.next_try_at - now).total_seconds())
     if isinstance(step, Wait):
-        return step.seconds
+        return max(step.seconds, LEAST_WAIT_SECONDS)
     if isinstance(step, Idle):
         return None
     return LOOK_AGAIN_SECONDS if isinstance(step, Effect) else 0.0
@@ -239,12 +258,16 @@ def _tell(course: Course[Look, Taken], records: Records, memory: Memory) -> None
     phase, outcome = course.phase(memory), memory.outcome
     if phase is not course.phase(before):
         failed = phase is Phase.FAILED
-        message = outcome.message if outcome is not None else f"now {phase}"
+        message = PHASE_MESSAGES.get(phase, "") if outcome is None else outcome.message
         records.event(str(phase), message, warning=failed)
     error = memory.last_error
     if error is None or error == before.last_error:
         return
-    if before.last_error is None or before.last_error.reason != error.reason or before.failures == 0:
+    if (
+        before.last_error is None
+        or before.last_error.reason != error.reason
+        or before.failures == 0
+    ):
         records.event(error.reason, error.message, warning=True)
 
 

@@ -186,7 +186,7 @@ def _messages(seen: RestoreObserved, world: RestoreWorld) -> tuple[UserMessage, 
     return tuple(found)
 
 
-def perform(
+def perform(  # noqa: C901  one arm per step
     step: RestoreStep, record: RestoreRecord, world: RestoreWorld, memory: Memory
 ) -> Memory:
     """Exactly one effect; returns memory with what it answered."""

@@ -47,9 +47,11 @@ def report_blocked_backup(
     """
     now = clock.now()
     course = BackupCourse(record, None)
-    if _needs_no_world(record.memory, leaves=record.identity.deleting or record.request.cancel):
-        if is_offline(course.decide(course.blank(now))):
-            return run(course, records, None, now)
+    leaves = record.identity.deleting or record.request.cancel
+    if _needs_no_world(record.memory, leaves=leaves) and is_offline(
+        course.decide(course.blank(now))
+    ):
+        return run(course, records, None, now)
     return run_blocked(course, records, error, now)
 
 
@@ -63,9 +65,11 @@ def report_blocked_restore(
     ended = record.memory.outcome is not None and record.memory.outcome.final
     if ended and deletes_volume and record.request.on_delete is OnDelete.DELETE:
         return run_blocked(course, records, error, now)  # whether the volume is there, nobody knows
-    if _needs_no_world(record.memory, leaves=record.identity.deleting or record.request.cancel):
-        if is_offline(course.decide(course.blank(now))):
-            return run(course, records, None, now)
+    leaves = record.identity.deleting or record.request.cancel
+    if _needs_no_world(record.memory, leaves=leaves) and is_offline(
+        course.decide(course.blank(now))
+    ):
+        return run(course, records, None, now)
     return run_blocked(course, records, error, now)
 
 

@@ -1,0 +1,129 @@
+"""A bank that keeps sessions in a dict and is strict about the order of the protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cinderbank.domain.errors import BrokenInvariant, SourceGone
+from cinderbank.domain.facts import BackupId, BankFacts, VolumeFacts, VolumeId
+from cinderbank.ports.bank import BackupDescription
+from tests.fakes.clock import START
+from tests.fakes.faults import Faults
+
+
+@dataclass
+class Session:
+    volume_id: VolumeId
+    intent: bool = True
+    manifest: bool = False
+    sealed: bool = False
+    tombed: bool = False
+    content: str = ""
+    size_bytes: int = 0
+    attempts: list[int] = field(default_factory=list)
+    source: VolumeFacts | None = None
+    snapshot_at: datetime = START
+
+
+def sha512_of(content: str) -> str:
+    """Not a real hash: readable in a failing test."""
+    return f"sha512-{content}"
+
+
+@dataclass
+class FakeBank:
+    faults: Faults
+    sessions: dict[str, Session] = field(default_factory=dict)
+    pins: set[tuple[str, str]] = field(default_factory=set)
+    rounds: int = 2
+    """So many calls of discard or delete it takes: their work is bounded."""
+    _work: dict[str, int] = field(default_factory=dict)
+
+    def observe(self, site: str, backup_id: BackupId) -> BankFacts:
+        self.faults.read("bank.observe")
+        session = self.sessions.get(backup_id)
+        if session is None:
+            return BankFacts()
+        return BankFacts(
+            intent=session.intent,
+            manifest=session.manifest,
+            sealed=session.sealed,
+            tombed=session.tombed,
+            manifest_digest=f"sha256:{backup_id}" if session.manifest else None,
+            size_bytes=session.size_bytes if session.manifest else None,
+            stored_bytes=session.size_bytes // 2 if session.manifest else None,
+        )
+
+    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+        with self.faults.effect("open_session"):
+            self.sessions.setdefault(backup_id, Session(volume_id))
+
+    def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
+        with self.faults.effect("seal"):
+            session = self.sessions.get(backup_id)
+            if session is None or not (session.intent or session.sealed):
+                raise SourceGone("the session is gone", reason="SessionBroken")
+            if not session.manifest:
+                raise BrokenInvariant("seal without a manifest")
+            session.sealed, session.intent = True, False
+        return f"sha256:{backup_id}"
+
+    def discard(self, site: str, backup_id: BackupId) -> bool:
+        with self.faults.effect("discard"):
+            session = self.sessions.get(backup_id)
+            if session is not None and session.sealed:
+                raise BrokenInvariant("discard of a sealed session")
+            finished = self._worked(backup_id)
+            if session is not None:
+                session.intent = session.manifest = False
+                if finished:
+                    del self.sessions[backup_id]
+        return finished
+
+    def delete(self, site: str, backup_id: BackupId) -> bool:
+        with self.faults.effect("bank.delete"):
+            session = self.sessions.get(backup_id)
+            finished = self._worked(backup_id)
+            if session is not None:
+                session.tombed = True
+                session.sealed = session.manifest = session.sealed and not finished
+        return finished
+
+    def _worked(self, backup_id: BackupId) -> bool:
+        self._work[backup_id] = self._work.get(backup_id, 0) + 1
+        return self._work[backup_id] >= self.rounds
+
+    def find(self, backup_id: BackupId) -> BackupDescription | None:
+        self.faults.read("find")
+        session = self.sessions.get(backup_id)
+        if session is None or not session.sealed or session.tombed or session.source is None:
+            return None
+        source = session.source
+        return BackupDescription(
+            backup_id=backup_id,
+            volume_id=source.id,
+            site="site-a",
+            size_bytes=session.size_bytes,
+            backup_name="nightly",
+            description="",
+            snapshot_at=session.snapshot_at,
+            content_sha512=sha512_of(session.content),
+            volume_name=source.name,
+            volume_description=source.description,
+            volume_type=source.volume_type,
+            availability_zone=source.availability_zone,
+            bootable=source.bootable,
+            volume_metadata=dict(source.metadata),
+            image_metadata=dict(source.image_metadata),
+            tags={},
+            stored_bytes=session.size_bytes // 2,
+        )
+
+    def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
+        with self.faults.effect("pin"):
+            self.pins.add((backup_id, reader))
+
+    def unpin(self, backup_id: BackupId, reader: str) -> None:
+        with self.faults.effect("unpin"):
+            self.pins.discard((backup_id, reader))

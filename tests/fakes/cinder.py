@@ -1,0 +1,232 @@
+"""A Cinder that is as slow, as forgetful and as strict about statuses as the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
+from cinderbank.domain.facts import (
+    ImageId,
+    SnapshotFacts,
+    SnapshotId,
+    UserMessage,
+    VolumeFacts,
+    VolumeId,
+)
+from cinderbank.domain.names import TAG_PREFIX
+from tests.fakes.cloud import FakeCloud, Image, Snapshot, Volume
+
+DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
+
+
+class FakeCinder:
+    def __init__(self, cloud: FakeCloud) -> None:
+        self.cloud = cloud
+        self._faults = cloud.faults
+
+    def find_volume(self, volume_id: VolumeId) -> VolumeFacts | None:
+        self._faults.read("find_volume")
+        self.cloud.settle()
+        volume = self.cloud.volumes.get(volume_id)
+        return None if volume is None else volume.facts()
+
+    def volumes_named(self, name: str) -> Sequence[VolumeFacts]:
+        self._faults.read("volumes_named")
+        shown = self.cloud.shown(self.cloud.volumes)
+        return [volume.facts() for volume in shown if volume.name == name]
+
+    def volumes_tagged(self, key: str, value: str) -> Sequence[VolumeFacts]:
+        self._faults.read("volumes_tagged")
+        shown = self.cloud.shown(self.cloud.volumes)
+        return [volume.facts() for volume in shown if volume.metadata.get(key) == value]
+
+    def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
+        self._faults.read("snapshots_tagged")
+        self.cloud.settle()
+        now = self.cloud.clock.now()
+        return [
+            snapshot.facts()
+            for snapshot in self.cloud.snapshots.values()
+            if snapshot.metadata.get(key) == value and snapshot.visible_at <= now
+        ]
+
+    def create_snapshot(
+        self, volume_id: VolumeId, *, name: str, description: str, metadata: Mapping[str, str]
+    ) -> SnapshotFacts:
+        cloud = self.cloud
+        with self._faults.effect("create_snapshot"):
+            cloud.settle()
+            source = cloud.volumes.get(volume_id)
+            if source is None:
+                raise SourceGone(f"volume {volume_id} not found", reason="VolumeNotFound")
+            if source.status not in ("available", "in-use"):
+                raise Conflict(f"volume {volume_id} is {source.status}")
+            now = cloud.clock.now()
+            snapshot = Snapshot(
+                SnapshotId(cloud.new_id("snapshot")),
+                name,
+                "creating",
+                volume_id,
+                source.size_gib,
+                source.content,
+                now,
+                cloud.visible_at("snapshot"),
+                dict(metadata),
+            )
+            becomes = cloud.becomes("snapshot", "available")
+            snapshot.next = [(cloud.after(cloud.snapshot_seconds), becomes)]
+            cloud.snapshots[snapshot.id] = snapshot
+            cloud.snapshots_made += 1
+        return snapshot.facts()
+
+    def create_volume_from_snapshot(
+        self,
+        snapshot: SnapshotFacts,
+        *,
+        name: str,
+        description: str,
+        metadata: Mapping[str, str],
+    ) -> VolumeFacts:
+        cloud = self.cloud
+        with self._faults.effect("create_volume_from_snapshot"):
+            cloud.settle()
+            origin = cloud.snapshots.get(snapshot.id)
+            if origin is None:
+                raise SourceGone(f"snapshot {snapshot.id} not found", reason="SnapshotNotFound")
+            if origin.status != "available":
+                raise Conflict(f"snapshot {snapshot.id} is {origin.status}")
+            volume = self._new_volume(name, origin.size_gib, origin.content, description, metadata)
+            volume.snapshot_id = snapshot.id
+            becomes = cloud.becomes("volume", "available")
+            volume.next = [(cloud.after(cloud.clone_seconds), becomes)]
+        return volume.facts()
+
+    def create_volume_from_image(
+        self,
+        image_id: ImageId,
+        *,
+        name: str,
+        description: str,
+        size_gib: int,
+        volume_type: str | None,
+        availability_zone: str | None,
+        metadata: Mapping[str, str],
+    ) -> VolumeFacts:
+        cloud = self.cloud
+        with self._faults.effect("create_volume_from_image"):
+            cloud.settle()
+            image = cloud.images.get(image_id)
+            if image is None:
+                raise SourceGone(f"image {image_id} not found", reason="ImageNotFound")
+            if image.status != "active":
+                raise Conflict(f"image {image_id} is {image.status}")
+            if volume_type is not None and volume_type not in cloud.volume_types:
+                raise InvalidSpec(f"volume type {volume_type} unknown", reason="VolumeTypeNotFound")
+            volume = self._new_volume(name, size_gib, image.content, description, metadata)
+            volume.volume_type = volume_type or cloud.volume_types[0]
+            volume.image_id, volume.bootable = image_id, True
+            volume.image_metadata = {"image_id": image_id, "image_name": image.name}
+            becomes = cloud.becomes("volume", "available")
+            half = cloud.download_seconds / 2
+            volume.next = [(cloud.after(half), "downloading"), (cloud.after(2 * half), becomes)]
+        return volume.facts()
+
+    def _new_volume(
+        self, name: str, size_gib: int, content: str, description: str, metadata: Mapping[str, str]
+    ) -> Volume:
+        cloud = self.cloud
+        volume = Volume(
+            VolumeId(cloud.new_id("volume")),
+            name,
+            size_gib,
+            "creating",
+            content,
+            cloud.clock.now(),
+            cloud.visible_at("volume"),
+            description=description,
+            metadata=dict(metadata),
+        )
+        cloud.volumes[volume.id] = volume
+        return volume
+
+    def upload_to_image(self, volume_id: VolumeId, *, image_name: str, disk_format: str) -> ImageId:
+        cloud = self.cloud
+        with self._faults.effect("upload_to_image"):
+            cloud.settle()
+            volume = cloud.volumes.get(volume_id)
+            if volume is None:
+                raise SourceGone(f"volume {volume_id} not found", reason="VolumeNotFound")
+            if volume.status != "available":
+                raise Conflict(f"volume {volume_id} status must be available")
+            image = Image(
+                ImageId(cloud.new_id("image")),
+                image_name,
+                "queued",
+                volume.content,
+                cloud.full_image_size(volume),
+                cloud.clock.now(),
+                cloud.visible_at("image"),
+            )
+            cloud.images[image.id] = image
+            done = cloud.after(cloud.upload_seconds)
+            becomes = cloud.becomes("image", "active")
+            volume.status = "uploading"
+            if becomes != "stuck":  # cinder-volume died: for ever uploading, for ever queued
+                image.next = [(cloud.after(1), "saving"), (done, becomes)]
+                volume.next = [(done, "available")]
+            if becomes == "gone":
+                text = "Failed to upload volume to image at backend."
+                cloud.tell("VOLUME_VOLUME_003_004", text, volume_id)
+        return image.id
+
+    def set_bootable(self, volume_id: VolumeId, bootable: bool) -> None:
+        with self._faults.effect("set_bootable"):
+            self.cloud.volumes[volume_id].bootable = bootable
+
+    def delete_image_metadata(self, volume_id: VolumeId, keys: Sequence[str]) -> None:
+        with self._faults.effect("delete_image_metadata"):
+            for key in keys:
+                self.cloud.volumes[volume_id].image_metadata.pop(key, None)
+
+    def delete_snapshot(self, snapshot_id: SnapshotId) -> None:
+        cloud = self.cloud
+        with self._faults.effect("delete_snapshot"):
+            cloud.settle()
+            snapshot = cloud.snapshots.get(snapshot_id)
+            if snapshot is None:
+                return
+            self._note_untagged(snapshot_id, snapshot.metadata)
+            if snapshot.status not in ("available", "error"):
+                raise Conflict(f"snapshot {snapshot_id} status must be available or error")
+            snapshot.status = "deleting"
+            snapshot.next = [(cloud.after(cloud.delete_seconds), "gone")]
+
+    def delete_volume(self, volume_id: VolumeId) -> None:
+        cloud = self.cloud
+        with self._faults.effect("delete_volume"):
+            cloud.settle()
+            volume = cloud.volumes.get(volume_id)
+            if volume is None:
+                return
+            self._note_untagged(volume_id, volume.metadata)
+            if volume.status not in DELETABLE:
+                raise Conflict(f"volume {volume_id} status must be available or error")
+            volume.status = "deleting"
+            volume.next = [(cloud.after(cloud.delete_seconds), "gone")]
+
+    def _note_untagged(self, resource_id: str, metadata: Mapping[str, str]) -> None:
+        if not any(key.startswith(TAG_PREFIX) for key in metadata):
+            self.cloud.untagged_deletes.append(resource_id)
+
+    def messages(self, resource_id: str, *, since: datetime) -> Sequence[UserMessage]:
+        self._faults.read("messages")
+        found = [m for m in self.cloud.messages if m.resource_id == resource_id]
+        return [m for m in reversed(found) if m.created_at >= since]
+
+    def volume_types(self) -> Sequence[str]:
+        self._faults.read("volume_types")
+        return list(self.cloud.volume_types)
+
+    def default_volume_type(self) -> str | None:
+        return self.cloud.volume_types[0]

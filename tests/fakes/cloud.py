@@ -1,0 +1,198 @@
+"""The state of one OpenStack project: what FakeCinder and FakeGlance show and change.
+
+Asynchronous as the real one: things go on only when the clock does. Contents are short strings, so
+that a test can follow the bytes from the source to the restored volume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cinderbank.domain.facts import (
+    GIB,
+    ImageFacts,
+    ImageId,
+    SnapshotFacts,
+    SnapshotId,
+    UserMessage,
+    VolumeFacts,
+    VolumeId,
+)
+from tests.fakes.clock import FakeClock
+from tests.fakes.faults import Faults
+
+
+@dataclass
+class Volume:
+    id: VolumeId
+    name: str
+    size_gib: int
+    status: str
+    content: str
+    created_at: datetime
+    visible_at: datetime
+    description: str = ""
+    volume_type: str = "ssd"
+    availability_zone: str = "nova"
+    bootable: bool = False
+    encrypted: bool = False
+    snapshot_id: SnapshotId | None = None
+    image_id: ImageId | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    image_metadata: dict[str, str] = field(default_factory=dict)
+    next: list[tuple[datetime, str]] = field(default_factory=list)
+    """(when, status): what becomes of it; "gone" takes it away."""
+
+    def facts(self) -> VolumeFacts:
+        return VolumeFacts(
+            id=self.id,
+            name=self.name,
+            status=self.status,
+            size_gib=self.size_gib,
+            description=self.description,
+            volume_type=self.volume_type,
+            availability_zone=self.availability_zone,
+            bootable=self.bootable,
+            encrypted=self.encrypted,
+            snapshot_id=self.snapshot_id,
+            created_at=self.created_at,
+            metadata=dict(self.metadata),
+            image_metadata=dict(self.image_metadata),
+        )
+
+
+@dataclass
+class Snapshot:
+    id: SnapshotId
+    name: str
+    status: str
+    volume_id: VolumeId
+    size_gib: int
+    content: str
+    created_at: datetime
+    visible_at: datetime
+    metadata: dict[str, str]
+    next: list[tuple[datetime, str]] = field(default_factory=list)
+
+    def facts(self) -> SnapshotFacts:
+        return SnapshotFacts(
+            self.id, self.name, self.status, self.volume_id, self.size_gib, self.created_at
+        )
+
+
+@dataclass
+class Image:
+    id: ImageId
+    name: str
+    status: str
+    content: str
+    full_size_bytes: int
+    created_at: datetime
+    visible_at: datetime
+    next: list[tuple[datetime, str]] = field(default_factory=list)
+
+    def facts(self) -> ImageFacts:
+        size = self.full_size_bytes if self.status == "active" else None
+        return ImageFacts(
+            self.id, self.name, self.status, size_bytes=size, created_at=self.created_at
+        )
+
+
+@dataclass
+class FakeCloud:
+    clock: FakeClock
+    faults: Faults
+    snapshot_seconds: float = 2.0
+    clone_seconds: float = 3.0
+    upload_seconds: float = 12.0
+    download_seconds: float = 8.0
+    delete_seconds: float = 2.0
+    busy_with_children: bool = True
+    """Ceph: a snapshot with a child comes back `available` after its delete."""
+    volumes: dict[str, Volume] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
+    messages: list[UserMessage] = field(default_factory=list)
+    volume_types: list[str] = field(default_factory=lambda: ["ssd", "hdd"])
+    image_size_bytes: int | None = None
+    """What upload-to-image makes, when it is not the volume's size."""
+    image_pinned: bool = False
+    """The image store refuses deletes: 409."""
+    snapshots_made: int = 0
+    untagged_deletes: list[str] = field(default_factory=list)
+    _turn_out: dict[str, list[str]] = field(default_factory=dict)
+    _late: dict[str, float] = field(default_factory=dict)
+    _ids: int = 0
+
+    def turn_out(self, kind: str, status: str, *, times: int = 1) -> None:
+        """What the next resources of a kind (snapshot, volume, image) become; "gone" for an image."""
+        self._turn_out.setdefault(kind, []).extend([status] * times)
+
+    def appear_late(self, kind: str, seconds: float) -> None:
+        """The next resource of this kind is in no listing for so long."""
+        self._late[kind] = seconds
+
+    def add_volume(self, volume_id: str, **changes: object) -> Volume:
+        now = self.clock.now()
+        volume = Volume(VolumeId(volume_id), "db", 1, "available", "data", now, now)
+        for name, value in changes.items():
+            setattr(volume, name, value)
+        self.volumes[volume_id] = volume
+        return volume
+
+    def new_id(self, kind: str) -> str:
+        self._ids += 1
+        return f"{kind}-{self._ids}"
+
+    def becomes(self, kind: str, normally: str) -> str:
+        waiting = self._turn_out.get(kind)
+        return waiting.pop(0) if waiting else normally
+
+    def visible_at(self, kind: str) -> datetime:
+        return self.after(self._late.pop(kind, 0.0))
+
+    def after(self, seconds: float) -> datetime:
+        return self.clock.now() + timedelta(seconds=seconds)
+
+    def tell(self, event_id: str, text: str, resource_id: str) -> None:
+        now = self.clock.now()
+        self.messages.append(UserMessage(event_id, text, resource_id, now, f"req-{resource_id}"))
+
+    def settle(self) -> None:
+        """Let everything happen that is due by now."""
+        now = self.clock.now()
+        for volume in list(self.volumes.values()):
+            while volume.next and volume.next[0][0] <= now:
+                volume.status = volume.next.pop(0)[1]
+                if volume.status == "gone":
+                    del self.volumes[volume.id]
+                elif volume.status == "error":
+                    self.tell("VOLUME_VOLUME_001_003", "no weighed backends", volume.id)
+        for snapshot in list(self.snapshots.values()):
+            while snapshot.next and snapshot.next[0][0] <= now:
+                self._snapshot_becomes(snapshot, snapshot.next.pop(0)[1])
+        for image in list(self.images.values()):
+            while image.next and image.next[0][0] <= now:
+                image.status = image.next.pop(0)[1]
+                if image.status == "gone":
+                    del self.images[image.id]
+
+    def _snapshot_becomes(self, snapshot: Snapshot, status: str) -> None:
+        children = any(v.snapshot_id == snapshot.id for v in self.volumes.values())
+        if status == "gone" and children and self.busy_with_children:
+            snapshot.status = "available"
+            self.tell("VOLUME_VOLUME_SNAPSHOT_010_015", "snapshot is busy", snapshot.id)
+            return
+        snapshot.status = status
+        if status == "gone":
+            del self.snapshots[snapshot.id]
+        if status == "error":
+            self.tell("VOLUME_VOLUME_SNAPSHOT_009_013", "driver failed", snapshot.id)
+
+    def shown(self, resources: dict[str, Volume]) -> list[Volume]:
+        self.settle()
+        return [v for v in resources.values() if v.visible_at <= self.clock.now()]
+
+    def full_image_size(self, volume: Volume) -> int:
+        return self.image_size_bytes or volume.size_gib * GIB

@@ -1,0 +1,56 @@
+"""A Glance over the same project; the bytes are a short string."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cinderbank.domain.errors import Conflict
+from cinderbank.domain.facts import ImageFacts, ImageId
+from tests.fakes.cloud import FakeCloud, Image
+
+
+class FakeGlance:
+    def __init__(self, cloud: FakeCloud) -> None:
+        self.cloud = cloud
+        self._faults = cloud.faults
+
+    def find_image(self, image_id: ImageId) -> ImageFacts | None:
+        self._faults.read("find_image")
+        self.cloud.settle()
+        image = self.cloud.images.get(image_id)
+        return None if image is None else image.facts()
+
+    def images_named(self, name: str) -> Sequence[ImageFacts]:
+        self._faults.read("images_named")
+        self.cloud.settle()
+        now = self.cloud.clock.now()
+        images = self.cloud.images.values()
+        return [i.facts() for i in images if i.name == name and i.visible_at <= now]
+
+    def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
+        cloud = self.cloud
+        with self._faults.effect("create_image"):
+            now, visible_at = cloud.clock.now(), cloud.visible_at("image")
+            image = Image(ImageId(cloud.new_id("image")), name, "queued", "", 0, now, visible_at)
+            cloud.images[image.id] = image
+        return image.facts()
+
+    def delete_image(self, image_id: ImageId) -> None:
+        cloud = self.cloud
+        with self._faults.effect("delete_image"):
+            cloud.settle()
+            image = cloud.images.get(image_id)
+            if image is None:
+                return
+            if not image.name.startswith("cinderbank-"):
+                cloud.untagged_deletes.append(image_id)
+            if cloud.image_pinned:
+                raise Conflict(f"image {image_id} is in use", status_code=409)
+            if image.next:  # its upload fails, and Cinder sets the volume free
+                for volume in cloud.volumes.values():
+                    if volume.status == "uploading":
+                        volume.status, volume.next = "available", []
+            for volume in cloud.volumes.values():
+                if volume.image_id == image_id and volume.status in ("creating", "downloading"):
+                    volume.next = [(cloud.after(1), "error")]
+            del cloud.images[image_id]

@@ -1,0 +1,104 @@
+"""Transfers that take as long as the clock says and die with the operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cinderbank.domain.errors import Conflict
+from cinderbank.domain.facts import (
+    TransferAbsent,
+    TransferFacts,
+    TransferFailed,
+    TransferProgress,
+    TransferRunning,
+    TransferSucceeded,
+)
+from cinderbank.ports.transfers import BackupTransfer, Transfer
+from tests.fakes.bank import FakeBank, sha512_of
+from tests.fakes.cloud import FakeCloud
+
+
+@dataclass
+class FakeTransfers:
+    cloud: FakeCloud
+    bank: FakeBank
+    seconds: float = 10.0
+    attempts: list[int] = field(default_factory=list)
+    stalls: bool = False
+    _failures: list[TransferFailed] = field(default_factory=list)
+    _running: tuple[Transfer, datetime] | None = None
+    _ended: TransferFacts = field(default_factory=TransferAbsent)
+
+    def fail_next(self, reason: str, *, retryable: bool = True, times: int = 1) -> None:
+        failure = TransferFailed(reason, f"the transfer says {reason}", retryable)
+        self._failures += [failure] * times
+
+    def restart(self) -> None:
+        """The operator was killed: what ran is gone, and nothing is known of it."""
+        if self._running is not None and self.cloud.clock.now() >= self._running[1]:
+            self.observe()
+        self._interrupt()
+        self._ended = TransferAbsent()
+
+    def observe(self) -> TransferFacts:
+        if self._running is None:
+            return self._ended
+        transfer, ends_at = self._running
+        progress = TransferProgress(transfer.size_bytes, transfer.size_bytes // 2)
+        if self.cloud.clock.now() < ends_at or self.stalls:
+            return TransferRunning(
+                progress, moved_at=self.cloud.after(0) if not self.stalls else ends_at
+            )
+        self._ended = self._finish(transfer)
+        self._running = None
+        return self._ended
+
+    def start(self, transfer: Transfer) -> None:
+        with self.cloud.faults.effect("transfer.start"):
+            if self._running is not None:
+                raise Conflict("one runs already")
+            assert transfer.attempt not in self.attempts, "an attempt number was used twice"
+            self.attempts.append(transfer.attempt)
+            self._running = (transfer, self.cloud.after(self.seconds))
+            self._ended = TransferAbsent()
+
+    def cancel(self) -> None:
+        with self.cloud.faults.effect("transfer.cancel"):
+            self._interrupt()
+            self._ended = TransferAbsent()
+
+    def _interrupt(self) -> None:
+        self._running = None
+
+    def _finish(self, transfer: Transfer) -> TransferFacts:
+        if self._failures:
+            return self._failures.pop(0)
+        progress = TransferProgress(transfer.size_bytes, transfer.size_bytes)
+        if isinstance(transfer, BackupTransfer):
+            return self._banked(transfer, progress)
+        self.cloud.settle()
+        image = self.cloud.images.get(transfer.image_id)
+        session = self.bank.sessions.get(transfer.backup_id)
+        if image is None or session is None:
+            return TransferFailed("ImageGone", "no image or no backup", True)
+        if image.status == "queued":
+            image.content, image.full_size_bytes = session.content, session.size_bytes
+            image.status = "active"
+        if image.content != session.content:
+            return TransferFailed("ImageDiffers", "image and backup differ", True)
+        return TransferSucceeded(progress, sha512_of(session.content))
+
+    def _banked(self, transfer: BackupTransfer, progress: TransferProgress) -> TransferFacts:
+        self.cloud.settle()
+        image = self.cloud.images.get(transfer.image.id)
+        session = self.bank.sessions.get(transfer.backup_id)
+        if session is None or not session.intent:
+            return TransferFailed("SessionBroken", "the session is gone", False)
+        if image is None or image.status != "active":
+            return TransferFailed("ImageGone", "the image is gone", True)
+        session.manifest, session.content = True, image.content
+        session.size_bytes = transfer.size_bytes
+        session.source, session.snapshot_at = transfer.source, transfer.snapshot_at
+        session.attempts.append(transfer.attempt)
+        return TransferSucceeded(progress, sha512_of(image.content))
