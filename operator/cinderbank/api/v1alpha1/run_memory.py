@@ -50,7 +50,10 @@ def memory_of_run(status: RunStatus) -> Memory:
         snapshot_taken_at=status.snapshot_time,
         size_bytes=status.size_bytes,
         content_sha512=status.content_sha512,
-        intents=tuple(Intent(step=each.step, at=each.time) for each in status.intents),
+        intents=tuple(
+            Intent(each.step, each.time, each.tries, each.resource_id, each.seen)
+            for each in status.intents
+        ),
         transfer_attempt=status.transfer_attempt,
         failures=status.failures,
         next_try_at=status.next_try_time,
@@ -154,7 +157,16 @@ def _remembered(memory: Memory) -> dict[str, Any]:
         "snapshot_time": memory.snapshot_taken_at,
         "size_bytes": memory.size_bytes,
         "content_sha512": memory.content_sha512,
-        "intents": [{"step": each.step, "time": each.at} for each in memory.intents],
+        "intents": [
+            {
+                "step": each.step,
+                "time": each.at,
+                "tries": each.tries,
+                "resource_id": each.resource_id,
+                "seen": each.seen,
+            }
+            for each in memory.intents
+        ],
         "transfer_attempt": memory.transfer_attempt,
         "failures": memory.failures,
         "next_try_time": memory.next_try_at,

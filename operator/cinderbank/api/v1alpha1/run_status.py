@@ -23,7 +23,7 @@ from cinderbank.domain.record import TERMINAL_PHASES, Phase
 
 NAME_LIMIT = 1024
 TEXT_LIMIT = 32768
-INTENTS_LIMIT = 16
+INTENTS_LIMIT = 32
 TEMPORARIES_LIMIT = 64
 
 Name = Annotated[str, Field(max_length=NAME_LIMIT)]
@@ -87,6 +87,16 @@ class Intent(ApiModel):
 
     step: Word = Field(description="What was about to be created, for example CreateSnapshot.")
     time: Time = Field(description="When the request was about to be sent.")
+    tries: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="How often it was begun anew because what it made had failed or vanished.",
+    )
+    resource_id: Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9._-]*$")] = Field(
+        default="", description="What the cloud answered, or what was found."
+    )
+    seen: bool = Field(
+        default=False, description="Whether its effect was seen, so that nothing can turn up late."
+    )
 
 
 class LastError(ApiModel):
