@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import threading
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.rig import wheels
+from tests.rig.locks import exclusive
 from tests.rig.part import Part
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ POLICY_FILE = Path("/usr/sbin/policy-rc.d")
 POLICY = "#!/bin/sh\n# made by cinderbank's test rig while it installs packages\nexit 101\n"
 
 
+_turn = threading.Lock()
+
+
 class InstallFailed(Exception):
     """apt-get could not install a package; the message ends with what it said."""
 
@@ -30,22 +36,33 @@ class InstallFailed(Exception):
 def missing(packages: Iterable[str]) -> list[str]:
     """Those of the packages that are not installed."""
     wanted = list(packages)
+    if not wanted:
+        return []  # dpkg-query would list all there are
     query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *wanted]
     try:
         said = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     except FileNotFoundError:
         return wanted
-    installed = {line.split()[0] for line in said.stdout.splitlines() if line.endswith("installed")}
-    return [package for package in wanted if package not in installed]
+    states = dict(line.split() for line in said.stdout.splitlines())
+    return [package for package in wanted if states.get(package) != "installed"]
+
+
+def for_venv() -> tuple[str, ...]:
+    """What Debian splits off of its Python and a virtual environment needs."""
+    debians_own = sys.base_prefix == "/usr"
+    return ("python3-venv",) if debians_own and find_spec("ensurepip") is None else ()
 
 
 def ensure(rig: Rig, packages: Iterable[str]) -> None:
     """Installs what is missing of the packages; raises InstallFailed with the way out."""
     wanted = list(packages)
-    # The lock is apt-get's too, so that one that outlives a killed `up` is waited for.
-    with wheels.exclusive(rig.cache / "apt.lock", "a Debian package", rig.say) as lock:
+    if not missing(wanted) and not _policy_is_ours():
+        return
+    # The file lock is apt-get's too, so that one that outlives a killed `up` is waited for. The
+    # other one is for our threads, of which one waiting for the other is nothing to speak of.
+    with _turn, exclusive(rig.cache / "apt.lock", "Debian packages", rig.say) as lock:
         lacking = missing(wanted)
-        made = POLICY_FILE.exists() and POLICY_FILE.read_text(errors="replace") == POLICY
+        made = _policy_is_ours()
         try:
             if lacking:
                 made = made or _forbid_starts()
@@ -53,6 +70,10 @@ def ensure(rig: Rig, packages: Iterable[str]) -> None:
         finally:
             if made:
                 POLICY_FILE.unlink(missing_ok=True)
+
+
+def _policy_is_ours() -> bool:
+    return POLICY_FILE.exists() and POLICY_FILE.read_text(errors="replace") == POLICY
 
 
 def _install(rig: Rig, packages: list[str], lock: int) -> None:
@@ -95,6 +116,11 @@ def _logged(log: Path, lock: int, command: list[str], timeout_seconds: float) ->
         raise InstallFailed(f"{' '.join(command[:2])} failed (all of it: {log})\n{last}")
 
 
+def prepare_venv(rig: Rig) -> None:
+    """The small package that others wait for comes before the large ones."""
+    ensure(rig, for_venv())
+
+
 def prepare_packages(rig: Rig) -> None:
     """All packages; where Ceph's cannot be had, the rig goes on with NFS at both sites."""
     ensure(rig, ALWAYS)
@@ -113,10 +139,10 @@ def prepare_packages(rig: Rig) -> None:
 
 def announce(rig: Rig) -> list[str]:
     wanted = ALWAYS + (CEPH if "rbd" in [rig.backend(s) for s in ("a", "b")] else ())
-    lacking = missing(wanted)
+    lacking = missing([*for_venv(), *wanted])
     return [f"Debian packages, 1 minute: {' '.join(lacking)}"] if lacking else []
 
 
 def part() -> Part:
     """Named `packages`: parts that run programs from Debian need it."""
-    return Part("packages", before_start=prepare_packages, announce=announce)
+    return Part("packages", prepare=prepare_venv, before_start=prepare_packages, announce=announce)

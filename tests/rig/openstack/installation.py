@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from tests.rig import apt, wheels
 from tests.rig.commands import run
+from tests.rig.locks import exclusive
 from tests.rig.part import Environment, Part
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def prepare(rig: Rig) -> None:
 
 
 def _make(rig: Rig, where: Path) -> None:
-    with wheels.exclusive(where.with_name(f"{where.name}.lock"), "OpenStack's packages", rig.say):
+    with exclusive(where.with_name(f"{where.name}.lock"), "OpenStack's packages", rig.say):
         if _complete(where).exists():
             return
         began = time.monotonic()
@@ -138,10 +139,7 @@ def uv(rig: Rig) -> Path:
     on_path = shutil.which("uv")
     if on_path:
         return Path(on_path)
-    try:
-        import ensurepip  # noqa: F401
-    except ImportError:
-        apt.ensure(rig, ["python3-venv"])  # Debian splits it off
+    apt.ensure(rig, apt.for_venv())
     return wheels.program(UV_WHEEL, "uv", rig.cache, rig.say)
 
 

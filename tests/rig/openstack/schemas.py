@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.rig import wheels
 from tests.rig.commands import run
+from tests.rig.locks import exclusive
 from tests.rig.openstack import databases, installation
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ SYNC: dict[str, tuple[str, tuple[str, ...]]] = {
     "glance": ("glance-manage", ("db_sync",)),
     "cinder": ("cinder-manage", ("db", "sync")),
 }
+# Of our two sites: the file lock is for other clones, and waiting for those is worth a line.
+_turn = threading.Lock()
 
 
 def load(rig: Rig, site: str, settings: Callable[[str], Path]) -> None:
@@ -32,7 +35,8 @@ def load(rig: Rig, site: str, settings: Callable[[str], Path]) -> None:
     folder = rig.cache / "schemas" / installation.folder(rig).name
     lock = folder.with_name(f"{folder.name}.lock")
     with (
-        wheels.exclusive(lock, "the database tables", rig.say),
+        _turn,
+        exclusive(lock, "the database tables", rig.say),
         ThreadPoolExecutor(len(SYNC)) as pool,
     ):
         list(pool.map(lambda s: _ensure_dump(rig, s, site, settings(s), folder), SYNC))
