@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio import Minio
@@ -208,7 +210,8 @@ class S3Store:
         objects = [DeleteObject(self._prefix + key) for key in keys]
 
         def delete() -> list[DeleteFailure]:
-            errors = list(self._client.remove_objects(self._bucket, objects))
+            with _parsing():
+                errors = list(self._client.remove_objects(self._bucket, objects))
             return [
                 DeleteFailure((e.name or "").removeprefix(self._prefix), str(e.code))
                 for e in errors
@@ -247,6 +250,15 @@ def problem_of(error: Exception) -> S3Problem | None:
     return problem_of_exception(error)
 
 
+@contextmanager
+def _parsing() -> Iterator[None]:
+    """Around the SDK's calls that read XML: of what is no XML it raises builtin errors."""
+    try:
+        yield
+    except (ValueError, ParseError) as error:
+        raise S3Problem.retryable(f"the answer is not S3's ({type(error).__name__})") from None
+
+
 def _status(error: S3Error) -> int:
     response = getattr(error, "response", None) or getattr(error, "_response", None)
     return int(getattr(response, "status", 0) or 0)
@@ -275,11 +287,12 @@ class _Rows:
                 )
             )
         try:
-            while (row := next(self._rows, None)) is not None:
-                listed = self._listed(row)
-                if listed.key not in self._seen:
-                    self._remember(listed)
-                    return listed
+            with _parsing():
+                while (row := next(self._rows, None)) is not None:
+                    listed = self._listed(row)
+                    if listed.key not in self._seen:
+                        self._remember(listed)
+                        return listed
         except Exception:
             self._rows = None  # a generator that raised is over
             raise

@@ -38,6 +38,11 @@ PASSED_ENVIRONMENT = (
 )  # fmt: skip
 
 
+def transfer_command(job: Path) -> list[str]:
+    # -P: the working directory must not shadow a module of ours.
+    return [sys.executable, "-P", "-m", "cinderbank", "transfer", "--job", str(job)]
+
+
 @dataclass(frozen=True, slots=True)
 class TransferAccess:
     """What a child needs to reach bank and cloud by itself."""
@@ -60,8 +65,15 @@ class TransferProcesses(Generic[K]):
     block.
     """
 
-    def __init__(self, folder: Path, slots: int, on_change: Callable[[K], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        slots: int,
+        on_change: Callable[[K], None],
+        command: Callable[[Path], list[str]] = transfer_command,
+    ) -> None:
         self._folder = folder
+        self._command = command
         self._slots = slots
         self._on_change = on_change
         self._lock = threading.Lock()
@@ -118,7 +130,7 @@ class TransferProcesses(Generic[K]):
         try:
             write_secret_files(folder, _files(folder, access, transfer))
             return Child(
-                command(folder / "job.json"),
+                self._command(folder / "job.json"),
                 environment(folder),
                 folder,
                 bytes_total=transfer.size_bytes,
@@ -166,11 +178,6 @@ class ObjectTransfers(Generic[K]):
 
     def cancel(self) -> None:
         self._processes.cancel(self._key)
-
-
-def command(job: Path) -> list[str]:
-    # -P: the working directory must not shadow a module of ours.
-    return [sys.executable, "-P", "-m", "cinderbank", "transfer", "--job", str(job)]
 
 
 def environment(folder: Path) -> dict[str, str]:

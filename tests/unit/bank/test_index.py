@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -54,10 +55,8 @@ def test_every_flipped_bit_changes_the_part_hash_and_raises_only_our_errors() ->
         damaged = bytearray(body)
         damaged[bit // 8] ^= 1 << bit % 8
         assert chunk.digest(damaged) != wanted
-        try:
+        with contextlib.suppress(CinderbankError):
             list(read_part(damaged, geometry, 0, 1, "k"))
-        except CinderbankError:
-            pass
 
 
 def test_truncated_or_longer_parts_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -59,10 +60,8 @@ def test_every_flipped_bit_and_truncation_changes_the_digest_and_raises_only_our
         damaged = bytearray(body)
         damaged[bit // 8] ^= 1 << bit % 8
         assert manifests.object_digest(bytes(damaged)) != digest
-        try:
+        with contextlib.suppress(CinderbankError):
             manifests.parse(bytes(damaged), "k")
-        except CinderbankError:
-            pass
     for end in range(len(body)):
         with pytest.raises(DataCorrupt):
             manifests.parse(body[:end], "k")
@@ -156,10 +155,8 @@ def test_what_is_no_document(body: bytes) -> None:
                     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=9), inner)),
        st.sampled_from(["format", "bank_id", "backup", "content", "sessions", "index"]))  # fmt: skip
 def test_any_json_in_any_place_raises_only_our_errors(value: Any, name: str) -> None:
-    try:
+    with contextlib.suppress(CinderbankError):
         manifests.parse(_changed(name, value), "k")
-    except CinderbankError:
-        pass
 
 
 MARKS = [
@@ -178,7 +175,5 @@ def test_marks_round_trip_and_no_flipped_bit_raises_anything_else(mark: Any) -> 
     for bit in range(len(body) * 8):
         damaged = bytearray(body)
         damaged[bit // 8] ^= 1 << bit % 8
-        try:
+        with contextlib.suppress(CinderbankError):
             mark.parse(bytes(damaged), "k")
-        except CinderbankError:
-            pass

@@ -140,7 +140,7 @@ def test_a_missing_chunk_and_a_missing_index_part() -> None:
     gone = {**store.objects}
     del gone[layout.chunk(SITE, BACKUP, 1, 3)]
     whole, store.objects = store.objects, gone
-    with pytest.raises(DataCorrupt, match="chunk 3 .* missing"):
+    with pytest.raises(DataCorrupt, match=r"chunk 3 .* missing"):
         run(store, glance)
     store.objects = {key: body for key, body in whole.items() if "/index/" not in key}
     with pytest.raises(DataCorrupt, match="index part is missing"):

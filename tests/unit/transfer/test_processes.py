@@ -1,0 +1,229 @@
+"""Transfers as child processes: small programs stand in for the transfer and end in every way."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cinderbank.adapters.s3 import S3Credentials, S3Location
+from cinderbank.adapters.transfer_process import (
+    TransferAccess,
+    TransferProcesses,
+    environment,
+    transfer_command,
+)
+from cinderbank.domain.errors import Conflict, Unavailable
+from cinderbank.domain.facts import (
+    TransferAbsent,
+    TransferFacts,
+    TransferFailed,
+    TransferRunning,
+    TransferSucceeded,
+)
+from tests.fakes.backups import SITE, backup_transfer
+
+SECRET = "very-secret-key-0123456789"
+ACCESS = TransferAccess(
+    S3Location("http://127.0.0.1:9", "bucket"), S3Credentials("user", SECRET), SITE, False, None,
+    "cloud", b"clouds: {cloud: {auth: {password: pass-word-1}}}\n", b"-----CA-----",
+)  # fmt: skip
+TRANSFER = backup_transfer(b"1234")
+PROGRESS = (
+    '{"event":"progress","bytes_total":4,"bytes_processed":2,"bytes_stored":1,"bytes_zero":0,'
+    '"bytes_reused":0,"rate_bytes_per_second":1.5,"eta_seconds":null}'
+)
+RESULT = '{"event":"result","content_sha512":"ab","progress":{"bytes_total":4,"bytes_processed":4}}'
+ERROR = '{"event":"error","reason":"ImageSizeMismatch","message":"m","retryable":false}'
+
+
+class Programs:
+    """TransferProcesses whose children run a given program; waits for news instead of sleeping."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = ""
+        self.news: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.processes: TransferProcesses[str] = TransferProcesses(
+            folder, 1, self.news.put, lambda job: [sys.executable, "-c", self.program, str(job)]
+        )
+
+    def run(self, program: str, key: str = "one") -> None:
+        self.program = program
+        self.processes.of(key, ACCESS).start(TRANSFER)
+
+    def wait(self, done: Callable[[TransferFacts], bool], key: str = "one") -> TransferFacts:
+        while not done(facts := self.processes.observe(key)):
+            self.news.get(timeout=30)
+        return facts
+
+    def outcome(self, program: str) -> TransferFacts:
+        self.run(program)
+        return self.wait(lambda facts: not isinstance(facts, TransferRunning))
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Iterator[Programs]:
+    programs = Programs(tmp_path / "transfers")
+    yield programs
+    programs.processes.close()
+    assert not list((tmp_path / "transfers").glob("*"))
+
+
+def test_progress_then_success(programs: Programs) -> None:
+    programs.run(f"import sys;print('{PROGRESS}',flush=True);sys.stdin.read(1);print('{RESULT}')")
+    running = programs.wait(lambda facts: facts != TransferRunning(None))
+    assert isinstance(running, TransferRunning)
+    assert running.progress is not None
+    assert running.progress.bytes_processed == 2
+    programs.processes._children["one"]._process.stdin.write(b"x")  # type: ignore[union-attr]
+    programs.processes._children["one"]._process.stdin.flush()  # type: ignore[union-attr]
+    done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
+    assert isinstance(done, TransferSucceeded)
+    assert (done.content_sha512, done.progress.bytes_processed) == ("ab", 4)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        (f"print('{ERROR}');raise SystemExit(65)", TransferFailed("ImageSizeMismatch", "m", False)),
+        (f"print('nonsense');print('[]');print('{ERROR}')", TransferFailed("ImageSizeMismatch", "m", False)),
+        (f"print('{RESULT}');raise SystemExit(1)", "code 1 and without a result"),
+        ("print('{\"event\":\"result\"}')", "code 0 and without a result"),
+        ("pass", "code 0 and without a result"),
+        ("import os;os.kill(os.getpid(),9)", "SIGKILL; it may have had too little memory"),
+        ("import os;os.kill(os.getpid(),11)", "SIGSEGV"),
+        ("raise SystemExit('last words')", "code 1 and without a result: last words"),
+    ],
+)  # fmt: skip
+def test_every_end(programs: Programs, program: str, expected: TransferFailed | str) -> None:
+    facts = programs.outcome(program)
+    if isinstance(expected, TransferFailed):
+        assert facts == expected
+        return
+    assert isinstance(facts, TransferFailed)
+    assert facts.retryable
+    assert facts.reason == "TransferDied"
+    assert expected in facts.message
+
+
+def test_what_a_child_shouts_holds_no_secret(programs: Programs) -> None:
+    facts = programs.outcome(
+        f"raise SystemExit('{SECRET} https://h/b?X-Amz-Signature=abcdef0123 password=pw1')"
+    )
+    assert isinstance(facts, TransferFailed)
+    for secret in (SECRET, "abcdef0123", "pw1"):
+        assert secret not in facts.message
+
+
+def test_files_environment_and_arguments(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("SOME_TOKEN", "t")
+    program = (
+        "import os,sys,json,pathlib;folder=pathlib.Path(sys.argv[1]).parent;"
+        "modes={p.name:oct(p.stat().st_mode&0o777) for p in [folder,*folder.iterdir()]};"
+        "raise SystemExit(json.dumps([sorted(modes.values()),sorted(os.environ),"
+        "sys.argv[1:], os.getsid(0)==os.getpid()]))"
+    )
+    facts = programs.outcome(program)
+    assert isinstance(facts, TransferFailed)
+    assert '["0o600", "0o600", "0o600", "0o600", "0o700"]' in facts.message
+    for hidden in ("KUBERNETES", "SOME_TOKEN", SECRET):
+        assert hidden not in facts.message
+    assert facts.message.endswith("true]")
+
+
+def test_no_secret_is_in_the_job_file(programs: Programs) -> None:
+    facts = programs.outcome("import sys;raise SystemExit(str('pass-' in open(sys.argv[1]).read()))")
+    assert isinstance(facts, TransferFailed)
+    assert facts.message.endswith("False")
+
+
+def test_one_at_a_time_and_whoever_waits_is_woken(programs: Programs) -> None:
+    programs.run("import sys;sys.stdin.read()")
+    with pytest.raises(Conflict):
+        programs.processes.of("one", ACCESS).start(TRANSFER)
+    with pytest.raises(Unavailable) as caught:
+        programs.processes.of("two", ACCESS).start(TRANSFER)
+    assert caught.value.reason == "NoTransferSlot"
+    assert programs.processes.observe("two") == TransferAbsent()
+    programs.processes.cancel("one")
+    woken = {programs.news.get(timeout=30), programs.news.get(timeout=30)}
+    assert woken == {"one", "two"}
+    assert programs.processes.observe("one") == TransferAbsent()
+    programs.run("pass", key="two")
+
+
+def test_cancel_ends_one_that_ignores_sigterm(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cinderbank.adapters.transfer_child.TERM_SECONDS", 0.2)
+    programs.run(
+        "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);"
+        f"print('{PROGRESS}',flush=True);time.sleep(600)"
+    )
+    programs.wait(lambda facts: facts != TransferRunning(None))
+    process = programs.processes._children["one"]._process
+    programs.processes.cancel("one")
+    programs.processes.cancel("one")
+    assert process.returncode == -9
+    assert programs.processes.observe("one") == TransferAbsent()
+
+
+def test_a_finished_one_can_be_started_again(programs: Programs) -> None:
+    programs.outcome("pass")
+    assert isinstance(programs.outcome(f"print('{RESULT}')"), TransferSucceeded)
+
+
+def test_no_process_can_be_started(tmp_path: Path) -> None:
+    processes: TransferProcesses[str] = TransferProcesses(
+        tmp_path / "t", 1, lambda key: None, lambda job: ["/does/not/exist"]
+    )
+    with pytest.raises(Unavailable):
+        processes.of("one", ACCESS).start(TRANSFER)
+    assert not list((tmp_path / "t").iterdir())
+    assert processes.running() == 0
+
+
+# The real program.
+
+
+def real(job: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        transfer_command(job),
+        env={**environment(job.parent), "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_the_real_program_refuses_a_wrong_job(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    job.write_text("{}")
+    with real(job) as process:
+        assert process.stdout is not None
+        line = process.stdout.read()
+        assert process.wait(60) == 64
+    assert b'"reason":"InvalidJob"' in line
+
+
+def test_the_real_program_ends_with_its_operator_and_on_sigterm(tmp_path: Path) -> None:
+    job = tmp_path / "job.json"
+    os.mkfifo(job)  # it waits there until somebody writes a job
+    for end in (lambda p: p.stdin.close(), lambda p: p.terminate()):
+        with real(job) as process:
+            with job.open("w"):  # opens once the child has: its handlers and its watch are up
+                deadline = time.monotonic() + 60
+                end(process)
+                while process.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
+            assert process.returncode == 130
