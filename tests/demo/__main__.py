@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ class DemoFailed(Exception):
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # so that the operators end, too
     screen = Screen(steps=6)
     screen.title("Two OpenStack sites, two Kubernetes clusters, one S3 server")
     if subprocess.run([sys.executable, "-m", "tests.rig", "up"], cwd=ROOT).returncode:
