@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
-from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.errors import BrokenInvariant, CinderbankError
 from cinderbank.domain.facts import BackupId
-from cinderbank.domain.record import BackupRecord, Identity, Memory, RestoreRecord
+from cinderbank.domain.record import (
+    BackupRecord,
+    BackupRequest,
+    DeletionPolicy,
+    Identity,
+    Memory,
+    OnDelete,
+    RestoreRecord,
+    RestoreRequest,
+)
 from cinderbank.engine.tick import (
     BackupWorld,
     RestoreWorld,
@@ -23,9 +34,12 @@ from cinderbank.engine.tick import (
     tick_restore,
 )
 from cinderbank.kube.known import Key
+from cinderbank.kube.queue import LONGEST_RETRY_SECONDS
 from cinderbank.kube.reconcile import Raw, TickMeter
 from cinderbank.ports.clock import Clock
 from cinderbank.ports.records import Records
+
+log = logging.getLogger(__name__)
 
 FINALIZER = "cinderbank.io/protect"
 
@@ -49,6 +63,35 @@ class Worlds(Protocol):
         """The id and the bank's name of a Completed VolumeBackup."""
         ...
 
+    def is_torn_down(self, key: Key) -> bool:
+        """Whether its whole namespace or its CRD is being deleted."""
+        ...
+
+
+class BackOffs:
+    """Lets an object go on at once when what it waited for has been mended; thread-safe.
+
+    The engine's back-off is for a cloud or a bank that is there and says no. A Secret or a BackupBank
+    that was missing says nothing about these; nor does a restart, which often is the mending.
+    """
+
+    def __init__(self) -> None:
+        self._working: set[str] = set()
+        self._lock = threading.Lock()
+
+    def begins(self, key: Key, memory: Memory) -> Memory:
+        """The world of this object could be built."""
+        with self._lock:
+            if key.uid in self._working:
+                return memory
+            self._working.add(key.uid)
+        return replace(memory, next_try_at=None)
+
+    def rests(self, key: Key) -> None:
+        """It could not be built, or the object needs no more runs."""
+        with self._lock:
+            self._working.discard(key.uid)
+
 
 class BackupRuns:
     """The work of kind VolumeBackup."""
@@ -60,6 +103,7 @@ class BackupRuns:
         self._clock = clock
         self._meter = meter
         self._blocked_retry_seconds = blocked_retry_seconds
+        self._back_offs = BackOffs()
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """Raises InvalidSpec when status holds what we would have to remember and can not read."""
@@ -67,21 +111,33 @@ class BackupRuns:
         memory = backup_status.memory_of(raw.get("status"))
         identity = identity_of(raw)
         if is_quiet(identity, memory, raw):
+            self._back_offs.rests(key)
             return None
         spec = VolumeBackupSpec.read(raw.get("spec"), "spec")
-        record = BackupRecord(identity, spec.to_request(key.name), memory)
+        record = BackupRecord(identity, self._request(key, spec, identity), memory)
         records = self._worlds.records(key, raw)
         credentials = spec.cloud_credentials_ref
         needs = Needs(credentials.secret_name, credentials.cloud_name, spec.bank_ref.name)
         try:
             world = self._worlds.for_backup(key, needs, records)
         except CinderbankError as error:
+            self._back_offs.rests(key)
             result = report_blocked_backup(record, records, error, self._clock)
             self._meter.tell(key, memory, result, started_at)
             return blocked_seconds(result, self._blocked_retry_seconds)
+        record = replace(record, memory=self._back_offs.begins(key, memory))
         result = tick_backup(record, world)
         self._meter.tell(key, memory, result, started_at)
-        return result.requeue_after_seconds
+        return next_seconds(result)
+
+    def _request(self, key: Key, spec: VolumeBackupSpec, identity: Identity) -> BackupRequest:
+        """Who tears a namespace or a CRD down did not ask for the bank's data to go."""
+        request = spec.to_request(key.name)
+        deletes = identity.deleting and request.deletion_policy is DeletionPolicy.DELETE
+        if deletes and self._worlds.is_torn_down(key):
+            log.warning("the namespace or the CRD is being deleted: the bank's data is kept")
+            return replace(request, deletion_policy=DeletionPolicy.RETAIN)
+        return request
 
 
 class RestoreRuns:
@@ -94,6 +150,7 @@ class RestoreRuns:
         self._clock = clock
         self._meter = meter
         self._blocked_retry_seconds = blocked_retry_seconds
+        self._back_offs = BackOffs()
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """As BackupRuns.run."""
@@ -101,6 +158,7 @@ class RestoreRuns:
         memory = restore_status.memory_of(raw.get("status"))
         identity = identity_of(raw)
         if is_quiet(identity, memory, raw):
+            self._back_offs.rests(key)
             return None
         spec = VolumeRestoreSpec.read(raw.get("spec"), "spec")
         records = self._worlds.records(key, raw)
@@ -111,22 +169,35 @@ class RestoreRuns:
             needs = Needs(credentials.secret_name, credentials.cloud_name, bank_name)
             world = self._worlds.for_restore(key, needs, records)
         except CinderbankError as error:
-            blocked = RestoreRecord(identity, spec.to_request(backup_id), memory)
+            self._back_offs.rests(key)
+            request = self._request(key, spec, identity, backup_id)
+            blocked = RestoreRecord(identity, request, memory)
             result = report_blocked_restore(blocked, records, error, self._clock)
             self._meter.tell(key, memory, result, started_at)
             return blocked_seconds(result, self._blocked_retry_seconds)
-        result = tick_restore(RestoreRecord(identity, spec.to_request(backup_id), memory), world)
+        # once resolved, it stays
+        request = self._request(key, spec, identity, memory.backup_id or backup_id)
+        record = RestoreRecord(identity, request, self._back_offs.begins(key, memory))
+        result = tick_restore(record, world)
         self._meter.tell(key, memory, result, started_at)
-        return result.requeue_after_seconds
+        return next_seconds(result)
+
+    def _request(
+        self, key: Key, spec: VolumeRestoreSpec, identity: Identity, backup_id: BackupId
+    ) -> RestoreRequest:
+        """As for backups: the restored volume stays."""
+        request = spec.to_request(backup_id)
+        deletes = identity.deleting and request.on_delete is OnDelete.DELETE
+        if deletes and self._worlds.is_torn_down(key):
+            log.warning("the namespace or the CRD is being deleted: the restored volume is kept")
+            return replace(request, on_delete=OnDelete.DETACH)
+        return request
 
     def _source(self, namespace: str, spec: VolumeRestoreSpec) -> tuple[BackupId, str]:
         if spec.source.bank is not None:
             return BackupId(spec.source.bank.backup_id), spec.source.bank.bank_ref.name
         assert spec.source.backup_ref is not None  # exactly one is set, says the CRD
         return self._worlds.resolve_backup(namespace, spec.source.backup_ref.name)
-
-
-Run = Callable[[Key, Raw], float | None]
 
 
 def identity_of(raw: Mapping[str, Any]) -> Identity:
@@ -151,6 +222,14 @@ def is_quiet(identity: Identity, memory: Memory, raw: Mapping[str, Any]) -> bool
     return bool(observed == identity.generation)
 
 
+def next_seconds(result: TickResult) -> float | None:
+    """The engine's wish; a bug of ours gets the longest pause, as no haste mends it."""
+    if isinstance(result.error, BrokenInvariant):
+        return LONGEST_RETRY_SECONDS
+    return result.requeue_after_seconds
+
+
 def blocked_seconds(result: TickResult, slow: float) -> float:
-    """The engine's own wish when it is sooner."""
-    return min(result.requeue_after_seconds or slow, slow)
+    """At most `slow`: a Secret is not watched. What the engine wants sooner is done sooner."""
+    wish = next_seconds(result)
+    return slow if wish is None else min(wish, slow)

@@ -34,3 +34,11 @@ def secret_path(namespace: str, name: str) -> str:
 
 def events_path(namespace: str) -> str:
     return f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events"
+
+
+def namespace_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}"
+
+
+def crd_path(kind: str) -> str:
+    return f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURALS[kind]}.{GROUP}"

@@ -84,7 +84,8 @@ class StatusWriter:
         if _without_progress(status) != _without_progress(previous):
             self._sleep(min(self._bucket.reserve(), LONGEST_WAIT_SECONDS))
             return self._apply(target, status)
-        if not self._progress_is_due(target["metadata"]["uid"], status) or not self._bucket.take():
+        due = "progress" not in previous or self._progress_is_due(target["metadata"]["uid"], status)
+        if not due or not self._bucket.take():
             self._count("held_back")
             return None
         return self._apply(target, status)
