@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from cinderbank.domain.errors import Conflict, OutcomeUnknown, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import DeletionPolicy, Phase
-
 from tests.crash.simulation import BackupSimulation, Simulation, World, run
 from tests.fakes.faults import Crash
 
@@ -177,7 +177,9 @@ def test_leaving_at_every_stage_with_a_crash_everywhere(stage: str, how: str) ->
             assert_canceled(simulation, how)
 
 
-@pytest.mark.parametrize("verb", ["create_snapshot", "create_volume_from_snapshot", "upload_to_image"])
+@pytest.mark.parametrize(
+    "verb", ["create_snapshot", "create_volume_from_snapshot", "upload_to_image"]
+)
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("late_seconds", [0, 25])
 def test_leaving_while_a_create_has_no_answer(verb: str, how: str, late_seconds: float) -> None:
@@ -192,7 +194,9 @@ def test_leaving_while_a_create_has_no_answer(verb: str, how: str, late_seconds:
     assert_canceled(simulation, how)
 
 
-@pytest.mark.parametrize("verb", ["create_snapshot", "create_volume_from_snapshot", "upload_to_image"])
+@pytest.mark.parametrize(
+    "verb", ["create_snapshot", "create_volume_from_snapshot", "upload_to_image"]
+)
 def test_leaving_after_a_crash_in_a_create(verb: str) -> None:
     simulation = BackupSimulation()
     simulation.faults.fail_next(verb, Crash("killed"), when="after")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+
 from cinderbank.domain.errors import OutcomeUnknown
 from cinderbank.domain.names import RESTORE_TAG
 from cinderbank.domain.record import OnDelete, Phase
-
 from tests.crash.simulation import RestoreSimulation, Simulation, run
 
 
@@ -84,7 +84,9 @@ def test_two_crashes() -> None:
         assert_restored(simulation)
 
 
-@pytest.mark.parametrize("verb", ["pin", "create_image", "create_volume_from_image", "delete_image"])
+@pytest.mark.parametrize(
+    "verb", ["pin", "create_image", "create_volume_from_image", "delete_image"]
+)
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("late_seconds", [0, 20])
 def test_lost_answer(verb: str, when: str, late_seconds: float) -> None:

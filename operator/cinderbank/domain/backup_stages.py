@@ -22,7 +22,7 @@ from cinderbank.domain.backup_steps import (
     UploadToImage,
     first_usable,
 )
-from cinderbank.domain.cleanup import GONE_IMAGE, paced
+from cinderbank.domain.cleanup import paced, still_there
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -41,8 +41,7 @@ USELESS_IMAGE = frozenset({"killed", "deactivated"})
 
 
 def image_stage(o: BackupObserved) -> BackupStep:
-    images = [image for image in o.images if image.status not in GONE_IMAGE]
-    image = first_usable(images, USELESS_IMAGE)
+    image = first_usable(still_there(o.images), USELESS_IMAGE)
     if image is None:
         return _volume_to_upload(o)
     if image.status == "active":

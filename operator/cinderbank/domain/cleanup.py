@@ -57,6 +57,11 @@ STUBBORN_TRIES = 3
 """So many deletes of one resource without effect are worth telling."""
 
 
+def still_there(images: Iterable[ImageFacts]) -> list[ImageFacts]:
+    """Without those that Glance has given up already."""
+    return [image for image in images if image.status not in GONE_IMAGE]
+
+
 def transfer_step(transfer: TransferFacts) -> CancelTransfer | None:
     return None if isinstance(transfer, TransferAbsent) else CancelTransfer()
 
@@ -65,7 +70,7 @@ def image_step(
     images: Iterable[ImageFacts], memory: Memory, now: datetime, seed: str
 ) -> DeleteImage | Wait | None:
     """Delete the first image that is not gone yet; None when none is left."""
-    for image in images:
+    for image in still_there(images):
         return paced(DeleteImage(image.id), image.id, "image", memory, now, seed)
     return None
 
@@ -120,7 +125,7 @@ def temporaries(
     return (
         *(Temporary("snapshot", s.id, s.name) for s in snapshots),
         *(Temporary("volume", v.id, v.name) for v in volumes),
-        *(Temporary("image", i.id, i.name) for i in images),
+        *(Temporary("image", i.id, i.name) for i in still_there(images)),
     )
 
 

@@ -26,10 +26,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cinderbank.domain import cleanup, intents
-from cinderbank.domain.cleanup import DELETABLE_VOLUME, GONE_IMAGE
+from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
-from cinderbank.domain.facts import ImageFacts, TransferAbsent
+from cinderbank.domain.facts import TransferAbsent
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
 from cinderbank.domain.restore_stages import USELESS_VOLUME, size_gib, volume_stage
 from cinderbank.domain.restore_steps import (
@@ -98,7 +98,7 @@ def restored(o: RestoreObserved) -> RestoreStep | None:
         return None
     return (
         cleanup.transfer_step(o.transfer)
-        or cleanup.image_step(_images(o), o.memory, o.now, o.identity.uid)
+        or cleanup.image_step(o.images, o.memory, o.now, o.identity.uid)
         or cleanup.settle_step(o.memory, [intents.IMAGE], o.now)
         or _unpin(o)
         or Finish(replace(outcome, final=True))
@@ -118,7 +118,7 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
     return (
         cleanup.transfer_step(o.transfer)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
-        or cleanup.image_step(_images(o), o.memory, o.now, seed)
+        or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
         or cleanup.settle_step(o.memory, CREATES, o.now)
         or _unpin(o)
@@ -182,7 +182,3 @@ def _unpin(o: RestoreObserved) -> UnpinReader | None:
     if intents.find(o.memory, intents.PIN) is None or intents.is_done(o.memory, intents.UNPIN):
         return None
     return UnpinReader(o.request.backup_id)
-
-
-def _images(o: RestoreObserved) -> list[ImageFacts]:
-    return [image for image in o.images if image.status not in GONE_IMAGE]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cinderbank.domain import intents, messages
 from cinderbank.domain.backoff import again_seconds, poll_seconds
-from cinderbank.domain.cleanup import GONE_IMAGE, paced
+from cinderbank.domain.cleanup import paced, still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
 from cinderbank.domain.facts import (
     GIB,
@@ -95,6 +95,8 @@ def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
 
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
     image = _first_image(o)
+    if image is not None and image.status == "active" and image.id == o.memory.image_proven:
+        return _active(o, image)  # whatever a transfer says since
     if (
         isinstance(o.transfer, TransferFailed)
         and o.transfer.retryable
@@ -248,7 +250,7 @@ def _first_volume(o: RestoreObserved) -> VolumeFacts | None:
 
 
 def _first_image(o: RestoreObserved) -> ImageFacts | None:
-    images = [image for image in o.images if image.status not in GONE_IMAGE]
+    images = still_there(o.images)
     proven = [image for image in images if image.id == o.memory.image_proven]
     usable = [image for image in images if image.status not in ("killed", "deactivated")]
     return next(iter(proven or usable or images), None)

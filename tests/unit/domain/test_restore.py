@@ -1,0 +1,236 @@
+"""The rules of a restore: each one a row, and then every combination of statuses and flags."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from cinderbank.domain import restore_steps as r
+from cinderbank.domain import steps
+from cinderbank.domain.cleanup import still_there
+from cinderbank.domain.facts import (
+    GIB,
+    TransferAbsent,
+    TransferFailed,
+    TransferProgress,
+    TransferRunning,
+    TransferSucceeded,
+    VolumeId,
+)
+from cinderbank.domain.names import BACKUP_TAG, RESTORE_TAG
+from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
+from cinderbank.domain.restore import absorbed, next_step
+from tests.builders import (
+    LONG_AGO,
+    found_backup,
+    identity,
+    image,
+    intent,
+    restore_memory,
+    restore_observed,
+    restore_request,
+    seen,
+    volume,
+)
+from tests.fakes.clock import START
+
+COMPLETED = Outcome(Phase.COMPLETED, "Restored", "", LONG_AGO)
+FAILED = Outcome(Phase.FAILED, "VolumeFailed", "", LONG_AGO)
+RUNNING = TransferRunning(None, moved_at=START)
+SUCCEEDED = TransferSucceeded(TransferProgress(GIB, GIB), "sha512-data")
+JUST_NOW = START - timedelta(seconds=3)
+NEW = Memory()
+STARTED = intent("transfer", resource_id="image")
+PROVEN: dict[str, Any] = {
+    "memory": restore_memory(seen("image"), STARTED, image_proven="image"),
+    "images": [image()],
+    "volume_types": ["ssd"],
+}
+
+
+def made(status: str = "available", **changes: Any) -> Any:
+    return volume(id=VolumeId("new"), status=status, metadata={RESTORE_TAG: "uid-1"}, **changes)
+
+
+def with_volume(*volumes: Any, **changes: Any) -> dict[str, Any]:
+    known = restore_memory(seen("image"), seen("volume"), image_proven="image")
+    return {"memory": known, "volumes": volumes, "images": [image()], **changes}
+
+
+ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
+    ("done", {"memory": restore_memory(outcome=replace(COMPLETED, final=True))}, steps.RemoveFinalizer),
+    ("done, onDelete Delete", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Idle),
+    ("deleted, Detach", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made()]}, steps.RemoveFinalizer),
+    ("deleted, Delete", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made()], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.DeleteVolume),
+    ("deleted, Delete, in use", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made("in-use")], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Wait),
+    ("deleted, Delete, gone", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "request": restore_request(on_delete=OnDelete.DELETE)}, steps.RemoveFinalizer),
+    ("deleted before it began", {"memory": NEW, "identity": identity(deleting=True, has_finalizer=False)}, steps.Idle),
+    ("restored, image left", {"memory": restore_memory(outcome=COMPLETED), "images": [image()], "volumes": [made()]}, steps.DeleteImage),
+    ("restored, image gone", {"memory": restore_memory(outcome=COMPLETED), "volumes": [made()]}, r.UnpinReader),
+    ("restored, unpinned", {"memory": restore_memory(seen("unpin"), outcome=COMPLETED), "volumes": [made()]}, steps.Finish),
+    ("restored, deleted now", {"memory": restore_memory(outcome=COMPLETED), "volumes": [made()], "identity": identity(deleting=True)}, r.UnpinReader),
+    ("failing, transfer runs", {"memory": restore_memory(outcome=FAILED), "transfer": RUNNING}, steps.CancelTransfer),
+    ("failing, volume is a clone of the image", {"memory": restore_memory(outcome=FAILED), "images": [image()], "volumes": [made()]}, steps.DeleteVolume),
+    ("failing, volume copies from the image", {"memory": restore_memory(outcome=FAILED), "images": [image()], "volumes": [made("downloading")]}, steps.DeleteImage),
+    ("failing, volume still goes", {"memory": restore_memory(outcome=FAILED), "volumes": [made("downloading")]}, steps.Wait),
+    ("failing, a volume may turn up", {"memory": restore_memory(intent("volume", at=JUST_NOW), outcome=FAILED)}, steps.Wait),
+    ("failing, clean", {"memory": restore_memory(outcome=FAILED)}, r.UnpinReader),
+    ("failing before it was pinned", {"memory": replace(NEW, outcome=FAILED)}, steps.Finish),
+    ("canceled", {"request": restore_request(cancel=True)}, steps.Conclude),
+    ("deleted under way", {"identity": identity(deleting=True)}, steps.Conclude),
+    ("no such backup", {"memory": NEW}, steps.Conclude),
+    ("too small", {"memory": NEW, "found": found_backup(size_bytes=2 * GIB), "request": restore_request(size_gib=1)}, steps.Conclude),
+    ("new", {"memory": NEW, "found": found_backup(), "identity": identity(has_finalizer=False)}, steps.AddFinalizer),
+    ("found", {"memory": NEW, "found": found_backup()}, r.PinBackup),
+    ("finalizer taken off", {"identity": identity(has_finalizer=False)}, steps.AddFinalizer),
+    ("not pinned", {"memory": replace(restore_memory(), intents=())}, r.PinReader),
+    ("pin without an answer", {"memory": replace(restore_memory(), intents=(intent("pin"),))}, r.PinReader),
+    ("nothing yet", {}, r.CreateImage),
+    ("image asked for", {"memory": restore_memory(intent("image", at=JUST_NOW))}, steps.Wait),
+    ("image never came", {"memory": restore_memory(intent("image"))}, r.CreateImage),
+    ("image vanished", {"memory": restore_memory(seen("image"))}, r.CreateImage),
+    ("image vanished too often", {"memory": restore_memory(seen("image", tries=4))}, steps.Conclude),
+    ("image queued", {"memory": restore_memory(seen("image")), "images": [image("queued")]}, r.StartTransfer),
+    ("transfer runs", {"memory": restore_memory(seen("image")), "images": [image("saving")], "transfer": RUNNING}, steps.Wait),
+    ("image saving, nobody sends", {"memory": restore_memory(seen("image")), "images": [image("saving")]}, steps.Wait),
+    ("image saving, nobody sends for long", {"memory": restore_memory(seen("image"), intent("busy", at=START - timedelta(hours=1))), "images": [image("saving")]}, steps.DeleteImage),
+    ("image killed", {"memory": restore_memory(seen("image")), "images": [image("killed")]}, steps.DeleteImage),
+    ("image active, not proven", {"memory": restore_memory(seen("image")), "images": [image()]}, r.StartTransfer),
+    ("image active and empty", {"memory": restore_memory(seen("image")), "images": [image(size_bytes=0)]}, steps.DeleteImage),
+    ("image active and empty too often", {"memory": restore_memory(seen("image", tries=4)), "images": [image(size_bytes=0)]}, steps.Conclude),
+    ("transfer succeeded", {"memory": restore_memory(seen("image"), STARTED), "images": [image()], "transfer": SUCCEEDED}, r.ProveImage),
+    ("transfer succeeded, of another image", {"memory": restore_memory(seen("image"), intent("transfer", resource_id="other")), "images": [image()], "transfer": SUCCEEDED}, steps.CancelTransfer),
+    ("transfer succeeded, other content", {"memory": restore_memory(seen("image"), STARTED), "images": [image()], "transfer": replace(SUCCEEDED, content_sha512="x")}, steps.Conclude),
+    ("transfer succeeded, image queued", {"memory": restore_memory(seen("image"), STARTED), "images": [image("queued")], "transfer": SUCCEEDED}, steps.ForgetTransfer),
+    ("transfer failed", {"memory": restore_memory(seen("image")), "images": [image("queued")], "transfer": TransferFailed("X", "x", True)}, steps.ForgetTransfer),
+    ("transfer failed, image active", {"memory": restore_memory(seen("image")), "images": [image()], "transfer": TransferFailed("X", "x", True)}, steps.DeleteImage),
+    ("bank away, image active", {"memory": restore_memory(seen("image")), "images": [image()], "transfer": TransferFailed("BankUnavailable", "x", True)}, steps.ForgetTransfer),
+    ("proven", PROVEN, r.CreateVolume),
+    ("volume asked for", {**PROVEN, "memory": restore_memory(intent("volume", at=JUST_NOW), image_proven="image")}, steps.Wait),
+    ("volume downloading", with_volume(made("downloading")), steps.Wait),
+    ("volume downloading for ever", with_volume(made("downloading"), memory=restore_memory(seen("volume", at=START - timedelta(hours=9)))), steps.Conclude),
+    ("volume failed", with_volume(made("error")), steps.DeleteVolume),
+    ("volume failed too often", with_volume(made("error"), memory=restore_memory(seen("volume", tries=4))), steps.Conclude),
+    ("volume vanished", {**PROVEN, "memory": restore_memory(seen("volume"), image_proven="image")}, r.CreateVolume),
+    ("volume bootable, source not", with_volume(made(bootable=True)), r.SetBootable),
+    ("volume not bootable, asked for", with_volume(made(), request=restore_request(bootable=True)), r.SetBootable),
+    ("bootable can not be set", with_volume(made(bootable=True), memory=restore_memory(intent("bootable", tries=4))), steps.Conclude),
+    ("volume has the image's metadata", with_volume(made(image_metadata={"image_id": "x"})), r.DeleteImageMetadata),
+    ("volume ready", with_volume(made()), steps.Conclude),
+    ("volume attached at once", with_volume(made("in-use")), steps.Conclude),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("observed", "step"), [row[1:] for row in ROWS], ids=[r[0] for r in ROWS])
+def test_rule(observed: dict[str, Any], step: type[steps.Step]) -> None:
+    assert type(next_step(restore_observed(**observed))) is step
+
+
+def created(**changes: Any) -> r.CreateVolume:
+    step = next_step(restore_observed(**{**PROVEN, **changes}))
+    assert isinstance(step, r.CreateVolume)
+    return step
+
+
+def test_the_new_volume_is_like_the_old_one() -> None:
+    source = volume(
+        description="shop database",
+        metadata={"app": "shop", BACKUP_TAG: "01", "cinderbank.io/x": "y"},
+    )
+    step = created(memory=restore_memory(image_proven="image", source=source, size_bytes=3 * GIB),
+                   images=[image(size_bytes=3 * GIB)])  # fmt: skip
+    assert (step.name, step.description, step.size_gib) == ("db", "shop database", 3)
+    assert (step.volume_type, step.availability_zone, step.note) == ("ssd", None, "")
+    assert step.metadata == {"app": "shop", RESTORE_TAG: "uid-1"}
+
+
+def test_what_was_asked_for_wins() -> None:
+    asked = restore_request(
+        volume_name="db-copy",
+        description="",
+        volume_type="nvme",
+        availability_zone="az2",
+        size_gib=9,
+        metadata={"app": "drill", RESTORE_TAG: "forged"},
+    )
+    step = created(request=asked)
+    assert (step.name, step.description, step.size_gib) == ("db-copy", "", 9)
+    assert (step.volume_type, step.availability_zone) == ("nvme", "az2")
+    assert step.metadata == {"app": "drill", RESTORE_TAG: "uid-1"}
+
+
+def test_a_type_that_this_site_has_not_is_told() -> None:
+    step = created(volume_types=["hdd"])
+    assert step.volume_type is None
+    assert '"ssd"' in step.note
+
+
+def test_the_new_volume_is_known_from_the_first_sight() -> None:
+    assert (
+        absorbed(restore_observed(**with_volume(made("creating")))).memory.created_volume_id
+        == "new"
+    )
+    assert absorbed(restore_observed(**with_volume(made("error")))).memory.created_volume_id is None
+
+
+VOLUMES = ("creating", "downloading", "available", "in-use", "error", "error_deleting", "deleting")
+IMAGES = ("queued", "saving", "active", "killed", "deactivated", "pending_delete", "importing")
+TRANSFERS = (TransferAbsent(), RUNNING, SUCCEEDED, TransferFailed("X", "x", True))
+MEMORIES = (
+    NEW,
+    restore_memory(),
+    restore_memory(seen("image"), STARTED),
+    restore_memory(seen("image"), STARTED, image_proven="image"),
+    restore_memory(seen("image"), seen("volume"), image_proven="image"),
+    restore_memory(seen("image", tries=9), seen("volume", tries=9)),
+    restore_memory(outcome=COMPLETED),
+    restore_memory(outcome=FAILED),
+    restore_memory(outcome=replace(COMPLETED, final=True)),
+)
+
+
+def test_every_combination_has_a_safe_step() -> None:
+    for mem, volume_status, image_status, transfer, leaving in itertools.product(
+        MEMORIES, (None, *VOLUMES), (None, *IMAGES), TRANSFERS, (False, True)
+    ):
+        look = restore_observed(
+            memory=mem,
+            identity=identity(deleting=leaving),
+            request=restore_request(cancel=leaving),
+            volumes=() if volume_status is None else (made(volume_status),),
+            images=() if image_status is None else (image(image_status),),
+            transfer=transfer,
+            found=found_backup(),
+        )
+        assert_safe(look, next_step(look), leaving)
+
+
+def assert_safe(o: r.RestoreObserved, step: r.RestoreStep, leaving: bool) -> None:
+    outcome = o.memory.outcome
+    creates = (r.PinReader, r.CreateImage, r.StartTransfer, r.CreateVolume)
+    if outcome is not None or leaving:
+        assert not isinstance(step, creates)
+    match step:
+        case r.CreateImage():
+            assert not still_there(o.images)
+        case r.StartTransfer():
+            assert isinstance(o.transfer, TransferAbsent)
+        case r.CreateVolume():
+            assert not o.volumes and o.memory.image_proven == step.image_id
+        case steps.DeleteVolume():
+            failed = o.volumes[0].status.startswith("error")
+            assert failed or (outcome is not None and outcome.phase is not Phase.COMPLETED)
+        case steps.DeleteImage():
+            proven = o.memory.image_proven == step.image_id
+            assert outcome is not None or not proven or o.images[0].status != "active"
+        case steps.Finish():
+            assert outcome is not None and not still_there(o.images)
+            assert outcome.phase is Phase.COMPLETED or not o.volumes
+        case steps.Wait():
+            assert 0 < step.seconds <= 300 and step.reason and step.message
+        case _:
+            pass
