@@ -48,7 +48,7 @@ class Screen:
         """The moving line comes to rest."""
         if self.moving:
             sys.stdout.write("\r\033[K")
-        self.last = ""
+        self.last = "" if self.moving else text
         print(f"[{self.clock()}] {text}", flush=True)
 
     def _print(self, text: str) -> None:

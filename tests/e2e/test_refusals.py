@@ -144,7 +144,7 @@ def test_larger_than_the_image_size_cap(scene: Scene, a: Running, stage: Stage) 
     glance.set_options("glance", {"DEFAULT": {"image_size_cap": str(1 << 30)}})
     try:
         scene.at_a.apply(backup("too-large", source={"volumeID": volume_id}, retryLimit=1))
-        message = stalled(scene.at_a, "too-large", "ResourceFailed", seconds=300)
+        message = stalled(scene.at_a, "too-large", "UploadToImageFailed", seconds=300)
         assert "image_size_cap" in message
     finally:
         glance.reset_options("glance")
