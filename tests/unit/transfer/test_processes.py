@@ -142,7 +142,9 @@ def test_files_environment_and_arguments(
 
 
 def test_no_secret_is_in_the_job_file(programs: Programs) -> None:
-    facts = programs.outcome("import sys;raise SystemExit(str('pass-' in open(sys.argv[1]).read()))")
+    facts = programs.outcome(
+        "import sys;raise SystemExit(str('pass-' in open(sys.argv[1]).read()))"
+    )
     assert isinstance(facts, TransferFailed)
     assert facts.message.endswith("False")
 

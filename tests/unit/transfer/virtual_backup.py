@@ -1,0 +1,92 @@
+"""Backs up a volume that exists only as a pattern, in a process of its own; says what it cost.
+
+    python virtual_backup.py MIB zero|pattern|mixed [discard|s3]
+
+`discard` keeps no chunk, so that what grows is ours. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from cinderbank.bank.geometry import Geometry
+from cinderbank.bank.manifest import SessionRef, SourceHash
+from cinderbank.bank.store import Buffer
+from cinderbank.bank.writer import BackupWriter
+from cinderbank.domain.facts import ImageFacts, ImageId
+from cinderbank.transfer.content_hash import ContentHash
+from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.pipeline import Pipeline, default_workers
+from tests.fakes.backups import BACKUP, SITE, VOLUME
+from tests.fakes.object_store import MemoryStore
+
+MIB = 1 << 20
+
+
+class DiscardingStore(MemoryStore):
+    """Keeps all but chunks."""
+
+    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+        return "/chunks/" in key or super().put(key, body, if_absent)
+
+
+def blocks(mib: int, kind: str) -> Iterator[bytes]:
+    """Blocks of 1 MiB, made once: zeros, noise, or 2/5 zeros, 2/5 text-like, 1/5 noise by chunks."""
+    zero, noise = bytes(MIB), np.random.default_rng(1).bytes(MIB)
+    words = np.random.default_rng(2).integers(0, 4096, MIB // 16)
+    text = b"".join(b"%016d" % word for word in words)
+    for number in range(mib):
+        chunk = number // 4 % 5
+        if kind == "zero":
+            yield zero
+        elif kind == "pattern":
+            yield noise
+        else:
+            yield (zero, zero, text, text, noise)[chunk]
+
+
+def main() -> None:
+    mib, kind = int(sys.argv[1]), sys.argv[2]
+    store = _s3() if sys.argv[3:] == ["s3"] else DiscardingStore()
+    writer = BackupWriter(store, SessionRef(SITE, BACKUP), VOLUME, 1, Geometry(mib * MIB))
+    meter = ProgressMeter(mib * MIB, lambda progress: None)
+    hashes = ContentHash(ImageFacts(ImageId("x"), "x", "active"))
+    pipeline = Pipeline(writer, hashes, meter.add, default_workers())
+    wall, cpu = time.perf_counter(), time.process_time()
+    pipeline.run(blocks(mib, kind))
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    assert hashes.compare() == SourceHash()
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        json.dumps(
+            {
+                "rss_mib": usage.ru_maxrss / 1024,
+                "mb_per_second": mib * MIB / 1e6 / wall,
+                "cpu_seconds": cpu,
+                "stored_bytes": pipeline.stored_bytes,
+                "zero_bytes": pipeline.zero_bytes,
+            }
+        )
+    )
+
+
+def _s3() -> object:
+    from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
+
+    location = S3Location(
+        os.environ["S3_ENDPOINT"], os.environ["S3_BUCKET"], f"bench/{os.getpid()}"
+    )
+    return S3Store(
+        location, S3Credentials(os.environ["S3_ACCESS_KEY"], os.environ["S3_SECRET_KEY"])
+    )
+
+
+if __name__ == "__main__":
+    main()
