@@ -181,6 +181,27 @@ def test_an_outage_of_the_bank_never_uses_up_a_try() -> None:
     assert max(waits) > 250, "the back-off grows"
 
 
+def test_rights_in_the_bank_that_are_granted_while_it_waits() -> None:
+    simulation = BackupSimulation(retry_limit=0)
+    simulation.transfers.fail_next("BankAccessDenied", retryable=False, times=2)
+    run(simulation, until=lambda s: s.steps[-1:] == ["ForgetTransfer"])
+    assert conditions_of(simulation)["Stalled"] == ("True", "BankAccessDenied")
+    run(simulation)
+    assert_backed_up(simulation)
+
+
+def test_no_free_slot_is_no_fault_and_is_asked_for_at_once_when_woken() -> None:
+    simulation = BackupSimulation()
+    full = Unavailable("all 4 transfer slots are in use", reason="NoTransferSlot")
+    simulation.faults.fail_next("transfer.start", full, times=3)
+    run(simulation, until=lambda s: bool(s.results) and s.results[-1].error is not None)
+    assert conditions_of(simulation)["Reconciling"] == ("True", "NoTransferSlot")
+    assert ("NoTransferSlot", full.message, False) in simulation.stored.events
+    assert simulation.tick().step == "StartTransfer"
+    run(simulation)
+    assert_backed_up(simulation)
+
+
 def test_a_transfer_that_keeps_failing() -> None:
     simulation = BackupSimulation(retry_limit=2)
     simulation.transfers.fail_next("ImageTruncated", times=9)

@@ -45,6 +45,7 @@ from cinderbank.domain.backup_steps import (
 from cinderbank.domain.deletion import ended_step, held_step
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
 from cinderbank.domain.facts import GIB, TransferRunning, TransferSucceeded
+from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import DeletionPolicy, Memory, Outcome, Phase
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
 from cinderbank.domain.transfer_rules import transfer_step
@@ -57,13 +58,7 @@ CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
 def next_step(o: BackupObserved) -> BackupStep:
     """The one step that comes next. Total, pure; an effect is held back while a back-off runs."""
     step = next(step for rule in RULES if (step := rule(o)) is not None)
-    if step.waits_for_back_off and o.memory.next_try_at is not None:
-        seconds = (o.memory.next_try_at - o.now).total_seconds()
-        if seconds > 0:
-            error = o.memory.last_error
-            reason, text = (error.reason, error.message) if error else ("BackingOff", "")
-            return Wait(seconds, reason, f"trying again in {seconds:.0f} s: {text}")
-    return step
+    return held_back(step, o.memory, o.now) or step
 
 
 def absorbed(o: BackupObserved) -> BackupObserved:

@@ -17,8 +17,12 @@ from datetime import datetime, timedelta
 from cinderbank.domain import errors, intents
 from cinderbank.domain.backoff import delay_seconds
 from cinderbank.domain.record import LastError, Memory, Outcome, Phase
+from cinderbank.domain.steps import Step, Wait
 
 ENDS_IT = (errors.SourceGone, errors.Unsupported, errors.ResourceFailed, errors.DataCorrupt)
+
+NO_TRANSFER_SLOT = "NoTransferSlot"
+"""Reason of a `start` that was refused because the operator moves enough at once; not a fault."""
 
 LONG_RUN_SECONDS = 600.0
 """A transfer that ran so long before an outage ended it starts the back-off anew."""
@@ -102,3 +106,17 @@ def recovered(memory: Memory, now: datetime) -> Memory:
     if memory.next_try_at is not None and memory.next_try_at > now:
         return memory
     return replace(memory, failures=0, next_try_at=None)
+
+
+def held_back(step: Step, memory: Memory, now: datetime) -> Wait | None:
+    """The wait for the end of a back-off, when this step is one that a back-off holds."""
+    if not step.waits_for_back_off or memory.next_try_at is None:
+        return None
+    error = memory.last_error
+    if step.intent == intents.TRANSFER and error is not None and error.reason == NO_TRANSFER_SLOT:
+        return None  # woken because a slot is free; asking for it costs nobody anything
+    seconds = (memory.next_try_at - now).total_seconds()
+    if seconds <= 0:
+        return None
+    reason, text = (error.reason, error.message) if error else ("BackingOff", "")
+    return Wait(seconds, reason, f"trying again in {seconds:.0f} s: {text}")

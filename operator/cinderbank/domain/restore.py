@@ -30,6 +30,7 @@ from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
 from cinderbank.domain.facts import TransferAbsent
+from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
 from cinderbank.domain.restore_stages import USELESS_VOLUME, size_gib, volume_stage
 from cinderbank.domain.restore_steps import (
@@ -39,7 +40,7 @@ from cinderbank.domain.restore_steps import (
     RestoreStep,
     UnpinReader,
 )
-from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
+from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle
 
 CREATES = (intents.IMAGE, intents.VOLUME)
 
@@ -47,13 +48,7 @@ CREATES = (intents.IMAGE, intents.VOLUME)
 def next_step(o: RestoreObserved) -> RestoreStep:
     """The one step that comes next. Total, pure; an effect is held back while a back-off runs."""
     step = next(step for rule in RULES if (step := rule(o)) is not None)
-    if step.waits_for_back_off and o.memory.next_try_at is not None:
-        seconds = (o.memory.next_try_at - o.now).total_seconds()
-        if seconds > 0:
-            error = o.memory.last_error
-            reason, text = (error.reason, error.message) if error else ("BackingOff", "")
-            return Wait(seconds, reason, f"trying again in {seconds:.0f} s: {text}")
-    return step
+    return held_back(step, o.memory, o.now) or step
 
 
 def absorbed(o: RestoreObserved) -> RestoreObserved:

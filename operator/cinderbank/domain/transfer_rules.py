@@ -5,7 +5,8 @@
 | absent | None: the stage before decides whether the next attempt starts |
 | running | wait; without progress for too long: forget it, counted |
 | succeeded | None: what it made is looked at, not its word |
-| failed, not retryable | Conclude(Failed) |
+| failed for want of a right or of the right bank | forget it, not counted, on a slow beat |
+| failed, otherwise not retryable | Conclude(Failed) |
 | failed, an outage | forget it, not counted: the next attempt waits for the back-off, for ever |
 | failed, otherwise | forget it, counted; Conclude(Failed) after `retry_limit` fresh attempts |
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from cinderbank.domain import intents
-from cinderbank.domain.errors import CinderbankError, Retryable, Unavailable
+from cinderbank.domain.errors import CinderbankError, Forbidden, Retryable, Unavailable
 from cinderbank.domain.facts import (
     TransferAbsent,
     TransferFacts,
@@ -28,17 +29,23 @@ from cinderbank.domain.steps import Conclude, ForgetTransfer, Wait
 
 OUTAGES = frozenset(
     {
-        "Unavailable",
+        "AuthenticationFailed",
+        "BankCredentialsRefused",
         "BankUnavailable",
         "BucketNotFound",
-        "AuthenticationFailed",
-        "QuotaExceeded",
+        "CloudUnavailable",
         "Conflict",
+        "ImageBusy",
         "OutcomeUnknown",
-        "Canceled",
+        "QuotaExceeded",
+        "TLSNotTrusted",
+        "Unavailable",
     }
 )
 """Reasons that say something about a system, not about this backup: they never use up a try."""
+
+MENDABLE = frozenset({"BankAccessDenied", "BankIdMismatch", "BankReadOnly", "Forbidden"})
+"""Not retryable, says the transfer; but a right or a BackupBank can be mended while we wait."""
 
 POLL_SECONDS = 5.0
 
@@ -64,6 +71,8 @@ def transfer_step(
                 return counted(memory, error, now, retry_limit)
             return Wait(POLL_SECONDS, "Transferring", "data is being transferred")
         case TransferFailed(reason=reason, message=message, retryable=retryable):
+            if reason in MENDABLE:
+                return ForgetTransfer(Forbidden(message, reason=reason), counts=False)
             if not retryable:
                 return Conclude(Outcome(Phase.FAILED, reason, message, now))
             if reason in OUTAGES:

@@ -268,7 +268,8 @@ def _tell(course: Course[Look, Taken], records: Records, memory: Memory) -> None
         or before.last_error.reason != error.reason
         or before.failures == 0
     ):
-        records.event(error.reason, error.message, warning=True)
+        warning = error.reason != failure.NO_TRANSFER_SLOT
+        records.event(error.reason, error.message, warning=warning)
 
 
 def unexpected(step: Step) -> BrokenInvariant:

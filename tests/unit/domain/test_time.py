@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_delay(error: Exception, first: float, cap: float) -> None:
     assert first <= delay_seconds(error, 1, "uid") <= first * 1.2
     assert cap <= delay_seconds(error, 999, "uid") <= cap * 1.2
     delays = [delay_seconds(error, n, "uid") / 1.2 for n in range(1, 12)]
-    assert all(b >= a / 1.2 for a, b in zip(delays, delays[1:], strict=False))
+    assert all(b >= a / 1.2 for a, b in pairwise(delays))
 
 
 def test_retry_after_is_honoured_up_to_ten_minutes() -> None:

@@ -1,0 +1,114 @@
+"""One look at everything that a backup's next step depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from cinderbank.domain import intents, names
+from cinderbank.domain.backup_stages import USELESS_SNAPSHOT, USELESS_VOLUME
+from cinderbank.domain.backup_steps import BackupObserved, first_usable
+from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.facts import (
+    BackupId,
+    BankFacts,
+    SnapshotFacts,
+    TransferRunning,
+    UserMessage,
+    VolumeFacts,
+)
+from cinderbank.domain.record import BackupRecord
+from cinderbank.engine.world import BackupWorld
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""Cinder stamps its messages with its own clock."""
+
+
+def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupObserved:
+    """Look at what the present state needs; volumes before images, see BackupObserved.
+
+    Raises what the ports raise; but while it is being cleaned up a bank that can not be read keeps
+    nobody from cleaning the cloud.
+    """
+    identity, request, memory = record.identity, record.request, record.memory
+    seen = BackupObserved(
+        identity=identity, request=request, memory=memory, now=now, site=memory.site or world.site
+    )
+    if (memory.outcome is not None and memory.outcome.final) or (
+        identity.deleting and not identity.has_finalizer
+    ):
+        return seen
+    cleaning = memory.outcome is not None or request.cancel or identity.deleting
+    if memory.backup_id is None:
+        return seen if cleaning else _with_source(seen, world)
+    backup_id = memory.backup_id
+    seen = replace(
+        seen,
+        transfer=world.transfers.observe(),
+        snapshots=world.cinder.snapshots_tagged(names.BACKUP_TAG, backup_id),
+        volumes=world.cinder.volumes_tagged(names.BACKUP_TAG, backup_id),
+    )
+    seen = replace(seen, images=world.glance.images_named(names.image_name(backup_id)))
+    seen = _with_bank(seen, world, backup_id, tolerant=cleaning)
+    if cleaning:
+        return seen
+    no_snapshot = first_usable(seen.snapshots, USELESS_SNAPSHOT) is None
+    if memory.source is None or (memory.snapshot_taken_at is None and no_snapshot):
+        seen = _with_source(seen, world)
+    return replace(seen, messages=_messages(seen, world))
+
+
+def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
+    pinned = seen.memory.source.id if seen.memory.source is not None else seen.request.volume_id
+    if pinned is not None:
+        return replace(seen, source=world.cinder.find_volume(pinned))
+    volumes = world.cinder.volumes_named(seen.request.volume_name or "")
+    return replace(
+        seen,
+        source=volumes[0] if len(volumes) == 1 else None,
+        source_ids=tuple(volume.id for volume in volumes),
+    )
+
+
+def _with_bank(
+    seen: BackupObserved, world: BackupWorld, backup_id: BackupId, *, tolerant: bool
+) -> BackupObserved:
+    if isinstance(seen.transfer, TransferRunning) and not tolerant:
+        # The bank has nothing to say while our own transfer writes into it: saves four requests a look.
+        return replace(seen, bank=BankFacts(intent=True))
+    try:
+        return replace(seen, bank=world.bank.observe(seen.site, backup_id))
+    except CinderbankError as error:
+        if not tolerant:
+            raise
+        return replace(seen, bank=None, bank_error=error)
+
+
+def _messages(seen: BackupObserved, world: BackupWorld) -> tuple[UserMessage, ...]:
+    """Cinder's messages about whatever looks failed; a cloud without messages has none."""
+    found: list[UserMessage] = []
+    for resource, step in _suspects(seen):
+        intent = intents.find(seen.memory, step)
+        if intent is None:
+            continue
+        try:
+            found += world.cinder.messages(resource.id, since=intent.at - CLOCK_SKEW)
+        except CinderbankError:
+            continue  # they only explain; the failure itself is seen without them
+    return tuple(found)
+
+
+def _suspects(seen: BackupObserved) -> Sequence[tuple[SnapshotFacts | VolumeFacts, str]]:
+    snapshots = [(s, intents.SNAPSHOT) for s in seen.snapshots if "error" in s.status]
+    volumes = [(v, intents.VOLUME) for v in seen.volumes if "error" in v.status]
+    uploads: list[tuple[VolumeFacts, str]] = []
+    if intents.made_something(seen.memory, intents.IMAGE) and not any(
+        image.status == "active" for image in seen.images
+    ):
+        uploads = [
+            (v, intents.IMAGE)
+            for v in seen.volumes
+            if v.status not in USELESS_VOLUME and v.status != "uploading"
+        ]
+    return [*snapshots, *volumes, *uploads]
