@@ -7,6 +7,7 @@ more time and memory than the rest of a tick.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -72,9 +73,9 @@ class KubeApi:
     def apply(self, path: str, body: Mapping[str, Any], field_manager: str) -> dict[str, Any]:
         """Server-side apply, taking fields over from other managers.
 
-        With metadata.uid and metadata.resourceVersion in `body` it raises Conflict when the object is
-        another one or has changed. SourceGone when there is none, IF `path` is a subresource: on a
-        main resource an apply creates.
+        With metadata.resourceVersion in `body` it raises Conflict when the object has changed; a
+        metadata.uid would not be compared. SourceGone when there is none, IF `path` is a subresource:
+        on a main resource an apply creates.
         """
         query = [("fieldManager", field_manager), ("force", "true")]
         return self._request("PATCH", path, query=query, body=dict(body), content_type=APPLY_PATCH)
@@ -135,7 +136,9 @@ def connect(connect_timeout_seconds: float, read_timeout_seconds: float, pool_si
     except kube_config.ConfigException:
         try:
             kube_config.load_kube_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
+                # its own default is what KUBECONFIG said when it was imported
+                config_file=os.environ.get("KUBECONFIG"),
+                client_configuration=configuration,
             )
         except kube_config.ConfigException as error:
             raise InvalidSpec(

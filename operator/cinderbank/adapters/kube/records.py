@@ -1,8 +1,9 @@
 """Status, finalizer and Events of one object: the `Records` port on the Kubernetes API.
 
-Status is written by server-side apply on /status, whole each time, always with uid and
-resourceVersion: a second operator, or one with an old view, gets a Conflict and not a merge. Our
-finalizer is the only thing ever written outside status; no label, no annotation, no spec.
+Status is written by server-side apply on /status, whole each time, always with resourceVersion: a
+second operator, or one with an old view, gets a Conflict and not a merge. That also tells a
+re-created object of the same name, as versions are revisions of etcd and never come again (the API
+server does not compare a uid in an apply on /status). Our finalizer is the only thing ever written outside status; no label, no annotation, no spec.
 """
 
 from __future__ import annotations
@@ -113,7 +114,6 @@ class StatusWriter:
             "metadata": {
                 "namespace": metadata["namespace"],
                 "name": metadata["name"],
-                "uid": metadata["uid"],
                 "resourceVersion": metadata["resourceVersion"],
             },
             "status": status,

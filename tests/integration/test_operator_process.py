@@ -1,0 +1,312 @@
+"""The operator as a process, with the rights of deploy/, in front of a real API server."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.rig.rig import Rig, RigIsDown
+from tests.stage.namespace import Namespace, condition
+from tests.stage.operator_process import OperatorProcess
+from tests.stage.site import Site, Stage, backup, restore
+
+pytestmark = pytest.mark.timeout(240)
+
+VOLUME = "0f6c2d7e-6d3e-4a52-9d6c-0a4e5b1f7c11"
+MANY = 500
+RSS_LIMIT_MIB = 400
+
+
+@pytest.fixture(scope="module")
+def site() -> Site:
+    try:
+        site = Stage(Rig.open()).site("a")
+    except RigIsDown as error:
+        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    site.install()
+    return site
+
+
+@pytest.fixture(scope="module")
+def home(site: Site) -> Iterator[Namespace]:
+    """The namespace that the operator of this file serves: it leaves the others alone."""
+    found = site.namespace(f"operator-{os.urandom(3).hex()}")
+    found.create()
+    yield found
+    found.delete("namespace", found.name)
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site, home: Namespace) -> Iterator[OperatorProcess]:
+    running = site.operator(
+        {
+            "CINDERBANK_NAMESPACES": home.name,
+            "CINDERBANK_BLOCKED_RETRY_SECONDS": "2",
+            "CINDERBANK_RESYNC_INTERVAL_SECONDS": "5",
+        }
+    )
+    running.log = site.stage.rig.log(f"operator-{home.name}")
+    running.start()
+    yield running
+    assert running.stop() == 0
+
+
+def metric(page: str, name: str) -> float:
+    """The value of one sample, its labels included in `name`; 0 when it is not there."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", page, re.M)
+    return float(found[1]) if found else 0.0
+
+
+def test_probes_and_metrics(operator: OperatorProcess) -> None:
+    assert operator.fetch("/healthz").strip() == "ok"
+    assert operator.fetch("/readyz").strip() == "ok"
+    page = operator.fetch("/metrics")
+    assert "cinderbank_build_info" in page
+    assert 'cinderbank_backups{phase="Failed"} 0.0' in page
+
+
+def test_a_backup_without_its_secret_waits_and_goes_on_when_it_is_there(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    home.apply(backup("waits", source={"volumeID": VOLUME}))
+    blocked = home.wait(
+        "vbk",
+        "waits",
+        lambda o: "openstack" in condition(o, "Ready").get("message", ""),
+        seconds=30,
+    )
+    told = str(blocked["status"])
+    assert f"{home.name}/openstack" in told
+    assert "SecretNotFound" in told
+    assert blocked["status"]["phase"] in ("Pending", "Queued")
+
+    home.secret("openstack", {"wrong.yaml": "x"})
+    home.wait("vbk", "waits", lambda o: "SecretKeyMissing" in str(o["status"]), seconds=30)
+
+    home.secret("openstack", {"clouds.yaml": site.cloud.clouds_yaml})
+    home.wait("vbk", "waits", lambda o: "BankNotFound" in str(o["status"]), seconds=30)
+
+    site.furnish(home, prefix=home.name)
+    ended = home.wait("vbk", "waits", lambda o: o["status"]["phase"] == "Failed", seconds=60)
+    # the world was built at last: now it is the volume that is not there
+    assert VOLUME in condition(ended, "Stalled")["message"]
+    assert condition(ended, "Stalled")["status"] == "True"
+    home.wait("vbk", "waits", lambda o: not o["metadata"].get("finalizers"), seconds=20)
+    reasons = {event["reason"] for event in home.events("waits")}
+    assert "SecretNotFound" in reasons
+    assert (
+        metric(operator.fetch("/metrics"), 'cinderbank_errors_total{reason="SecretNotFound"}') >= 1
+    )
+
+
+def test_a_bank_says_what_it_is(site: Site, home: Namespace, operator: OperatorProcess) -> None:
+    site.furnish(home, prefix=home.name)
+    ready = home.wait(
+        "bank", "main", lambda o: condition(o, "Ready")["status"] == "True", seconds=30
+    )
+    status = ready["status"]
+    assert status["bankID"]
+    assert status["formatVersion"] == 1
+    assert status["lastValidationTime"]
+    assert "finalizers" not in ready["metadata"]
+    name = f'cinderbank_bank_ready{{name="main",namespace="{home.name}"}}'
+    assert metric(operator.fetch("/metrics"), name) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"bucket": "there-is-no-such-bucket"}, "BucketNotFound"),
+        ({"credentialsSecretRef": {"name": "absent"}}, "SecretNotFound"),
+        ({"credentialsSecretRef": {"name": "wrong"}}, "BankCredentialsRefused"),
+        ({"endpoint": "http://127.0.0.1:1"}, "BankUnavailable"),
+    ],
+)
+def test_a_bank_that_can_not_be_used_says_why(
+    site: Site, home: Namespace, operator: OperatorProcess, changes: dict[str, object], reason: str
+) -> None:
+    home.secret("wrong", {"access-key-id": "nobody", "secret-access-key": "has this key"})
+    home.secret("bank", {"access-key-id": "x", "secret-access-key": "y"}) if not home.get(
+        "secret", "bank"
+    ) else None
+    name = f"bank-{reason.lower()}"
+    home.apply(site.bank(name, prefix=f"{home.name}-{reason.lower()}", **changes))
+    refused = home.wait(
+        "bank", name, lambda o: condition(o, "Ready").get("status") == "False", seconds=90
+    )
+    assert condition(refused, "Ready")["reason"] == reason
+    assert "has this key" not in str(refused["status"])
+    home.delete("bank", name)
+    home.wait_gone("bank", name, seconds=10)
+
+
+def test_a_bank_that_became_another_one_stops(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    site.furnish(home, prefix=home.name)
+    home.apply(site.bank("moves", prefix=f"{home.name}-moves"))
+    home.wait("bank", "moves", lambda o: o["status"].get("bankID"), seconds=30)
+    forged = '{"status":{"bankID":"11111111-2222-4333-8444-555555555555"}}'
+    home.run("patch", "bank", "moves", "--subresource=status", "--type=merge", "-p", forged)
+    endpoint = site.stage.environment["S3_ENDPOINT"].rstrip("/") + "/"  # any change of the spec
+    home.apply(site.bank("moves", prefix=f"{home.name}-moves", endpoint=endpoint))
+    stopped = home.wait(
+        "bank", "moves", lambda o: condition(o, "Ready")["reason"] == "BankIdMismatch", seconds=30
+    )
+    assert condition(stopped, "Stalled")["status"] == "True"
+    assert stopped["status"]["bankID"].startswith("11111111")
+    home.apply({**backup("refused", source={"volumeID": VOLUME}, bankRef={"name": "moves"})})
+    home.secret("openstack", {"clouds.yaml": site.cloud.clouds_yaml})
+    home.wait("vbk", "refused", lambda o: "BankNotReady" in str(o.get("status")), seconds=30)
+    home.delete("vbk", "refused")
+    home.wait_gone("vbk", "refused", seconds=20)
+    home.delete("bank", "moves")
+
+
+def test_a_restore_of_a_backup_that_is_not_there_waits_and_can_be_deleted(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    body = restore("from-object", backup_id="01JD0000000000000000000000")
+    body["spec"]["source"] = {"backupRef": {"name": "nobody"}}
+    home.apply(body)
+    home.wait("vrs", "from-object", lambda o: "BackupNotFound" in str(o.get("status")), seconds=30)
+    home.delete("vrs", "from-object")
+    home.wait_gone("vrs", "from-object", seconds=20)
+
+
+def test_a_re_created_object_begins_anew(home: Namespace, operator: OperatorProcess) -> None:
+    def seen(uid: str) -> bool:
+        found = home.get("vbk", "again")
+        return bool(
+            found
+            and found["metadata"]["uid"] == uid
+            and "absent" in condition(found, "Ready").get("message", "")
+        )
+
+    uids = set()
+    for _ in range(3):
+        spec = {"cloudCredentialsRef": {"secretName": "absent", "cloudName": "x"}}
+        home.apply(backup("again", source={"volumeID": VOLUME}, **spec))
+        found = home.get("vbk", "again")
+        assert found is not None
+        uid = found["metadata"]["uid"]
+        home.wait("vbk", "again", lambda o, uid=uid: seen(uid), seconds=30)
+        uids.add(uid)
+        home.delete("vbk", "again")
+        home.wait_gone("vbk", "again", seconds=20)
+    assert len(uids) == 3
+
+
+def test_users_objects_carry_nothing_of_ours(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    spec = {"cloudCredentialsRef": {"secretName": "absent", "cloudName": "x"}}
+    home.apply(backup("clean", source={"volumeID": VOLUME}, **spec))
+    home.wait("vbk", "clean", lambda o: "absent" in str(o.get("status")), seconds=30)
+    for kind, name in (("vbk", "clean"), ("bank", "main")):
+        found = home.get(kind, name)
+        if found is None:
+            continue
+        assert not found["metadata"].get("annotations")
+        assert not found["metadata"].get("labels")
+        assert not found["metadata"].get("finalizers")
+        assert found["metadata"]["generation"] == found["status"]["observedGeneration"]
+
+
+def rss_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", text)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def test_500_objects_at_start_stay_within_bounds(site: Site, home: Namespace) -> None:
+    """Finished objects cost a look at the list, and neither a read nor a write of their own."""
+    crowd = site.namespace(f"{home.name}-crowd")
+    crowd.create()
+    names = [f"done-{number}" for number in range(MANY)]
+    crowd.apply(*[backup(name, source={"volumeID": VOLUME}) for name in names])
+    finished = {
+        "phase": "Completed",
+        "observedGeneration": 1,
+        "backupID": "01JD0000000000000000000000",
+        "outcome": {
+            "phase": "Completed",
+            "reason": "Committed",
+            "message": "",
+            "time": "2026-11-22T20:00:00Z",
+            "final": True,
+        },
+    }
+    for name in names:
+        path = f"/apis/cinderbank.io/v1alpha1/namespaces/{crowd.name}/volumebackups/{name}/status"
+        site.cluster.request("PATCH", path, {"status": finished})
+    running = site.operator({"CINDERBANK_NAMESPACES": crowd.name})
+    running.log = site.stage.rig.log(f"operator-{crowd.name}")
+    try:
+        started = time.monotonic()
+        running.start()
+        ready_seconds = time.monotonic() - started
+        time.sleep(3)
+        page = running.fetch("/metrics")
+        assert metric(page, 'cinderbank_backups{phase="Completed"}') == MANY
+        assert metric(page, 'cinderbank_status_writes_total{outcome="written"}') == 0
+        assert metric(page, 'cinderbank_ticks_total{kind="VolumeBackup",result="ok"}') == 0
+        assert metric(page, "cinderbank_queue_depth") == 0
+        assert running.process is not None
+        rss = rss_mib(running.process.pid)
+        cpu_seconds = metric(page, "process_cpu_seconds_total")
+        print(
+            f"ready after {ready_seconds:.1f} s, {rss:.0f} MiB RSS, {cpu_seconds:.1f} CPU seconds"
+        )
+        assert rss < RSS_LIMIT_MIB
+    finally:
+        stopping = time.monotonic()
+        assert running.stop() == 0
+        assert time.monotonic() - stopping < 20
+        crowd.delete("namespace", crowd.name)
+
+
+def test_what_is_deleted_while_nobody_watches_is_forgotten(
+    home: Namespace, operator: OperatorProcess
+) -> None:
+    """The full list finds it, also when the watch did tell: the count goes back to what it was."""
+    spec = {"cloudCredentialsRef": {"secretName": "absent", "cloudName": "x"}}
+    home.apply(backup("short", source={"volumeID": VOLUME}, **spec))
+    home.wait("vbk", "short", lambda o: "absent" in str(o.get("status")), seconds=30)
+
+    def known() -> float:
+        page = operator.fetch("/metrics")
+        return sum(float(v) for v in re.findall(r"^cinderbank_backups\{.*\} (\S+)$", page, re.M))
+
+    before = known()
+    home.delete("vbk", "short")
+    home.wait_gone("vbk", "short", seconds=20)
+    deadline = time.monotonic() + 20
+    while known() >= before and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert known() == before - 1
+
+
+def test_a_start_without_a_cluster_says_so(tmp_path: Path) -> None:
+    lost = OperatorProcess(tmp_path / "none.kubeconfig", tmp_path / "log")
+    with pytest.raises(RuntimeError) as ended:
+        lost.start()
+    assert "KUBECONFIG" in str(ended.value)
+    assert "Traceback" not in str(ended.value)
+
+
+def test_no_secret_is_in_the_log(site: Site, operator: OperatorProcess) -> None:
+    text = operator.log.read_text()
+    assert site.stage.environment["S3_SECRET_KEY"] not in text
+    auth = site.cloud.entry["auth"]
+    for word in ("password", "application_credential_secret"):
+        if auth.get(word):
+            assert auth[word] not in text
