@@ -167,6 +167,7 @@ class FakeCinder:
                 cloud.full_image_size(volume),
                 cloud.clock.now(),
                 cloud.visible_at("image"),
+                disk_format,
             )
             cloud.images[image.id] = image
             done = cloud.after(cloud.upload_seconds)
@@ -182,12 +183,20 @@ class FakeCinder:
 
     def set_bootable(self, volume_id: VolumeId, bootable: bool) -> None:
         with self._faults.effect("set_bootable"):
-            self.cloud.volumes[volume_id].bootable = bootable
+            self._volume(volume_id).bootable = bootable
 
     def delete_image_metadata(self, volume_id: VolumeId, keys: Sequence[str]) -> None:
         with self._faults.effect("delete_image_metadata"):
+            volume = self._volume(volume_id)
             for key in keys:
-                self.cloud.volumes[volume_id].image_metadata.pop(key, None)
+                volume.image_metadata.pop(key, None)
+
+    def _volume(self, volume_id: VolumeId) -> Volume:
+        self.cloud.settle()
+        volume = self.cloud.volumes.get(volume_id)
+        if volume is None:
+            raise SourceGone(f"volume {volume_id} not found", reason="VolumeNotFound")
+        return volume
 
     def delete_snapshot(self, snapshot_id: SnapshotId) -> None:
         cloud = self.cloud
@@ -212,6 +221,8 @@ class FakeCinder:
             self._note_untagged(volume_id, volume.metadata)
             if volume.status not in DELETABLE:
                 raise Conflict(f"volume {volume_id} status must be available or error")
+            if any(snapshot.volume_id == volume_id for snapshot in cloud.snapshots.values()):
+                raise Conflict(f"volume {volume_id} must not have snapshots")
             volume.status = "deleting"
             volume.next = [(cloud.after(cloud.delete_seconds), "gone")]
 

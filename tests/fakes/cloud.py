@@ -90,12 +90,18 @@ class Image:
     full_size_bytes: int
     created_at: datetime
     visible_at: datetime
+    disk_format: str = "raw"
     next: list[tuple[datetime, str]] = field(default_factory=list)
 
     def facts(self) -> ImageFacts:
         size = self.full_size_bytes if self.status == "active" else None
         return ImageFacts(
-            self.id, self.name, self.status, size_bytes=size, created_at=self.created_at
+            self.id,
+            self.name,
+            self.status,
+            self.disk_format,
+            size_bytes=size,
+            created_at=self.created_at,
         )
 
 

@@ -31,7 +31,9 @@ class FakeGlance:
         cloud = self.cloud
         with self._faults.effect("create_image"):
             now, visible_at = cloud.clock.now(), cloud.visible_at("image")
-            image = Image(ImageId(cloud.new_id("image")), name, "queued", "", 0, now, visible_at)
+            image = Image(
+                ImageId(cloud.new_id("image")), name, "queued", "", 0, now, visible_at, disk_format
+            )
             cloud.images[image.id] = image
         return image.facts()
 
