@@ -1,6 +1,6 @@
 """Backs up a volume that exists only as a pattern, in a process of its own; says what it cost.
 
-    python virtual_backup.py MIB zero|pattern|mixed [discard|s3]
+    python virtual_backup.py MIB zero|pattern|mixed [discard|s3|restore]
 
 `discard` keeps no chunk, so that what grows is ours. Prints one JSON object.
 """
@@ -13,28 +13,40 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.manifest import SessionRef, SourceHash
+from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.store import Buffer
 from cinderbank.bank.writer import BackupWriter
 from cinderbank.domain.facts import ImageFacts, ImageId
 from cinderbank.transfer.content_hash import ContentHash
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.pipeline import Pipeline, default_workers
-from tests.fakes.backups import BACKUP, SITE, VOLUME
+from cinderbank.transfer.volume_body import VolumeBody
+from tests.fakes.backups import BACKUP, SITE, VOLUME, describe
 from tests.fakes.object_store import MemoryStore
 
 MIB = 1 << 20
 
 
 class DiscardingStore(MemoryStore):
-    """Keeps all but chunks."""
+    """Keeps all but chunks, and of those the last: with `pattern` they are all the same."""
+
+    _chunk = b""
 
     def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
-        return "/chunks/" in key or super().put(key, body, if_absent)
+        if "/chunks/" not in key:
+            return super().put(key, body, if_absent)
+        self._chunk = bytes(body)
+        return True
+
+    def get(self, key: str, max_bytes: int) -> bytes | None:
+        # A copy, as a network would make one.
+        return bytes(bytearray(self._chunk)) if "/chunks/" in key else super().get(key, max_bytes)
 
 
 def blocks(mib: int, kind: str) -> Iterator[bytes]:
@@ -63,6 +75,10 @@ def main() -> None:
     pipeline.run(blocks(mib, kind))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     assert hashes.compare() == SourceHash()
+    if sys.argv[3:] == ["restore"]:
+        wall = time.perf_counter()
+        _restore(store, writer)
+        wall = time.perf_counter() - wall
     usage = resource.getrusage(resource.RUSAGE_SELF)
     print(
         json.dumps(
@@ -75,6 +91,16 @@ def main() -> None:
             }
         )
     )
+
+
+def _restore(store: MemoryStore, writer: BackupWriter) -> None:
+    size = writer.geometry.size_bytes
+    about = replace(describe(b""), size_bytes=size)
+    manifest = writer.finish(about, "bank", 0, SourceHash())
+    body = VolumeBody(
+        BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2
+    )
+    assert sum(map(len, body)) == size
 
 
 def _s3() -> object:
