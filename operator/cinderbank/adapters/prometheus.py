@@ -31,12 +31,14 @@ TICK_BUCKETS_SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 MOST_REASONS = 100
 """Reasons come from code, so they are few; a cloud that invents some must not fill Prometheus."""
 
+ALL_OTHERS = "Other"
+
 
 class Metrics:
     """What we count, and how it is called outside; thread-safe."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series beside each counter that nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter that nobody asks for
         self.registry = CollectorRegistry()
         PlatformCollector(registry=self.registry)
         ProcessCollector(registry=self.registry)
@@ -98,7 +100,7 @@ class Metrics:
     def error(self, reason: str) -> None:
         with self._lock:
             if reason not in self._reasons and len(self._reasons) >= MOST_REASONS:
-                reason = "Other"
+                reason = ALL_OTHERS
             self._reasons.add(reason)
         self._errors.labels(reason).inc()
 

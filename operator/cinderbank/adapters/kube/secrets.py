@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.paths import secret_path
-from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.errors import Forbidden, InvalidSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,16 @@ class KubeSecrets:
         self._api = api
 
     def find(self, namespace: str, name: str) -> Secret | None:
-        """The Secret, or None. Raises InvalidSpec, Unavailable, AuthRefused, Forbidden."""
-        found = self._api.get(secret_path(namespace, name))
+        """The Secret, or None. Raises InvalidSpec, Unavailable, AuthRefused, Forbidden (SecretNotReadable)."""
+        try:
+            found = self._api.get(secret_path(namespace, name))
+        except Forbidden as error:
+            raise Forbidden(
+                f"the operator may not read Secret {namespace}/{name}; apply the RBAC of deploy/ (an"
+                " operator of single namespaces: to this one)",
+                reason="SecretNotReadable",
+                status_code=error.status_code,
+            ) from error
         if found is None:
             return None
         metadata = found["metadata"]
@@ -40,7 +48,6 @@ class KubeSecrets:
             }
         except (binascii.Error, ValueError) as error:
             raise InvalidSpec(
-                f"Secret {namespace}/{name} holds a value that is not base64",
-                reason="SecretNotReadable",
+                f"Secret {namespace}/{name} holds a value that is not base64"
             ) from error
         return Secret(namespace, name, metadata["uid"], metadata["resourceVersion"], data)
