@@ -115,8 +115,8 @@ def problem_of_exception(error: Exception) -> S3Problem | None:
     if certificate is not None:
         return S3Problem(
             "TLS", 0, False,
-            f"its TLS certificate is not trusted ({certificate.verify_message}); put the CA into the "
-            "bank's caBundle",
+            f"its TLS certificate is not trusted ({certificate.verify_message}); name a Secret with the "
+            "CA in the bank's caSecretRef",
         )  # fmt: skip
     if isinstance(error, http.SSLError | ssl.SSLError):
         return S3Problem("TLS", 0, False, "TLS failed; does the endpoint speak https on this port?")

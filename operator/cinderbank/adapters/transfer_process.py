@@ -92,10 +92,11 @@ class TransferProcesses(Generic[K]):
     def close(self) -> None:
         """End all children; returns when none is left."""
         with self._lock:
-            keys = list(self._children)
-        for key in keys:
-            self._children[key].terminate()
-        for key in keys:
+            children = dict(self._children)
+        # All are asked first, so that they end side by side.
+        for child in children.values():
+            child.terminate()
+        for key in children:
             self.cancel(key)
 
     def running(self) -> int:

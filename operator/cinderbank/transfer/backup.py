@@ -40,6 +40,11 @@ def run_backup(
         )
     done = existing_manifest(bank.store, session, transfer.source.id)
     if done is not None:
+        if done.geometry.size_bytes != transfer.size_bytes:
+            raise DataCorrupt(
+                f"an earlier attempt at {transfer.backup_id} stored {done.geometry.size_bytes} bytes, "
+                f"the volume has {transfer.size_bytes}"
+            )
         meter.add(done.geometry.size_bytes, done.description.stored_bytes, done.zero_bytes)
         return done.description.content_sha512
     image = glance.show(transfer.image.id)

@@ -27,6 +27,7 @@ def peak_rss_mib(mib: int, *kind: str) -> float:
     return float(json.loads(done.stdout)["rss_mib"])
 
 
+@pytest.mark.timeout(150)  # two processes, on a machine that may be busy
 @pytest.mark.parametrize("kind", ["zero", "pattern", "pattern restore"])
 def test_a_volume_of_8_times_the_size_takes_the_same_memory(kind: str) -> None:
     small, large = peak_rss_mib(128, *kind.split()), peak_rss_mib(1024, *kind.split())
