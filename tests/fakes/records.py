@@ -48,7 +48,7 @@ class FakeRecords(Generic[R]):
             self._write(memory, report)
 
     def publish(self, memory: Memory, report: Report) -> None:
-        if memory == self.stored.record.memory and report == self.stored.report:
+        if memory == self.stored.record.memory and self._kept(report) == self.stored.report:
             return
         with self.stored.faults.effect("publish"):
             self._write(memory, report)
@@ -56,9 +56,14 @@ class FakeRecords(Generic[R]):
     def _write(self, memory: Memory, report: Report) -> None:
         self._check()
         self.stored.change(replace(self.stored.record, memory=memory))
-        self.stored.report = report
-        self.stored.reports.append(report)
+        self.stored.report = self._kept(report)
+        self.stored.reports.append(self.stored.report)
         self.version = self.stored.version
+
+    def _kept(self, report: Report) -> Report:
+        """What is shown: a report without progress leaves the last one."""
+        last = None if self.stored.report is None else self.stored.report.progress
+        return report if report.progress is not None else replace(report, progress=last)
 
     def _check(self) -> None:
         if self.stored.gone:

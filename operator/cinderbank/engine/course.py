@@ -212,7 +212,7 @@ def _publish(
     name = "" if step is None else type(step).__name__
     try:
         report = course.report(memory, observed, waiting)
-        if not _is_settled(course.memory, course.identity, step, error):
+        if not _is_leaving(course.identity, step, error):
             records.publish(memory, report)
         _tell(course, records, memory)
     except CinderbankError as not_stored:
@@ -220,13 +220,9 @@ def _publish(
     return TickResult(memory, report, _requeue_seconds(memory, step, error, now), name, error)
 
 
-def _is_settled(
-    memory: Memory, identity: Identity, step: Step | None, error: CinderbankError | None
-) -> bool:
-    """Whether there is nothing to write: what has ended stays as it was told, or the object is gone."""
-    outcome = memory.outcome
-    over = (outcome is not None and outcome.final) or identity.deleting
-    return over and error is None and isinstance(step, (Idle, AddFinalizer, RemoveFinalizer))
+def _is_leaving(identity: Identity, step: Step | None, error: CinderbankError | None) -> bool:
+    """Whether there is nobody left to tell: the object is gone, or goes without us."""
+    return identity.deleting and error is None and isinstance(step, (Idle, RemoveFinalizer))
 
 
 def _not_stored(
