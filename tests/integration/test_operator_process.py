@@ -227,27 +227,37 @@ def rss_mib(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def test_500_objects_at_start_stay_within_bounds(site: Site, home: Namespace) -> None:
-    """Finished objects cost a look at the list, and neither a read nor a write of their own."""
-    crowd = site.namespace(f"{home.name}-crowd")
-    crowd.create()
+@pytest.fixture
+def crowd(site: Site, home: Namespace) -> Iterator[Namespace]:
+    """MANY backups that have ended; and no operator of this file serves them."""
+    found = site.namespace(f"{home.name}-crowd")
+    found.create()
     names = [f"done-{number}" for number in range(MANY)]
-    crowd.apply(*[backup(name, source={"volumeID": VOLUME}) for name in names])
-    finished = {
+    ended = {
+        "phase": "Completed",
+        "reason": "Committed",
+        "message": "",
+        "time": "2026-11-22T20:00:00Z",
+        "final": True,
+    }
+    status = {
         "phase": "Completed",
         "observedGeneration": 1,
         "backupID": "01JD0000000000000000000000",
-        "outcome": {
-            "phase": "Completed",
-            "reason": "Committed",
-            "message": "",
-            "time": "2026-11-22T20:00:00Z",
-            "final": True,
-        },
+        "outcome": ended,
     }
-    for name in names:
-        path = f"/apis/cinderbank.io/v1alpha1/namespaces/{crowd.name}/volumebackups/{name}/status"
-        site.cluster.request("PATCH", path, {"status": finished})
+    try:
+        found.apply(*[backup(name, source={"volumeID": VOLUME}) for name in names])
+        for name in names:
+            path = f"/apis/cinderbank.io/v1alpha1/namespaces/{found.name}/volumebackups/{name}"
+            site.cluster.request("PATCH", f"{path}/status", {"status": status})
+        yield found
+    finally:
+        found.delete("namespace", found.name)
+
+
+def test_500_objects_at_start_stay_within_bounds(site: Site, crowd: Namespace) -> None:
+    """Finished objects cost a look at the list, and neither a read nor a write of their own."""
     running = site.operator({"CINDERBANK_NAMESPACES": crowd.name})
     running.log = site.stage.rig.log(f"operator-{crowd.name}")
     try:
@@ -267,11 +277,11 @@ def test_500_objects_at_start_stay_within_bounds(site: Site, home: Namespace) ->
             f"ready after {ready_seconds:.1f} s, {rss:.0f} MiB RSS, {cpu_seconds:.1f} CPU seconds"
         )
         assert rss < RSS_LIMIT_MIB
-    finally:
         stopping = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - stopping < 20
-        crowd.delete("namespace", crowd.name)
+    finally:
+        running.kill()
 
 
 def test_what_is_deleted_while_nobody_watches_is_forgotten(
@@ -310,3 +320,22 @@ def test_no_secret_is_in_the_log(site: Site, operator: OperatorProcess) -> None:
     for word in ("password", "application_credential_secret"):
         if auth.get(word):
             assert auth[word] not in text
+
+
+def test_a_namespace_that_is_torn_down_lets_its_objects_go(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    """deletionPolicy Delete is asked for by who deletes the object, not by who deletes the namespace."""
+    torn = site.namespace(f"{home.name}-torn")
+    torn.create()
+    running = site.operator({"CINDERBANK_NAMESPACES": torn.name})
+    running.log = site.stage.rig.log(f"operator-{torn.name}")
+    running.start()
+    try:
+        spec = {"cloudCredentialsRef": {"secretName": "absent", "cloudName": "x"}}
+        torn.apply(backup("one", source={"volumeID": VOLUME}, deletionPolicy="Delete", **spec))
+        torn.wait("vbk", "one", lambda o: "absent" in str(o.get("status")), seconds=30)
+        torn.delete("namespace", torn.name)
+        torn.wait_gone("namespace", torn.name, seconds=60)
+    finally:
+        assert running.stop() == 0

@@ -101,7 +101,7 @@ class TickMeter:
                 started = after.started_at or after.completed_at
                 length = (after.completed_at - started).total_seconds()
                 self._meter.ended(key.kind, after.outcome.phase.value, length)
-        self._log(result, seconds)
+        self._log(before, result, seconds)
 
     def forget(self, key: Key) -> None:
         self._forget(key.uid)
@@ -122,7 +122,7 @@ class TickMeter:
         with self._lock:
             self._processed.pop(uid, None)
 
-    def _log(self, result: TickResult, seconds: float) -> None:
+    def _log(self, before: Memory, result: TickResult, seconds: float) -> None:
         fields = {
             "backupID": result.memory.backup_id or "",
             "step": result.step,
@@ -134,7 +134,12 @@ class TickMeter:
             log.debug("%s: %s", result.step, result.error.message, extra=extra)
         elif result.error is not None:
             extra["fields"]["reason"] = result.error.reason
-            log.warning("%s: %s", result.step or "blocked", result.error.message, extra=extra)
+            # the same trouble again, of a thousand objects each minute, would bury what is new
+            told = (
+                before.last_error is not None and before.last_error.message == result.error.message
+            )
+            level = logging.DEBUG if told else logging.WARNING
+            log.log(level, "%s: %s", result.step or "blocked", result.error.message, extra=extra)
         elif result.step in SILENT_STEPS:
             log.debug("%s", result.step or "nothing to do", extra=extra)
         else:
