@@ -16,15 +16,21 @@ COPY_FROM_IMAGE = "005"
 SNAPSHOT_CREATE = "009"
 SNAPSHOT_DELETE = "010"
 
+IMAGE_TOO_LARGE = (
+    "If the volume is larger than Glance's image_size_cap (1 TiB unless the cloud changed it), only the "
+    "administrator can let it pass; otherwise free some of the project's image quota."
+)
 WAYS_OUT = {
     "003": "No back end had room or matched; ask the cloud's administrator about capacity.",
-    "004": "If the volume is larger than Glance's image_size_cap (1 TiB unless the cloud raised it), "
-    "only the administrator can let it pass; otherwise try again later.",
+    "004": IMAGE_TOO_LARGE,
     "006": "Free some quota or have it raised.",
     "007": "Cinder's conversion directory is too small for this volume; only the administrator can help.",
     "029": "Cinder found another image format in the data than it was told.",
 }
 """By detail; what a user can do beyond reading Cinder's text."""
+
+WAYS_OUT_OF_UPLOADS = {**WAYS_OUT, "006": IMAGE_TOO_LARGE}
+"""Cinder 29 files Glance's 413 for an image above its cap as a quota message (seen on the rig)."""
 
 
 def failure(
@@ -43,7 +49,9 @@ def failure(
     message = next(iter(fitting or ours), None)
     if message is None:
         return ResourceFailed(f"{what}; Cinder gave no reason", reason=reason)
-    way_out = WAYS_OUT.get(_codes(message)[1], "")
+    action, detail = _codes(message)
+    ways_out = WAYS_OUT_OF_UPLOADS if action == UPLOAD_TO_IMAGE else WAYS_OUT
+    way_out = ways_out.get(detail, "")
     text = f'{what}; Cinder says: "{message.text}". {way_out}'.rstrip()
     return ResourceFailed(text, reason=reason, request_id=message.request_id or None)
 
