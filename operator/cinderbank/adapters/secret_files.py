@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -28,3 +29,41 @@ def secret_files(files: Mapping[str, bytes]) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+FOLDER_PREFIX = "cinderbank-operator-"
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """This process' own folder (0700) for everything temporary; gone at the end.
+
+    What an operator that was killed has left behind, secrets of its transfers among it, is removed by
+    the next one: a lock that only a living process can hold tells them apart.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
+            if other != folder:
+                _remove_if_left_behind(other)
+        yield folder
+    finally:
+        os.close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_if_left_behind(folder: Path) -> None:
+    try:
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return  # not there yet, not ours, or gone meanwhile
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return  # it lives
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(lock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import socket
 import tempfile
@@ -21,6 +20,7 @@ from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.adapters.kube.secrets import KubeSecrets
 from cinderbank.adapters.logs import configure_logs, logging_about, redact
 from cinderbank.adapters.prometheus import Metrics
+from cinderbank.adapters.secret_files import private_folder
 from cinderbank.adapters.system import SystemClock, UlidMint
 from cinderbank.adapters.transfer_process import TransferProcesses
 from cinderbank.app.banks import Banks
@@ -65,11 +65,9 @@ def run_operator(settings: Settings) -> int:
     except CinderbankError as error:
         log.error("%s", error.message)
         return 1
-    folder = Path(tempfile.mkdtemp(prefix="cinderbank-"))
-    try:
+    with private_folder() as folder:
+        tempfile.tempdir = str(folder)  # whatever is temporary goes when we go
         return Operator(settings, api, folder).run()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Operator:
