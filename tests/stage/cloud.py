@@ -71,7 +71,7 @@ class Cloud:
         volume = cinder.create_volume(
             size=content.size_gib, image_id=image, name=name, metadata={"owner": "stage"}, **more
         )
-        until(lambda: cinder.get_volume(volume.id).status == "available", 180, f"volume {name}")
+        self._until_available(volume.id, name)
         glance.delete_image(image)
         return str(volume.id)
 
@@ -79,8 +79,16 @@ class Cloud:
         more = {"volume_type": volume_type} if volume_type else {}
         cinder = self.connection.block_storage
         volume = cinder.create_volume(size=size_gib, name=name, **more)
-        until(lambda: cinder.get_volume(volume.id).status == "available", 60, f"volume {name}")
+        self._until_available(volume.id, name)
         return str(volume.id)
+
+    def _until_available(self, volume_id: str, name: str) -> None:
+        def is_available() -> bool:
+            status = self.volume(volume_id).status
+            assert status != "error", f"volume {name} ({volume_id}) went into error"
+            return bool(status == "available")
+
+        until(is_available, 240, f"volume {name}")
 
     def _image(self, name: str, path: Path) -> str:
         glance = self.connection.image

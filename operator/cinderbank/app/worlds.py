@@ -18,7 +18,7 @@ from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Phase
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
-from cinderbank.kube.banks import read_bank_status, stalled_message
+from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
 from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
@@ -136,7 +136,8 @@ class AppWorlds:
         refused = refusal(
             f"{namespace}/{name}",
             bank_id=status.bank_id,
-            stalled=stalled_message(status),
+            not_ready=not_ready(status),
+            stalled=is_stalled(status),
             deleting="deletionTimestamp" in raw["metadata"],
         )
         if refused is not None:

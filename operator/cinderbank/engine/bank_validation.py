@@ -60,20 +60,27 @@ def _not_ready(error: CinderbankError) -> BankVerdict:
 
 
 def refusal(
-    name: str, *, bank_id: str | None, stalled: str | None, deleting: bool
+    name: str,
+    *,
+    bank_id: str | None,
+    not_ready: tuple[str, str] | None,
+    stalled: bool,
+    deleting: bool,
 ) -> CinderbankError | None:
     """Why a backup or restore may not use this BackupBank now; None when it may.
 
-    `stalled` is the message of its condition Stalled when that is True.
+    `not_ready` is reason and message of its condition Ready when that is False: whoever looks at the
+    backup is told them there, and not sent on to another object.
     """
     if deleting:
         return InvalidSpec(f"BackupBank {name} is being deleted", reason="BankNotReady")
-    if stalled is not None:
-        return InvalidSpec(f"BackupBank {name} can not be used: {stalled}", reason="BankNotReady")
-    if bank_id is None:
-        return Unavailable(
-            f"BackupBank {name} was not found usable yet; `kubectl describe backupbank {name}` tells"
-            " why",
-            reason="BankNotReady",
-        )
-    return None
+    if not_ready is None:
+        if bank_id is not None:
+            return None
+        return Unavailable(f"BackupBank {name} was not looked at yet", reason="BankNotReady")
+    reason, message = not_ready
+    told = f"BackupBank {name}: {message}"
+    if stalled:
+        return InvalidSpec(told, reason=reason)
+    # A bank that was good once is tried: it may be back before it is looked at again.
+    return Unavailable(told, reason=reason) if bank_id is None else None

@@ -122,12 +122,17 @@ def read_bank_status(raw: Mapping[str, Any]) -> BackupBankStatus:
     return BackupBankStatus.read(raw.get("status"), "status")
 
 
-def stalled_message(status: BackupBankStatus) -> str | None:
-    """Why a human is needed; None when nobody is."""
+def not_ready(status: BackupBankStatus) -> tuple[str, str] | None:
+    """Reason and message of its condition Ready when that is False."""
     for condition in status.conditions or ():
-        if condition.type == "Stalled" and condition.status == "True":
-            return condition.message
+        if condition.type == "Ready" and condition.status == "False":
+            return condition.reason, condition.message
     return None
+
+
+def is_stalled(status: BackupBankStatus) -> bool:
+    """Whether a human is needed."""
+    return _is_true(status, "Stalled")
 
 
 def _is_true(status: BackupBankStatus, type_: str) -> bool:

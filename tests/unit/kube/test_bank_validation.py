@@ -50,13 +50,33 @@ def test_an_error_says_who_must_act(error: CinderbankError, second: str) -> None
     assert set(conditions) == {"Ready", second}
 
 
-def test_who_may_use_a_bank() -> None:
-    assert refusal("main", bank_id="one", stalled=None, deleting=False) is None
-    for refused in (
-        refusal("main", bank_id=None, stalled=None, deleting=False),
-        refusal("main", bank_id="one", stalled="wrong bucket", deleting=False),
-        refusal("main", bank_id="one", stalled=None, deleting=True),
-    ):
-        assert refused is not None
-        assert refused.reason == "BankNotReady"
-        assert "main" in refused.message
+TROUBLE = ("BucketNotFound", "there is no bucket x")
+
+
+@pytest.mark.parametrize(
+    ("bank_id", "not_ready", "stalled", "deleting", "reason"),
+    [
+        ("one", None, False, False, None),
+        (None, None, False, False, "BankNotReady"),
+        ("one", None, False, True, "BankNotReady"),
+        (None, TROUBLE, False, False, "BucketNotFound"),
+        ("one", TROUBLE, True, False, "BucketNotFound"),
+        # It was good once: tried, it may be back.
+        ("one", TROUBLE, False, False, None),
+    ],
+)
+def test_who_may_use_a_bank(
+    bank_id: str | None,
+    not_ready: tuple[str, str] | None,
+    stalled: bool,
+    deleting: bool,
+    reason: str | None,
+) -> None:
+    refused = refusal(
+        "ns/main", bank_id=bank_id, not_ready=not_ready, stalled=stalled, deleting=deleting
+    )
+    assert (refused.reason if refused else None) == reason
+    if refused is not None:
+        assert "ns/main" in refused.message
+        if not_ready is not None:
+            assert not_ready[1] in refused.message
