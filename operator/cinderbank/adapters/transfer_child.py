@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,7 +46,9 @@ class Child:
     ) -> None:
         """Raises Unavailable when no process can be started. `on_end` is called once, when the
         process is gone and `facts` are final, also when it was cancelled."""
-        self.facts: TransferFacts = TransferRunning(None)
+        self._moved_at = datetime.now(UTC)
+        self._processed_bytes = 0
+        self.facts: TransferFacts = TransferRunning(None, self._moved_at)
         self._bytes_total = bytes_total
         self._secrets = secrets
         self._on_change = on_change
@@ -104,12 +107,18 @@ class Child:
             kind = event["event"]
             if kind == "progress":
                 del event["event"]
-                self.facts = TransferRunning(TransferProgress(**event))
-                self._on_change()
+                self._progressed(TransferProgress(**event))
             elif kind in ("result", "error"):
                 self._last = event
         except (ValueError, LookupError, TypeError):
             log.warning("a transfer wrote a line that is no event")
+
+    def _progressed(self, progress: TransferProgress) -> None:
+        if progress.bytes_processed > self._processed_bytes:
+            self._processed_bytes = progress.bytes_processed
+            self._moved_at = datetime.now(UTC)
+        self.facts = TransferRunning(progress, self._moved_at)
+        self._on_change()
 
     def _outcome(self, code: int) -> TransferFacts:
         last = self._last

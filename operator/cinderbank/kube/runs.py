@@ -21,6 +21,7 @@ from cinderbank.domain.record import (
     Identity,
     Memory,
     OnDelete,
+    Phase,
     RestoreRecord,
     RestoreRequest,
 )
@@ -110,7 +111,7 @@ class BackupRuns:
         started_at = time.monotonic()
         memory = backup_status.memory_of(raw.get("status"))
         identity = identity_of(raw)
-        if is_quiet(identity, memory, raw):
+        if is_quiet(identity, memory, raw, goes_along=DeletionPolicy.DELETE):
             self._back_offs.rests(key)
             return None
         spec = VolumeBackupSpec.read(raw.get("spec"), "spec")
@@ -157,7 +158,7 @@ class RestoreRuns:
         started_at = time.monotonic()
         memory = restore_status.memory_of(raw.get("status"))
         identity = identity_of(raw)
-        if is_quiet(identity, memory, raw):
+        if is_quiet(identity, memory, raw, goes_along=OnDelete.DELETE):
             self._back_offs.rests(key)
             return None
         spec = VolumeRestoreSpec.read(raw.get("spec"), "spec")
@@ -212,14 +213,23 @@ def identity_of(raw: Mapping[str, Any]) -> Identity:
     )
 
 
-def is_quiet(identity: Identity, memory: Memory, raw: Mapping[str, Any]) -> bool:
-    """Finished, and nothing was asked of it since: thousands of such objects must cost nothing."""
+def is_quiet(
+    identity: Identity, memory: Memory, raw: Mapping[str, Any], goes_along: DeletionPolicy | OnDelete
+) -> bool:
+    """Finished, let go, and nothing was asked of it since: thousands of such objects must cost nothing.
+
+    `goes_along`: the policy by which deleting the object deletes what it made; then, and only then,
+    our finalizer stays on (domain.deletion).
+    """
     if identity.deleting:
         return not identity.has_finalizer
     if memory.outcome is None or not memory.outcome.final:
         return False
+    spec = raw.get("spec") or {}
+    policy = spec.get("deletionPolicy") or spec.get("onDelete")
+    keeps = memory.outcome.phase is Phase.COMPLETED and policy == goes_along
     observed = raw["status"].get("observedGeneration")
-    return bool(observed == identity.generation)
+    return bool(observed == identity.generation and keeps == identity.has_finalizer)
 
 
 def next_seconds(result: TickResult) -> float | None:

@@ -117,6 +117,16 @@ def test_an_ended_backup_costs_nothing() -> None:
     assert worlds.kept.calls == []
 
 
+def test_an_ended_backup_that_retains_its_data_is_let_go() -> None:
+    """Who deletes it must not wait for an operator."""
+    worlds = BlockedWorlds()
+    run(worlds, raw(policy="Retain"))
+    assert "remove_finalizer" in worlds.kept.calls
+    worlds = BlockedWorlds()
+    assert run(worlds, raw(policy="Retain", finalizer=False)) is None
+    assert worlds.kept.calls == []
+
+
 def test_a_changed_spec_is_looked_at_even_then() -> None:
     worlds = BlockedWorlds()
     run(worlds, raw(generation=2))

@@ -68,6 +68,10 @@ class Programs:
         return self.wait(lambda facts: not isinstance(facts, TransferRunning))
 
 
+def has_progress(facts: TransferFacts) -> bool:
+    return isinstance(facts, TransferRunning) and facts.progress is not None
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> Iterator[Programs]:
     programs = Programs(tmp_path / "transfers")
@@ -78,10 +82,11 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
 
 def test_progress_then_success(programs: Programs) -> None:
     programs.run(f"import sys;print('{PROGRESS}',flush=True);sys.stdin.read(1);print('{RESULT}')")
-    running = programs.wait(lambda facts: facts != TransferRunning(None))
+    running = programs.wait(has_progress)
     assert isinstance(running, TransferRunning)
     assert running.progress is not None
     assert running.progress.bytes_processed == 2
+    assert running.moved_at is not None, "spec.timeouts.noProgress counts from it"
     programs.processes._children["one"]._process.stdin.write(b"x")  # type: ignore[union-attr]
     programs.processes._children["one"]._process.stdin.flush()  # type: ignore[union-attr]
     done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
@@ -172,7 +177,7 @@ def test_cancel_ends_one_that_ignores_sigterm(
         "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);"
         f"print('{PROGRESS}',flush=True);time.sleep(600)"
     )
-    programs.wait(lambda facts: facts != TransferRunning(None))
+    programs.wait(has_progress)
     process = programs.processes._children["one"]._process
     programs.processes.cancel("one")
     programs.processes.cancel("one")
