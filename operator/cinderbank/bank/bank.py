@@ -124,6 +124,7 @@ class StoredBank:
                 manifest_digest=sealed.seal.manifest_digest,
                 size_bytes=sealed.seal.size_bytes,
                 stored_bytes=sealed.seal.stored_bytes,
+                zero_bytes=sealed.seal.zero_bytes,
             )
         if intent is None or intent.volume_id is None:
             return BankFacts(intent=intent is not None, tombed=tombed)

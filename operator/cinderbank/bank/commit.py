@@ -43,7 +43,7 @@ def seal(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId
         raise _broken(backup_id, "its manifest is gone")
     manifest, digest = read
     about = manifest.description
-    wanted = Seal(SEAL_OK, digest, about.size_bytes, about.stored_bytes)
+    wanted = Seal(SEAL_OK, digest, about.size_bytes, about.stored_bytes, manifest.zero_bytes)
     key = layout.seal(site, backup_id, volume_id)
     if _read_seal(store, key) is None:
         if state.read_intent(store, site, backup_id) is None:

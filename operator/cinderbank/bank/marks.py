@@ -84,6 +84,7 @@ class Seal:
     manifest_digest: str
     size_bytes: int
     stored_bytes: int
+    zero_bytes: int
 
     def dump(self) -> bytes:
         return to_json(
@@ -92,6 +93,7 @@ class Seal:
                 "manifest": self.manifest_digest,
                 "size_bytes": self.size_bytes,
                 "stored_bytes": self.stored_bytes,
+                "zero_bytes": self.zero_bytes,
             },
             SEAL_NAME,
         )
@@ -108,6 +110,7 @@ class Seal:
             digest_of(where, document, "manifest"),
             document.integer("size_bytes"),
             document.integer("stored_bytes"),
+            document.integer("zero_bytes"),
         )
 
 

@@ -90,6 +90,7 @@ class BankFacts:
     """`sha256:<hex>` of the manifest object, when there is one."""
     size_bytes: int | None = None
     stored_bytes: int | None = None
+    zero_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

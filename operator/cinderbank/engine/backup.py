@@ -252,4 +252,5 @@ def _progress(memory: Memory, observed: BackupObserved) -> TransferProgress | No
         bytes_total=memory.size_bytes,
         bytes_processed=memory.size_bytes,
         bytes_stored=bank.stored_bytes or 0,
+        bytes_zero=bank.zero_bytes or 0,
     )

@@ -160,7 +160,7 @@ def test_any_json_in_any_place_raises_only_our_errors(value: Any, name: str) -> 
 
 
 MARKS = [
-    Seal("OK", "sha256:" + "ab" * 32, 10, 5),
+    Seal("OK", "sha256:" + "ab" * 32, 10, 5, 3),
     Tomb(VOLUME),
     Intent(VOLUME),
     Intent(None, (SessionRef(SITE, BACKUP),)),
