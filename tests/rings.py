@@ -31,6 +31,12 @@ def run(command: list[str]) -> bool:
     return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode == 0
 
 
+def check(name: str) -> bool:
+    """All commands of a check, also after one has failed."""
+    results = [run(command) for command in CHECKS[name]]
+    return all(results)
+
+
 def rig(*arguments: str) -> bool:
     return run([sys.executable, "-m", "tests.rig", *arguments])
 
@@ -40,7 +46,10 @@ def main(chosen: list[str]) -> int:
     names = chosen or [*CHECKS, *RINGS]
     unknown = [name for name in names if name not in CHECKS and name not in RINGS]
     if unknown:
-        print(f"no such ring: {', '.join(unknown)}; there are {', '.join([*CHECKS, *RINGS])}", file=sys.stderr)
+        print(
+            f"no such ring: {', '.join(unknown)}; there are {', '.join([*CHECKS, *RINGS])}",
+            file=sys.stderr,
+        )
         return 2
     rows: list[tuple[str, bool, float]] = []
 
@@ -50,11 +59,16 @@ def main(chosen: list[str]) -> int:
         rows.append((name, passed, time.monotonic() - started))
         return passed
 
-    rig_was_up = subprocess.run([sys.executable, "-m", "tests.rig", "status", "--quiet"], cwd=ROOT, check=False).returncode == 0
+    rig_was_up = (
+        subprocess.run(
+            [sys.executable, "-m", "tests.rig", "status", "--quiet"], cwd=ROOT, check=False
+        ).returncode
+        == 0
+    )
     rig_is_up = False
     for name in names:
         if name in CHECKS:
-            timed(name, lambda name=name: all([run(command) for command in CHECKS[name]]))
+            timed(name, lambda name=name: check(name))
             continue
         if name in NEEDS_RIG and not rig_is_up:
             rig_is_up = timed("rig up", lambda: rig("up"))

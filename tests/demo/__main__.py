@@ -42,11 +42,15 @@ def main() -> int:
     try:
         screen.title("The operator in each cluster")
         for site in (a, b):
-            screen.command(f"kubectl --kubeconfig $KUBECONFIG_{site.letter.upper()} apply -k deploy/")
+            screen.command(
+                f"kubectl --kubeconfig $KUBECONFIG_{site.letter.upper()} apply -k deploy/"
+            )
             site.install()
             operators.append(site.operator())
             operators[-1].start()
-        screen.say("These clusters have no nodes, so each operator runs as a process beside its cluster,")
+        screen.say(
+            "These clusters have no nodes, so each operator runs as a process beside its cluster,"
+        )
         screen.say("with a token of the ServiceAccount that deploy/ made, and no other right.")
         play(screen, a, b)
         invite(screen)
@@ -71,7 +75,9 @@ def play(screen: Screen, a: Site, b: Site) -> None:
     create(at_a, "backup.yaml", {"source": {"volumeID": volume_id}})
     done = follow(screen, at_a, "volumebackup")
     backup_id = done["status"]["backupID"]
-    screen.say(f"The bank now has backup {backup_id}. Site B gets this id and the bank, nothing else.")
+    screen.say(
+        f"The bank now has backup {backup_id}. Site B gets this id and the bank, nothing else."
+    )
 
     screen.title("Site B: kubectl create -f deploy/samples/restore.yaml, by that id")
     furnish(screen, b, at_b)

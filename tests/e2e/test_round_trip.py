@@ -75,7 +75,11 @@ def test_the_bytes_are_equal(name: str, trips: dict[str, Trip]) -> None:
     back = trip.there.wait_phase("volumerestore", name, "Completed", seconds=1200)
     volume_id = back["status"]["volumeID"]
     volume = trip.target.cloud.volume(volume_id)
-    assert (volume.status, volume.size, volume.name) == ("available", CASES[name].content.size_gib, name)
+    assert (volume.status, volume.size, volume.name) == (
+        "available",
+        CASES[name].content.size_gib,
+        name,
+    )
     assert volume.metadata["owner"] == "stage"
     assert trip.target.volume_sha256(volume_id) == trip.source.volume_sha256(trip.volume_id)
     trip.target.cloud.delete_volume(volume_id)

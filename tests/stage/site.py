@@ -52,7 +52,9 @@ class Site:
     def install(self) -> str:
         """`kubectl apply -k deploy/` with its CRDs and RBAC; what kubectl said."""
         everything = self.namespace(OPERATOR_NAMESPACE)
-        said = everything.run("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy"))
+        said = everything.run(
+            "apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy")
+        )
         everything.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         return said
 

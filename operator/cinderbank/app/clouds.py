@@ -6,13 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from openstack.connection import Connection
-
 from cinderbank.adapters.cache import Cache
 from cinderbank.adapters.kube.secrets import KubeSecrets, Secret
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.glance import OpenStackGlance
-from cinderbank.adapters.openstack.session import connect
+from cinderbank.adapters.openstack.session import Connection, connect
 from cinderbank.adapters.secret_files import secret_files, write_secret_files
 from cinderbank.domain.errors import InvalidSpec
 

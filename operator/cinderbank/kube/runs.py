@@ -214,7 +214,10 @@ def identity_of(raw: Mapping[str, Any]) -> Identity:
 
 
 def is_quiet(
-    identity: Identity, memory: Memory, raw: Mapping[str, Any], goes_along: DeletionPolicy | OnDelete
+    identity: Identity,
+    memory: Memory,
+    raw: Mapping[str, Any],
+    goes_along: DeletionPolicy | OnDelete,
 ) -> bool:
     """Finished, let go, and nothing was asked of it since: thousands of such objects must cost nothing.
 

@@ -25,6 +25,8 @@ from cinderbank.adapters.openstack.clouds import Cloud, auth_plugin, read_cloud
 from cinderbank.adapters.openstack.errors import mapped
 from cinderbank.domain.errors import AuthRefused, InvalidSpec
 
+__all__ = ["Connection", "connect", "verifies_tls"]
+
 ANSWER_LIMIT_BYTES = 32 << 20
 """No answer that is read into memory may be longer: a page of 1000 volumes takes some 3 MiB."""
 
