@@ -63,10 +63,14 @@ class Cloud:
         with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
             raw, qcow2 = Path(folder, "raw"), Path(folder, "qcow2")
             content.write(raw)
-            convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)]
-            subprocess.run(convert, check=True)
-            raw.unlink()
-            image = self._image(f"content-of-{name}", qcow2)
+            if content.used_mib > content.size_gib * 1000:
+                # As qcow2 it would be larger than the volume, and Cinder refuses to make one of it.
+                image = self._image(f"content-of-{name}", raw, "raw")
+            else:
+                convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)]
+                subprocess.run(convert, check=True)
+                raw.unlink()
+                image = self._image(f"content-of-{name}", qcow2, "qcow2")
         more = {"volume_type": volume_type} if volume_type else {}
         volume = cinder.create_volume(
             size=content.size_gib, image_id=image, name=name, metadata={"owner": "stage"}, **more
@@ -90,9 +94,9 @@ class Cloud:
 
         until(is_available, 240, f"volume {name}")
 
-    def _image(self, name: str, path: Path) -> str:
+    def _image(self, name: str, path: Path, disk_format: str) -> str:
         glance = self.connection.image
-        body = {"name": name, "disk_format": "qcow2", "container_format": "bare"}
+        body = {"name": name, "disk_format": disk_format, "container_format": "bare"}
         image = glance.post("/images", json=body).json()["id"]
         kind = {"Content-Type": "application/octet-stream"}
         with open(path, "rb") as data:
