@@ -30,7 +30,7 @@ from dataclasses import replace
 
 from cinderbank.domain import cleanup, intents
 from cinderbank.domain.backup_source import source_problem
-from cinderbank.domain.backup_stages import image_stage
+from cinderbank.domain.backup_stages import READY_VOLUME, image_stage
 from cinderbank.domain.backup_steps import (
     BackupObserved,
     BackupStep,
@@ -40,17 +40,15 @@ from cinderbank.domain.backup_steps import (
     OpenSession,
     PinSource,
     Seal,
-    first_usable,
 )
 from cinderbank.domain.deletion import ended_step, held_step
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
 from cinderbank.domain.facts import GIB, TransferRunning, TransferSucceeded
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import DeletionPolicy, Memory, Outcome, Phase
+from cinderbank.domain.stages import fail, first_usable
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
 from cinderbank.domain.transfer_rules import transfer_step
-
-READY_VOLUME = frozenset({"available", "in-use"})
 
 CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
 
@@ -233,10 +231,6 @@ RULES = (
     image_stage,
 )
 """The last one always answers."""
-
-
-def fail(o: BackupObserved, error: CinderbankError) -> Conclude:
-    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))
 
 
 def _cloud_step(o: BackupObserved) -> BackupStep | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from cinderbank.domain import intents, messages
-from cinderbank.domain.backoff import again_seconds, poll_seconds
+from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.backup_source import not_found
 from cinderbank.domain.backup_steps import (
     BackupObserved,
@@ -20,24 +20,31 @@ from cinderbank.domain.backup_steps import (
     CreateVolume,
     StartTransfer,
     UploadToImage,
-    first_usable,
 )
-from cinderbank.domain.cleanup import paced, still_there
+from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import (
-    CinderbankError,
     DataCorrupt,
     ResourceFailed,
     Retryable,
     SourceGone,
 )
 from cinderbank.domain.facts import ImageFacts, SnapshotFacts, TransferSucceeded, VolumeFacts
-from cinderbank.domain.record import Outcome, Phase
+from cinderbank.domain.stages import (
+    USELESS_IMAGE,
+    USELESS_SNAPSHOT,
+    USELESS_VOLUME,
+    age_seconds,
+    before_fresh_try,
+    fail,
+    first_usable,
+    remove_failed,
+    settling,
+)
 from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSnapshot, DeleteVolume, Wait
 from cinderbank.domain.transfer_rules import counted
 
-USELESS_VOLUME = frozenset({"error", "error_deleting", "deleting"})
-USELESS_SNAPSHOT = frozenset({"error", "error_deleting", "deleting"})
-USELESS_IMAGE = frozenset({"killed", "deactivated"})
+READY_VOLUME = frozenset({"available", "in-use"})
+"""Cinder takes a snapshot of these."""
 
 
 def image_stage(o: BackupObserved) -> BackupStep:
@@ -48,7 +55,7 @@ def image_stage(o: BackupObserved) -> BackupStep:
         return _transfer_stage(o, image)
     if image.status == "deactivated":
         message = f"image {image.id} was deactivated by an administrator, so it can not be read"
-        return _fail(o, ResourceFailed(message, reason="ImageDeactivated"))
+        return fail(o, ResourceFailed(message, reason="ImageDeactivated"))
     if image.status == "killed":
         return _remake_image(o, image, f"image {image.id} was killed")
     return _image_under_way(o, image)
@@ -67,9 +74,9 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
         or memory.snapshot_taken_at is None
     ):
         lost = "there is an image of this backup, but its status does not know of a snapshot"
-        return _fail(o, SourceGone(lost, reason="StatusLost"))
+        return fail(o, SourceGone(lost, reason="StatusLost"))
     if image.size_bytes != memory.size_bytes:
-        return _fail(
+        return fail(
             o,
             DataCorrupt(
                 f"the image that Cinder made has {image.size_bytes} bytes, the volume has "
@@ -85,25 +92,21 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
 
 
 def _image_under_way(o: BackupObserved, image: ImageFacts) -> BackupStep:
-    age = _age(o, intents.IMAGE)
+    age = age_seconds(o, intents.IMAGE)
     volume = first_usable(o.volumes, USELESS_VOLUME)
     if (volume is None or volume.status != "uploading") and age > intents.SETTLE_SECONDS:
         # Cinder sets the volume free only after the image is active, and volumes are read first.
         what = f"image {image.id} is {image.status} but its volume no longer uploads"
         return _remake_image(o, image, what)
     if age > o.request.timeouts.image.total_seconds():
-        return _fail(
-            o, _timed_out("image", image.id, image.status, o.request.timeouts.image, volume)
-        )
+        what = f"image {image.id} is still {image.status}"
+        return fail(o, _timed_out("ImageTimeout", what, o.request.timeouts.image, volume))
     return Wait(poll_seconds(age), "Imaging", f"image {image.id} is {image.status}")
 
 
 def _remake_image(o: BackupObserved, image: ImageFacts, what: str) -> BackupStep:
     error = _upload_failed(o, what)
-    if intents.tries(o.memory, intents.IMAGE) > o.request.retry_limit:
-        return _fail(o, error)
-    step = DeleteImage(image.id, because=error)
-    return paced(step, image.id, "image", o.memory, o.now, o.identity.uid)
+    return remove_failed(o, intents.IMAGE, DeleteImage(image.id, because=error), error)
 
 
 def _volume_to_upload(o: BackupObserved) -> BackupStep:
@@ -114,7 +117,7 @@ def _volume_to_upload(o: BackupObserved) -> BackupStep:
         return _upload(o, volume)
     if volume.status == "deleting":
         return Wait(
-            poll_seconds(_age(o, intents.VOLUME)), "Cloning", f"volume {volume.id} goes away"
+            poll_seconds(age_seconds(o, intents.VOLUME)), "Cloning", f"volume {volume.id} goes away"
         )
     if volume.status in USELESS_VOLUME:
         error = messages.failure(
@@ -124,55 +127,47 @@ def _volume_to_upload(o: BackupObserved) -> BackupStep:
             o.messages,
             [messages.SCHEDULE],
         )
-        if intents.tries(o.memory, intents.VOLUME) > o.request.retry_limit:
-            return _fail(o, error)
-        step = DeleteVolume(volume.id, because=error)
-        return paced(step, volume.id, "volume", o.memory, o.now, o.identity.uid)
+        return remove_failed(o, intents.VOLUME, DeleteVolume(volume.id, because=error), error)
     if volume.status == "creating":
         begun, limit = intents.VOLUME, o.request.timeouts.clone
     else:
         begun, limit = intents.IMAGE, o.request.timeouts.image
-    age = _age(o, begun) if intents.find(o.memory, begun) else _age(o, intents.VOLUME)
+    age = age_seconds(o, begun) if intents.find(o.memory, begun) else age_seconds(o, intents.VOLUME)
     if age > limit.total_seconds():
-        return _fail(o, _timed_out("volume", volume.id, volume.status, limit, volume))
+        what = f"volume {volume.id} is still {volume.status}"
+        return fail(o, _timed_out("VolumeTimeout", what, limit, volume))
     return Wait(poll_seconds(age), "Cloning", f"volume {volume.id} is {volume.status}")
 
 
 def _upload(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
     memory = o.memory
-    if settling := _settling(o, intents.IMAGE):
-        return settling
-    if intents.made_something(memory, intents.IMAGE):
-        error = _upload_failed(o, f"Cinder took the image of volume {volume.id} away again")
-        if intents.tries(memory, intents.IMAGE) > o.request.retry_limit:
-            return _fail(o, error)
-        if pause := _pause(o, intents.IMAGE, error):
-            return pause
+    if wait := settling(o, intents.IMAGE):
+        return wait
+    error = _upload_failed(o, f"Cinder took the image of volume {volume.id} away again")
+    if first := before_fresh_try(o, intents.IMAGE, error):
+        return first
     if memory.backup_id is None:
-        return _fail(o, SourceGone("the backup's id is lost", reason="StatusLost"))
+        return fail(o, SourceGone("the backup's id is lost", reason="StatusLost"))
     return UploadToImage(memory.backup_id, volume.id)
 
 
 def _snapshot_to_copy(o: BackupObserved) -> BackupStep:
     memory = o.memory
-    if settling := _settling(o, intents.VOLUME):
-        return settling
+    if wait := settling(o, intents.VOLUME):
+        return wait
     snapshot = first_usable(o.snapshots, USELESS_SNAPSHOT)
     if snapshot is None:
         return _source_to_snapshot(o)
     if snapshot.status != "available" or memory.backup_id is None:
         return _snapshot_under_way(o, snapshot)
-    if intents.made_something(memory, intents.VOLUME):
-        error = ResourceFailed("the temporary volume vanished or failed", reason="VolumeFailed")
-        if intents.tries(memory, intents.VOLUME) > o.request.retry_limit:
-            return _fail(o, error)
-        if pause := _pause(o, intents.VOLUME, error):
-            return pause
+    error = ResourceFailed("the temporary volume vanished or failed", reason="VolumeFailed")
+    if first := before_fresh_try(o, intents.VOLUME, error):
+        return first
     return CreateVolume(memory.backup_id, snapshot)
 
 
 def _snapshot_under_way(o: BackupObserved, snapshot: SnapshotFacts) -> BackupStep:
-    age = _age(o, intents.SNAPSHOT)
+    age = age_seconds(o, intents.SNAPSHOT)
     if snapshot.status in ("error", "error_deleting"):
         if o.memory.snapshot_taken_at is not None:
             return _snapshot_lost(o)
@@ -183,13 +178,12 @@ def _snapshot_under_way(o: BackupObserved, snapshot: SnapshotFacts) -> BackupSte
             o.messages,
             [messages.SNAPSHOT_CREATE],
         )
-        if intents.tries(o.memory, intents.SNAPSHOT) > o.request.retry_limit:
-            return _fail(o, error)
-        step = DeleteSnapshot(snapshot.id, because=error)
-        return paced(step, snapshot.id, "snapshot", o.memory, o.now, o.identity.uid)
+        delete = DeleteSnapshot(snapshot.id, because=error)
+        return remove_failed(o, intents.SNAPSHOT, delete, error)
     limit = o.request.timeouts.snapshot
     if snapshot.status != "deleting" and age > limit.total_seconds():
-        return _fail(o, _timed_out("snapshot", snapshot.id, snapshot.status, limit, None))
+        what = f"snapshot {snapshot.id} is still {snapshot.status}"
+        return fail(o, _timed_out("SnapshotTimeout", what, limit, None))
     return Wait(poll_seconds(age), "Snapshotting", f"snapshot {snapshot.id} is {snapshot.status}")
 
 
@@ -197,23 +191,20 @@ def _source_to_snapshot(o: BackupObserved) -> BackupStep:
     memory = o.memory
     if memory.snapshot_taken_at is not None:
         return _snapshot_lost(o)
-    if settling := _settling(o, intents.SNAPSHOT):
-        return settling
-    if intents.made_something(memory, intents.SNAPSHOT):
-        error = ResourceFailed(
-            "the snapshot vanished or failed before it was available", reason="SnapshotFailed"
-        )
-        if intents.tries(memory, intents.SNAPSHOT) > o.request.retry_limit:
-            return _fail(o, error)
-        if pause := _pause(o, intents.SNAPSHOT, error):
-            return pause
+    if wait := settling(o, intents.SNAPSHOT):
+        return wait
+    error = ResourceFailed(
+        "the snapshot vanished or failed before it was available", reason="SnapshotFailed"
+    )
+    if first := before_fresh_try(o, intents.SNAPSHOT, error):
+        return first
     if o.source is None or o.source.status == "deleting" or memory.backup_id is None:
-        return _fail(o, not_found(o))
-    if o.source.status in ("available", "in-use"):
+        return fail(o, not_found(o))
+    if o.source.status in READY_VOLUME:
         return CreateSnapshot(memory.backup_id, o.source.id, o.source.size_gib)
     if "error" in o.source.status:
         # It needs a person, and a backup that waits in silence for one looks like a good backup.
-        return _fail(
+        return fail(
             o,
             ResourceFailed(
                 f"volume {o.source.id} is in status {o.source.status}; Cinder takes no snapshot of "
@@ -225,18 +216,18 @@ def _source_to_snapshot(o: BackupObserved) -> BackupStep:
 
 
 def _busy(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
-    age = _age(o, intents.BUSY)
+    age = age_seconds(o, intents.BUSY)
     limit = o.request.timeouts.snapshot
     message = f"volume {volume.id} is {volume.status}; a snapshot needs it available or in-use"
     if age > limit.total_seconds():
         # Not for ever: a backup that was asked for at two must not be of the state at seven.
         late = f"{message}. It was busy for longer than spec.timeouts.snapshot ({limit})"
-        return _fail(o, ResourceFailed(late, reason="VolumeBusy"))
+        return fail(o, ResourceFailed(late, reason="VolumeBusy"))
     return Wait(poll_seconds(age), "VolumeBusy", message)
 
 
 def _snapshot_lost(o: BackupObserved) -> Conclude:
-    return _fail(
+    return fail(
         o,
         SourceGone(
             f"the snapshot of {o.memory.snapshot_taken_at:%Y-%m-%dT%H:%M:%SZ} is gone, and it was "
@@ -258,37 +249,12 @@ def _upload_failed(o: BackupObserved, what: str) -> ResourceFailed:
 
 
 def _timed_out(
-    kind: str, resource_id: str, status: str, limit: timedelta, volume: VolumeFacts | None
+    reason: str, what: str, limit: timedelta, volume: VolumeFacts | None
 ) -> ResourceFailed:
-    message = f"{kind} {resource_id} is still {status} after {limit}"
+    message = f"{what} after {limit}"
     if volume is not None and volume.status == "uploading":
         message += (
             f"; volume {volume.id} is still uploading. If its cinder-volume has died, only an "
             f"administrator can free it: openstack volume set --state available {volume.id}"
         )
-    return ResourceFailed(message, reason=f"{kind.capitalize()}Timeout")
-
-
-def _settling(o: BackupObserved, step: str) -> Wait | None:
-    seconds = intents.unsettled_seconds(o.memory, step, o.now)
-    if seconds <= 0:
-        return None
-    return Wait(min(seconds, 5.0), "Settling", f"looking for the {step} that was asked for")
-
-
-def _pause(o: BackupObserved, step: str, error: CinderbankError) -> Wait | None:
-    """Between fresh tries; `error` says what went wrong with the last one."""
-    tries = intents.tries(o.memory, step)
-    seconds = again_seconds(tries, o.identity.uid) - _age(o, step)
-    if seconds <= 0:
-        return None
-    return Wait(seconds, error.reason, f"trying again in {seconds:.0f} s: {error.message}")
-
-
-def _age(o: BackupObserved, step: str) -> float:
-    intent = intents.find(o.memory, step)
-    return 0.0 if intent is None else intents.age_seconds(intent, o.now)
-
-
-def _fail(o: BackupObserved, error: CinderbankError) -> Conclude:
-    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))
+    return ResourceFailed(message, reason=reason)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
 
 from cinderbank.domain import intents
 from cinderbank.domain.errors import CinderbankError
@@ -173,11 +172,3 @@ BackupStep = (
     | GiveBack
     | Idle
 )
-
-T = TypeVar("T", SnapshotFacts, VolumeFacts, ImageFacts)
-
-
-def first_usable(resources: Sequence[T], useless: frozenset[str]) -> T | None:
-    """The oldest that is not useless, else the oldest: of two that both carry our tag, the first counts."""
-    usable = [resource for resource in resources if resource.status not in useless]
-    return next(iter(usable or resources), None)

@@ -51,7 +51,7 @@ DELETABLE_SNAPSHOT = frozenset({"available", "error", "error_deleting"})
 
 GONE_IMAGE = frozenset({"deleted", "pending_delete"})
 
-_Delete = TypeVar("_Delete", DeleteImage, DeleteVolume, DeleteSnapshot)
+D = TypeVar("D", DeleteImage, DeleteVolume, DeleteSnapshot)
 
 STUBBORN_TRIES = 3
 """So many deletes of one resource without effect are worth telling."""
@@ -71,7 +71,7 @@ def image_step(
 ) -> DeleteImage | Wait | None:
     """Delete the first image that is not gone yet; None when none is left."""
     for image in still_there(images):
-        return paced(DeleteImage(image.id), image.id, "image", memory, now, seed)
+        return paced(DeleteImage(image.id), memory, now, seed)
     return None
 
 
@@ -81,7 +81,7 @@ def volume_step(
     """Delete the first volume that can be; wait for the others; None when none is left."""
     for volume in volumes:
         if volume.status in DELETABLE_VOLUME:
-            return paced(DeleteVolume(volume.id), volume.id, "volume", memory, now, seed)
+            return paced(DeleteVolume(volume.id), memory, now, seed)
     for volume in volumes:
         return _patience(memory, DeleteVolume.intent, now, _undeletable_volume(volume))
     return None
@@ -93,7 +93,7 @@ def snapshot_step(
     """As volume_step, for snapshots."""
     for snapshot in snapshots:
         if snapshot.status in DELETABLE_SNAPSHOT:
-            return paced(DeleteSnapshot(snapshot.id), snapshot.id, "snapshot", memory, now, seed)
+            return paced(DeleteSnapshot(snapshot.id), memory, now, seed)
     for snapshot in snapshots:
         message = f"waiting for snapshot {snapshot.id}, which is {snapshot.status}, to go away"
         return _patience(memory, DeleteSnapshot.intent, now, message)
@@ -129,17 +129,15 @@ def temporaries(
     )
 
 
-def paced(
-    step: _Delete, resource_id: str, kind: str, memory: Memory, now: datetime, seed: str
-) -> _Delete | Wait:
+def paced(step: D, memory: Memory, now: datetime, seed: str) -> D | Wait:
     """The delete, or a wait when the same one was asked for a moment ago."""
     last = intents.find(memory, step.intent)
-    if last is None or last.resource_id != resource_id:
+    if last is None or last.resource_id != step.resource_id:
         return step
     rest = again_seconds(last.tries, seed) - intents.age_seconds(last, now)
     if rest <= 0:
         return step
-    message = f"{kind} {resource_id} was deleted {last.tries} time(s) and is still there"
+    message = f"{step.kind} {step.resource_id} was deleted {last.tries} time(s) and is still there"
     return Wait(rest, "CleaningUp", message)
 
 

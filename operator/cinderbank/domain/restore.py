@@ -28,11 +28,11 @@ from dataclasses import replace
 from cinderbank.domain import cleanup, intents
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
-from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
+from cinderbank.domain.errors import InvalidSpec, SourceGone
 from cinderbank.domain.facts import TransferAbsent
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
-from cinderbank.domain.restore_stages import USELESS_VOLUME, size_gib, volume_stage
+from cinderbank.domain.restore_stages import RECEIVING, size_gib, volume_stage
 from cinderbank.domain.restore_steps import (
     PinBackup,
     PinReader,
@@ -40,6 +40,7 @@ from cinderbank.domain.restore_steps import (
     RestoreStep,
     UnpinReader,
 )
+from cinderbank.domain.stages import USELESS_VOLUME, fail
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle
 
 CREATES = (intents.IMAGE, intents.VOLUME)
@@ -64,7 +65,7 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
 
 def _with_abandoned_since(o: RestoreObserved, memory: Memory) -> Memory:
     """Since when an image has been receiving data that nobody sends."""
-    receiving = any(image.status in ("saving", "uploading", "importing") for image in o.images)
+    receiving = any(image.status in RECEIVING for image in o.images)
     if not receiving or not isinstance(o.transfer, TransferAbsent):
         return intents.drop(memory, intents.BUSY)
     if intents.find(memory, intents.BUSY) is not None:
@@ -137,7 +138,7 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
             o,
             SourceGone(
                 f"the bank holds no backup {o.request.backup_id}: it was never committed, or it has "
-                "been deleted. `kubectl get recoverypoints` lists what is there",
+                "been deleted. Check the id, and the bucket and prefix of the BackupBank",
                 reason="BackupNotFound",
             ),
         )
@@ -167,10 +168,6 @@ def pinned(o: RestoreObserved) -> RestoreStep | None:
 
 RULES = (ended, untouched, restored, ending, canceled, backup, guarded, pinned, volume_stage)
 """The last one always answers."""
-
-
-def fail(o: RestoreObserved, error: CinderbankError) -> Conclude:
-    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))
 
 
 def _unpin(o: RestoreObserved) -> UnpinReader | None:

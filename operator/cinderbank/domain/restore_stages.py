@@ -7,8 +7,8 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 from __future__ import annotations
 
 from cinderbank.domain import intents, messages
-from cinderbank.domain.backoff import again_seconds, poll_seconds
-from cinderbank.domain.cleanup import paced, still_there
+from cinderbank.domain.backoff import poll_seconds
+from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
 from cinderbank.domain.facts import (
     GIB,
@@ -29,10 +29,19 @@ from cinderbank.domain.restore_steps import (
     SetBootable,
     StartTransfer,
 )
+from cinderbank.domain.stages import (
+    USELESS_IMAGE,
+    USELESS_VOLUME,
+    age_seconds,
+    before_fresh_try,
+    fail,
+    first_usable,
+    remove_failed,
+    settling,
+)
 from cinderbank.domain.steps import CancelTransfer, Conclude, DeleteImage, DeleteVolume, Wait
 from cinderbank.domain.transfer_rules import OUTAGES, counted, transfer_step
 
-USELESS_VOLUME = frozenset({"error", "error_deleting", "deleting"})
 BEING_MADE = frozenset({"creating", "downloading"})
 """Every other status means that it was made: a user may attach it the moment it is available."""
 
@@ -45,26 +54,21 @@ def size_gib(size_bytes: int) -> int:
 
 
 def volume_stage(o: RestoreObserved) -> RestoreStep:
-    volume = _first_volume(o)
+    volume = first_usable(o.volumes, USELESS_VOLUME)
     if volume is None:
-        if settling := _settling(o, intents.VOLUME):
-            return settling
-        return _transfer_stage(o)
+        return settling(o, intents.VOLUME) or _transfer_stage(o)
     if volume.status == "deleting":
         return Wait(poll_seconds(0), "CreatingVolume", f"volume {volume.id} goes away")
     if volume.status in USELESS_VOLUME:
         error = _volume_failed(o, volume)
-        if intents.tries(o.memory, intents.VOLUME) > o.request.retry_limit:
-            return _fail(o, error)
-        step = DeleteVolume(volume.id, because=error)
-        return paced(step, volume.id, "volume", o.memory, o.now, o.identity.uid)
+        return remove_failed(o, intents.VOLUME, DeleteVolume(volume.id, because=error), error)
     if volume.status in BEING_MADE:
-        age = _age(o, intents.VOLUME)
+        age = age_seconds(o, intents.VOLUME)
         # A full copy of the image: it may take as long as the upload of one.
         limit = o.request.timeouts.image
         if age > limit.total_seconds():
             message = f"volume {volume.id} is still {volume.status} after {limit}"
-            return _fail(o, ResourceFailed(message, reason="VolumeTimeout"))
+            return fail(o, ResourceFailed(message, reason="VolumeTimeout"))
         return Wait(poll_seconds(age), "CreatingVolume", f"volume {volume.id} is {volume.status}")
     return _hand_over(o, volume)
 
@@ -128,7 +132,7 @@ def _image_stage(o: RestoreObserved, image: ImageFacts | None) -> RestoreStep:
     if image.status == "queued":
         return _start(o, image)
     if image.status in RECEIVING:
-        age = _age(o, intents.BUSY)
+        age = age_seconds(o, intents.BUSY)
         if age <= o.request.timeouts.no_progress.total_seconds():
             message = f"waiting for Glance to give up an upload that nobody sends to {image.id}"
             return Wait(poll_seconds(age), "Transferring", message)
@@ -153,7 +157,7 @@ def _active(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     if started is None or started.resource_id != image.id:
         return CancelTransfer()  # it was about another image
     if o.transfer.content_sha512 != memory.content_sha512:
-        return _fail(
+        return fail(
             o,
             DataCorrupt(
                 "what was read from the bank is not what the backup's manifest says (SHA-512 "
@@ -169,32 +173,26 @@ def _start(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     site, size_bytes = o.memory.site, o.memory.size_bytes
     if site is None or size_bytes is None:
         lost = "the status of this object no longer says which backup it restores"
-        return _fail(o, ResourceFailed(lost, reason="StatusLost"))
+        return fail(o, ResourceFailed(lost, reason="StatusLost"))
     return StartTransfer(site, o.request.backup_id, image.id, size_bytes)
 
 
 def _create_image(o: RestoreObserved) -> RestoreStep:
-    if settling := _settling(o, intents.IMAGE):
-        return settling
-    if intents.made_something(o.memory, intents.IMAGE):
-        error = ResourceFailed("the temporary image vanished or failed", reason="ImageFailed")
-        if intents.tries(o.memory, intents.IMAGE) > o.request.retry_limit:
-            return _fail(o, error)
-        if pause := _pause(o, intents.IMAGE, error):
-            return pause
-    return CreateImage(restore_image_name(o.identity.uid))
+    error = ResourceFailed("the temporary image vanished or failed", reason="ImageFailed")
+    return (
+        settling(o, intents.IMAGE)
+        or before_fresh_try(o, intents.IMAGE, error)
+        or CreateImage(restore_image_name(o.identity.uid))
+    )
 
 
 def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     source, size_bytes = o.memory.source, o.memory.size_bytes
     if source is None or size_bytes is None:
         return _start(o, image)
-    if intents.made_something(o.memory, intents.VOLUME):
-        error = ResourceFailed("the new volume vanished or failed", reason="VolumeFailed")
-        if intents.tries(o.memory, intents.VOLUME) > o.request.retry_limit:
-            return _fail(o, error)
-        if pause := _pause(o, intents.VOLUME, error):
-            return pause
+    error = ResourceFailed("the new volume vanished or failed", reason="VolumeFailed")
+    if first := before_fresh_try(o, intents.VOLUME, error):
+        return first
     volume_type, note = _volume_type(o, source)
     asked = o.request.description
     return CreateVolume(
@@ -228,10 +226,7 @@ def _volume_type(o: RestoreObserved, source: VolumeFacts) -> tuple[str | None, s
 
 
 def _remake_image(o: RestoreObserved, image: ImageFacts, error: CinderbankError) -> RestoreStep:
-    if intents.tries(o.memory, intents.IMAGE) > o.request.retry_limit:
-        return _fail(o, error)
-    step = DeleteImage(image.id, because=error)
-    return paced(step, image.id, "image", o.memory, o.now, o.identity.uid)
+    return remove_failed(o, intents.IMAGE, DeleteImage(image.id, because=error), error)
 
 
 def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
@@ -244,37 +239,7 @@ def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
     )
 
 
-def _first_volume(o: RestoreObserved) -> VolumeFacts | None:
-    usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
-    return next(iter(usable or o.volumes), None)
-
-
 def _first_image(o: RestoreObserved) -> ImageFacts | None:
     images = still_there(o.images)
     proven = [image for image in images if image.id == o.memory.image_proven]
-    usable = [image for image in images if image.status not in ("killed", "deactivated")]
-    return next(iter(proven or usable or images), None)
-
-
-def _settling(o: RestoreObserved, step: str) -> Wait | None:
-    seconds = intents.unsettled_seconds(o.memory, step, o.now)
-    if seconds <= 0:
-        return None
-    return Wait(min(seconds, 5.0), "Settling", f"looking for the {step} that was asked for")
-
-
-def _pause(o: RestoreObserved, step: str, error: CinderbankError) -> Wait | None:
-    """Between fresh tries; `error` says what went wrong with the last one."""
-    seconds = again_seconds(intents.tries(o.memory, step), o.identity.uid) - _age(o, step)
-    if seconds <= 0:
-        return None
-    return Wait(seconds, error.reason, f"trying again in {seconds:.0f} s: {error.message}")
-
-
-def _age(o: RestoreObserved, step: str) -> float:
-    intent = intents.find(o.memory, step)
-    return 0.0 if intent is None else intents.age_seconds(intent, o.now)
-
-
-def _fail(o: RestoreObserved, error: CinderbankError) -> Conclude:
-    return Conclude(Outcome(Phase.FAILED, error.reason, error.message, o.now))
+    return first_usable(proven or images, USELESS_IMAGE)

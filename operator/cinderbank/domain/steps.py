@@ -95,7 +95,8 @@ class ForgetTransfer(Effect):
 @dataclass(frozen=True, slots=True)
 class DeleteImage(Effect):
     intent = "delete-image"
-    image_id: ImageId
+    kind: ClassVar[str] = "image"
+    resource_id: ImageId
     because: CinderbankError | None = None
     """The failure that makes it useless, to be told to the user; None when it has just served."""
 
@@ -103,12 +104,14 @@ class DeleteImage(Effect):
 @dataclass(frozen=True, slots=True)
 class DeleteVolume(Effect):
     intent = "delete-volume"
-    volume_id: VolumeId
+    kind: ClassVar[str] = "volume"
+    resource_id: VolumeId
     because: CinderbankError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteSnapshot(Effect):
     intent = "delete-snapshot"
-    snapshot_id: SnapshotId
+    kind: ClassVar[str] = "snapshot"
+    resource_id: SnapshotId
     because: CinderbankError | None = None

@@ -144,13 +144,13 @@ def perform(  # noqa: C901  one arm per step
         case Seal(backup_id=backup_id, volume_id=volume_id):
             digest = world.bank.seal(site, backup_id, volume_id)
             return intents.done(replace(memory, manifest_digest=digest), intents.SEAL)
-        case DeleteImage(image_id=image_id):
+        case DeleteImage(resource_id=image_id):
             world.glance.delete_image(image_id)
             return memory
-        case DeleteVolume(volume_id=volume_id):
+        case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory
-        case DeleteSnapshot(snapshot_id=snapshot_id):
+        case DeleteSnapshot(resource_id=snapshot_id):
             world.cinder.delete_snapshot(snapshot_id)
             return memory
         case DiscardSession(backup_id=backup_id):

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cinderbank.domain import intents, names
-from cinderbank.domain.backup_stages import USELESS_SNAPSHOT, USELESS_VOLUME
-from cinderbank.domain.backup_steps import BackupObserved, first_usable
+from cinderbank.domain.backup_steps import BackupObserved
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import (
     BackupId,
@@ -19,6 +18,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
 )
 from cinderbank.domain.record import BackupRecord
+from cinderbank.domain.stages import USELESS_SNAPSHOT, USELESS_VOLUME, first_usable
 from cinderbank.engine.world import BackupWorld
 
 CLOCK_SKEW = timedelta(minutes=1)

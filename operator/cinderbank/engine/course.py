@@ -132,12 +132,8 @@ def is_offline(step: Step) -> bool:
 
 def _with_intent(memory: Memory, step: Step, now: datetime) -> Memory:
     match step:
-        case DeleteImage(image_id=resource_id):
-            return intents.delete_begun(memory, step.intent, resource_id, now)
-        case DeleteVolume(volume_id=resource_id):
-            return intents.delete_begun(memory, step.intent, resource_id, now)
-        case DeleteSnapshot(snapshot_id=resource_id):
-            return intents.delete_begun(memory, step.intent, resource_id, now)
+        case DeleteImage() | DeleteVolume() | DeleteSnapshot():
+            return intents.delete_begun(memory, step.intent, step.resource_id, now)
         case _ if step.intent == intents.TRANSFER:
             # Before the start: no two attempts may ever write under the same number.
             memory = replace(memory, transfer_attempt=memory.transfer_attempt + 1)

@@ -237,10 +237,10 @@ def perform(  # noqa: C901  one arm per step
         case DeleteImageMetadata(volume_id=volume_id, keys=keys):
             world.cinder.delete_image_metadata(volume_id, keys)
             return memory
-        case DeleteImage(image_id=image_id):
+        case DeleteImage(resource_id=image_id):
             world.glance.delete_image(image_id)
             return memory
-        case DeleteVolume(volume_id=volume_id):
+        case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory
         case AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | Idle():

@@ -225,7 +225,7 @@ def assert_safe(o: r.RestoreObserved, step: r.RestoreStep, leaving: bool) -> Non
             failed = o.volumes[0].status.startswith("error")
             assert failed or (outcome is not None and outcome.phase is not Phase.COMPLETED)
         case steps.DeleteImage():
-            proven = o.memory.image_proven == step.image_id
+            proven = o.memory.image_proven == step.resource_id
             assert outcome is not None or not proven or o.images[0].status != "active"
         case steps.Finish():
             assert outcome is not None and not still_there(o.images)
