@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e.conftest import Running, Scene, make_scene
-from tests.stage.cloud import Content, until
+from tests.stage.cloud import GIB, Content, until
 from tests.stage.namespace import Namespace
 from tests.stage.site import Site, Stage, backup, restore
+from tests.stage.transfer_memory import TransferMemory
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -44,7 +45,17 @@ class Trip:
 
 
 @pytest.fixture(scope="module")
-def trips(stage: Stage, a: Running, b: Running) -> Iterator[dict[str, Trip]]:
+def memory() -> Iterator[TransferMemory]:
+    watching = TransferMemory()
+    watching.start()
+    yield watching
+    watching.stop()
+
+
+@pytest.fixture(scope="module")
+def trips(
+    stage: Stage, a: Running, b: Running, memory: TransferMemory
+) -> Iterator[dict[str, Trip]]:
     """All volumes made and all backups asked for at once: they run side by side."""
     scene = make_scene(stage, a, b, "round-trip")
     found = {}
@@ -90,6 +101,14 @@ def test_nothing_temporary_is_left(trips: dict[str, Trip]) -> None:
     for trip in trips.values():
         assert trip.source.cloud.temporaries() == []
         assert trip.target.cloud.temporaries() == []
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore"])
+def test_memory_does_not_follow_the_volume(kind: str, memory: TransferMemory) -> None:
+    """1 GiB against 5 GiB, as seen while the trips ran."""
+    small, large = memory.peaks_kib[kind, GIB], memory.peaks_kib[kind, 5 * GIB]
+    print(f"peak of a {kind}: {small >> 10} MiB for 1 GiB, {large >> 10} MiB for 5 GiB")
+    assert large <= small * 1.2
 
 
 def test_deletion_policy(scene: Scene, a: Running) -> None:
