@@ -23,6 +23,7 @@ from minio.error import MinioException, S3Error
 
 from cinderbank.adapters.s3_errors import S3Problem, problem_of_answer, problem_of_exception
 from cinderbank.adapters.s3_location import S3Credentials, S3Location
+from cinderbank.adapters.s3_pool import bounded_pool
 from cinderbank.adapters.s3_retry import Retries
 from cinderbank.bank.store import Buffer, DeleteFailure, Listed
 from cinderbank.domain.errors import DataCorrupt, Unavailable
@@ -31,9 +32,6 @@ __all__ = ["S3Credentials", "S3Location", "S3Store"]
 
 DEFAULT_REGION = "us-east-1"
 PRESIGNED_FOR = timedelta(minutes=15)
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 60.0
-POOL_CONNECTIONS = 32
 ERROR_BODY_BYTES = 16 * 1024
 
 T = TypeVar("T")
@@ -54,7 +52,7 @@ class S3Store:
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
         self._retries = retries or Retries()
-        self._pool = _pool(location)
+        self._pool = bounded_pool(location)
         url = urlsplit(location.endpoint_url)
         self._client = Minio(
             url.netloc,
@@ -161,8 +159,12 @@ class S3Store:
         def delete() -> list[DeleteFailure]:
             with _parsing():
                 errors = list(self._client.remove_objects(self._bucket, objects))
+            # The store's word for both: only a key that was asked for gets into a message.
             return [
-                DeleteFailure((e.name or "").removeprefix(self._prefix), str(e.code))
+                DeleteFailure(
+                    name if (name := (e.name or "").removeprefix(self._prefix)) in keys else "?",
+                    S3Problem.of_code(str(e.code), 0).code,
+                )
                 for e in errors
                 if e.code != "NoSuchKey"
             ]
@@ -264,21 +266,3 @@ class _Rows:
             # Prefixes come after a page's objects, so there is no place to go on from: begin again
             # and pass over what was told. Only sites are listed like this, and they are few.
             self._seen.add(listed.key)
-
-
-def _pool(location: S3Location) -> urllib3.PoolManager:
-    tls: dict[str, object] = {"cert_reqs": "CERT_REQUIRED"}
-    if location.ca_file:
-        tls["ca_certs"] = location.ca_file
-    if location.insecure_skip_tls_verify:
-        tls = {"cert_reqs": "CERT_NONE", "assert_hostname": False}
-    if location.endpoint_url.startswith("http://"):
-        tls = {}
-    return urllib3.PoolManager(
-        num_pools=4,
-        maxsize=POOL_CONNECTIONS,
-        # Ours are counted once; the SDK's default would send every PUT up to six times by itself.
-        retries=False,
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        **tls,  # type: ignore[arg-type]
-    )

@@ -20,6 +20,7 @@ from cinderbank.domain.errors import (
 )
 
 _CODE = re.compile(rb"<Code>\s*([A-Za-z0-9]{1,64})\s*</Code>")
+_PLAIN_CODE = re.compile(r"[A-Za-z0-9]{0,64}", re.ASCII)
 _NOT_IN_TIME = re.compile(rb"Request (?:has|is) (?:expired|not valid yet)", re.IGNORECASE)
 
 CREDENTIALS = frozenset(
@@ -50,6 +51,8 @@ class S3Problem(Exception):
 
     @classmethod
     def of_code(cls, code: str, status: int) -> S3Problem:
+        if not _PLAIN_CODE.fullmatch(code):
+            code = "NoCode"  # the SDK takes any text of the store's for one
         transient = status in (408, 409, 429) or status >= 500
         # Not a bucket policy's conflict: 409 for a bucket in the making clears up as well.
         again = code in TRY_AGAIN or (transient and code != "NotImplemented")

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
+from cinderbank.adapters.s3_pool import ANSWER_BYTES
 from cinderbank.adapters.s3_retry import Retries
 from cinderbank.domain.errors import (
     AuthRefused,
@@ -267,3 +268,35 @@ def test_addressing(server: Server) -> None:
         store = S3Store(location, S3Credentials("u", SECRET))
         made = store._client.get_presigned_url("GET", "bucket", "p/k")
         assert made.startswith(url)
+
+
+def test_no_answer_is_read_without_end(store: S3Store, server: Server) -> None:
+    """A listing and an error are read whole by the SDK: whoever serves them must not fill our memory."""
+    endless = b"<ListBucketResult>" + b" " * (ANSWER_BYTES + 1) + b"</ListBucketResult>"
+    server.say(200, body=endless)
+    with pytest.raises(Unavailable, match="longer than"):
+        list(store.list_keys("sites/"))
+    server.say(403, body=endless)
+    with pytest.raises(Unavailable, match="longer than"):
+        store.delete_many(["sites/a"])
+    assert len(server.seen) == 2
+
+
+def test_no_redirect_is_followed(store: S3Store, server: Server) -> None:
+    elsewhere = f"http://127.0.0.1:{server.server_address[1]}/elsewhere"
+    for use in (lambda: store.get("bank.json", 10), lambda: list(store.list_keys("sites/"))):
+        server.say(307, "TemporaryRedirect", Location=elsewhere)
+        with pytest.raises(InvalidSpec, match="served elsewhere"):
+            use()
+    assert not [path for _, path, _, _ in server.seen if path.startswith("/elsewhere")]
+
+
+def test_what_a_store_makes_up_gets_into_no_message(store: S3Store, server: Server) -> None:
+    server.say(403, "Access\n2026 ERROR forged " + "x" * 5000)
+    with pytest.raises(Forbidden) as refused:
+        list(store.list_keys("sites/"))
+    assert "forged" not in refused.value.message
+    error = "<Error><Key>forged&#10;key</Key><Code>Access&#10;forged</Code></Error>"
+    server.say(200, body=f"<DeleteResult>{error}</DeleteResult>".encode())
+    (failure,) = store.delete_many(["sites/a"])
+    assert (failure.key, failure.code) == ("?", "NoCode")
