@@ -68,7 +68,7 @@ def test_an_auth_type_that_is_left_out_follows_from_the_rest(auth: str, auth_typ
         (b"clouds:\n  here: {password: top-secret\n  x: [", "not YAML: line 3"),
         (b"\xff\xfe\x00", "not YAML"),
         (b"clouds: " + b"[" * 5000, "nested more than"),
-        (b"a: &a [x]\nclouds: *a", r"alias \(\*a\): write the value out"),
+        (b"a: &a [x]\nclouds: *a", "alias: line 2: write the value out"),
         (b"clouds: {here: !!python/object/apply:os.system [id]}", "not a mapping"),
         (b"x" * 300_000, "longer than"),
         (entry("{}"), "`auth` is missing"),
@@ -100,6 +100,23 @@ def test_what_is_wrong_is_named(content: bytes, says: str) -> None:
     with pytest.raises(InvalidSpec, match=says) as refused:
         parse_cloud(content, "here")
     assert "top-secret" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "*top-secret",
+        "!top-secret!1",
+        "!top!secret",
+        "&top-secret *x",
+        "&top-secret x\n      y: &top-secret z",
+    ],
+)
+def test_a_password_that_yaml_takes_for_something_else_is_not_told(password: str) -> None:
+    auth = f"auth_url: https://k/v3\n      password: {password}\n      username: u"
+    with pytest.raises(InvalidSpec, match="line") as refused:
+        parse_cloud(f"clouds:\n  here:\n    auth:\n      {auth}\n".encode(), "here")
+    assert "top" not in refused.value.message
 
 
 @pytest.mark.parametrize(

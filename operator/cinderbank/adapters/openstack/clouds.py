@@ -7,9 +7,11 @@ machine is opened, and no plugin is loaded that asks, executes or reads.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -33,6 +35,8 @@ AUTH_TYPES = (
 )
 """The others prompt (v3oidcdeviceauthz), run programs or read files of this machine (v3kerberos,
 v3oauth2mtlsclientcredential, v3k8s...), or send nothing that Cinder would take (none, http_basic)."""
+
+_NAME_OF_THEIRS = re.compile(r"(tag handle|alias|anchor) ['\"].*", re.DOTALL)
 
 INTERFACES = ("public", "internal", "admin")
 OVERRIDES = {
@@ -101,15 +105,20 @@ def _load(content: bytes) -> dict[str, object]:
         _refuse_bombs(text)
         loaded = yaml.load(text, _TextLoader)  # noqa: S506 - it makes text, nothing else
     except yaml.MarkedYAMLError as exc:
-        # Not str(exc): it repeats the lines around the fault, passwords and all.
-        mark = exc.problem_mark
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise InvalidSpec(f"clouds.yaml is not YAML: {place}{exc.problem}") from None
+        # Neither str(exc), which repeats the lines around the fault, passwords and all, nor a name that
+        # the problem quotes: `password: !Secret!1` is an undefined tag handle '!Secret!'.
+        problem = _NAME_OF_THEIRS.sub(r"\1", exc.problem or "")
+        raise InvalidSpec(f"clouds.yaml is not YAML: {_line(exc.problem_mark)}{problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as exc:
         raise InvalidSpec(f"clouds.yaml is not YAML ({type(exc).__name__})") from None
     if not isinstance(loaded, dict):
         raise InvalidSpec("clouds.yaml is not a mapping with the key `clouds`")
     return loaded
+
+
+def _line(mark: Any) -> str:
+    """Of a yaml.Mark, of which there are two that have nothing in common."""
+    return f"line {mark.line + 1}: " if mark else ""
 
 
 def _refuse_bombs(text: str) -> None:
@@ -118,7 +127,8 @@ def _refuse_bombs(text: str) -> None:
     for event in yaml.parse(text, _TextLoader):
         if isinstance(event, yaml.AliasEvent):
             raise InvalidSpec(
-                f"clouds.yaml has a YAML alias (*{event.anchor}): write the value out"
+                f"clouds.yaml has a YAML alias: {_line(event.start_mark)}write the value out, or put a"
+                " text that begins with * between quotes"
             )
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
