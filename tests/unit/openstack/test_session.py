@@ -10,7 +10,7 @@ import pytest
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.session import connect, verifies_tls
 from cinderbank.domain.errors import AuthRefused, InvalidSpec, Unavailable
-from tests.unit.openstack.cloud import PASSWORD, Answer, Cloud, Silence
+from tests.unit.openstack.cloud import PASSWORD, PROJECT, Answer, Cloud, Silence
 from tests.unit.openstack.conftest import Connect
 
 
@@ -165,3 +165,23 @@ def test_threads_share_one_connection_and_one_token(cloud: Cloud, connect_to: Co
         thread.join()
     assert answers == [[]] * 16
     assert cloud.tokens == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 305, 307, 308])
+def test_a_token_does_not_follow_a_redirect_to_another_host(
+    cloud: Cloud, connect_to: Connect, status: int
+) -> None:
+    connection = connect_to()
+    elsewhere = cloud.url.replace("127.0.0.1", "localhost") + "/elsewhere"
+    cloud.cinder("GET", "/types", Answer(status, headers={"Location": elsewhere}))
+    with pytest.raises(Unavailable, match="redirects to http://localhost"):
+        OpenStackCinder(connection).volume_types()
+    assert not [request for request in cloud.requests if request.path == "/elsewhere"]
+
+
+def test_a_redirect_within_the_host_is_followed(cloud: Cloud, connect_to: Connect) -> None:
+    connection = connect_to()
+    there = f"{cloud.url}/volume/v3/{PROJECT}/types/"
+    cloud.cinder("GET", "/types", Answer(302, headers={"Location": there}))
+    cloud.cinder("GET", "/types/", Answer(body={"volume_types": [{"name": "ssd"}]}))
+    assert OpenStackCinder(connection).volume_types() == ["ssd"]

@@ -14,6 +14,7 @@ from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from keystoneauth1 import session as keystone_session
@@ -93,10 +94,12 @@ def user_agent() -> str:
 
 
 class _BoundedAdapter(keystone_session.TCPKeepAliveAdapter):
-    """Reads a body that is wanted in memory up to ANSWER_LIMIT_BYTES, and no further."""
+    """Reads a body that is wanted in memory up to ANSWER_LIMIT_BYTES, and no further; lets no answer
+    lead to another host."""
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
         response = super().send(request, *args, **kwargs)
+        _refuse_to_go_elsewhere(response)
         if kwargs.get("stream") or (args and args[0]):
             return response
         body = bytearray()
@@ -110,6 +113,22 @@ class _BoundedAdapter(keystone_session.TCPKeepAliveAdapter):
         # What Response.content would have done, without a bound.
         response._content = bytes(body)
         return response
+
+
+def _refuse_to_go_elsewhere(response: requests.Response) -> None:
+    """keystoneauth follows a redirect with the token and the body, wherever it leads: to another host,
+    back from https to http, or (from a hostile cloud) to what only the operator's network reaches."""
+    location = response.headers.get("Location")
+    if location is None or not 300 < response.status_code < 400:
+        return
+    here, there = urlsplit(response.url), urlsplit(urljoin(response.url, location))
+    same_way = there.scheme in (here.scheme, "https")
+    if there.hostname != here.hostname or not same_way:
+        response.close()
+        raise requests.exceptions.InvalidURL(
+            f"it redirects to {there.scheme}://{there.hostname}, and a token does not go there;"
+            " name the right URL in clouds.yaml or in the catalogue"
+        )
 
 
 def _bounded_http() -> requests.Session:
