@@ -107,12 +107,18 @@ class JsonFormatter(_Formatter):
 
 
 class TextFormatter(_Formatter):
-    """For people."""
+    """For people. Lines that go on, such as those of a traceback, are indented: what a bank or a cloud
+    says must not look like a line of ours, nor move a terminal's cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
         about = " ".join(f"{key}={redact(value)}" for key, value in self._fields(record).items())
-        line = f"{self._time(record)} {record.levelname:7} {self._message(record)}"
-        return f"{line}  [{about}]" if about else line
+        message = "\n    ".join(map(_printable, self._message(record).split("\n")))
+        line = f"{self._time(record)} {record.levelname:7} {message}"
+        return f"{line}  [{_printable(about)}]" if about else line
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def configure_logs(*, as_json: bool, level: str) -> None:

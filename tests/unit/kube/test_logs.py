@@ -82,3 +82,12 @@ def test_arguments_fields_and_tracebacks_are_redacted(formatter: logging.Formatt
     assert SECRET not in text
     assert "Traceback" in text
     assert "\n" not in text or isinstance(formatter, TextFormatter)
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_what_somebody_says_can_not_forge_a_line(formatter: logging.Formatter) -> None:
+    forged = "gone\n2026-01-01T00:00:00.000Z INFO all is well\r\x1b[2K\u2028x"
+    first, *more = formatter.format(record("%s", forged, fields={"phase": forged})).splitlines()
+    assert "gone" in first
+    assert all(line.startswith("    ") for line in more)
+    assert "\x1b" not in "".join([first, *more])
