@@ -29,7 +29,7 @@ def _utc_now() -> datetime:
 class StoredBank:
     """A bank in an object store, opened at the first use; thread-safe as far as the store is.
 
-    `site` is ours: where read pins go. With `read_only` every verb that would write raises Forbidden
+    `site` is ours: the only one that is written below, also by read pins. With `read_only` every verb that would write raises Forbidden
     (BankReadOnly), but for `pin` and `unpin`, which do nothing.
     """
 
@@ -99,8 +99,21 @@ class StoredBank:
             raise DataCorrupt(f"{self.store.where()}: bank.json was written and is not there")
         return header
 
-    def _writable(self) -> None:
+    def require_own(self, site: str) -> None:
+        """Raise Forbidden for another site's part of the bank, which is ours to read only.
+
+        Which site an object is of comes out of its status, and more people than we may write that.
+        """
+        if site != self.site:
+            raise Forbidden(
+                f"the bank at {self.store.where()}: site {self.site} never changes what site {site} has"
+                f" written; use a BackupBank that writes as {site}",
+                reason="BankReadOnly",
+            )
+
+    def _writable(self, site: str) -> None:
         self.open()
+        self.require_own(site)
         if self.read_only:
             raise Forbidden(
                 f"the bank at {self.store.where()} is ReadOnly here; use its ReadWrite BackupBank",
@@ -153,19 +166,19 @@ class StoredBank:
         )
 
     def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
-        self._writable()
+        self._writable(site)
         commit.open_session(self.store, site, backup_id, volume_id)
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
-        self._writable()
+        self._writable(site)
         return commit.seal(self.store, site, backup_id, volume_id)
 
     def discard(self, site: str, backup_id: BackupId) -> bool:
-        self._writable()
+        self._writable(site)
         return removal.discard(self.store, site, backup_id)
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
-        self._writable()
+        self._writable(site)
         return removal.delete(self.store, site, backup_id)
 
     def find(self, backup_id: BackupId) -> BackupDescription | None:

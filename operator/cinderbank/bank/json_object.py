@@ -17,6 +17,8 @@ from cinderbank.domain.errors import DataCorrupt
 MAX_TEXT = 4096
 MAX_MAP_ENTRIES = 1024
 MAX_INTEGER = (1 << 63) - 1
+MAX_STRUCTURE = 1_000_000
+"""Of `[`, `{` and `,` in one object: 16 MiB of `{},` would become 400 MiB of Python objects."""
 
 _HEX = re.compile(r"[0-9a-f]*", re.ASCII)
 
@@ -48,6 +50,8 @@ class Fields:
     @classmethod
     def parse(cls, body: bytes, where: str) -> Fields:
         """Parse an object's body, whose size the caller has bounded already."""
+        if body.count(b"[") + body.count(b"{") + body.count(b",") > MAX_STRUCTURE:
+            raise DataCorrupt(f"{where}: not JSON of ours: more than {MAX_STRUCTURE} of [ {{ and ,")
         try:
             document = json.loads(
                 body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant

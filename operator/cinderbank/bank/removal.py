@@ -68,7 +68,7 @@ def delete(store: ObjectStore, site: str, backup_id: BackupId) -> bool:
 
 def _is_pinned(store: ObjectStore, backup: SessionRef) -> bool:
     for site in state.sites(store):
-        for row in store.list_keys(layout.intents_prefix(site)):
+        for row in state.bounded(store, layout.intents_prefix(site), state.MAX_INTENTS):
             if layout.parse_intent(row.key) is None:
                 continue
             body = store.get(row.key, MAX_CONTROL_BYTES)

@@ -9,9 +9,16 @@ from cinderbank.bank import layout
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.manifest import Manifest
 from cinderbank.bank.marks import SEAL_OK, Intent, Seal, Tomb
-from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
-from cinderbank.domain.errors import DataCorrupt
+from cinderbank.bank.store import MAX_CONTROL_BYTES, Listed, ObjectStore
+from cinderbank.domain.errors import DataCorrupt, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeId
+
+MAX_SITES = 4096
+MAX_SEAL_KEYS = 1000
+"""One is ours; others are foreign and passed over."""
+
+MAX_INTENTS = 100_000
+"""Of one site: sessions and readers that work, or died and were not yet collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ def read_seal(store: ObjectStore, site: str, backup_id: str) -> Sealed | None:
     """The seal of a backup whose volume is not known: one LIST, one GET."""
     found = [
         key
-        for row in store.list_keys(layout.seal_prefix(site, backup_id))
+        for row in bounded(store, layout.seal_prefix(site, backup_id), MAX_SEAL_KEYS)
         if (key := layout.parse_seal(row.key)) is not None
     ]
     if not found:
@@ -70,9 +77,22 @@ def read_manifest(
     return manifest, manifests.object_digest(body)
 
 
+def bounded(store: ObjectStore, prefix: str, most: int, delimiter: str = "") -> Iterator[Listed]:
+    """A listing of what is known to be few; Unavailable when it does not end (a hostile store never
+    needs to), so that neither memory nor a thread is held by it."""
+    for number, row in enumerate(store.list_keys(prefix, delimiter=delimiter)):
+        if number >= most:
+            raise Unavailable(
+                f"the bank at {store.where()} lists more than {most} objects below {prefix}; remove what"
+                " is not of the bank",
+                reason="BankUnavailable",
+            )
+        yield row
+
+
 def sites(store: ObjectStore) -> Iterator[str]:
     """All sites that ever wrote; foreign names are passed over."""
-    for row in store.list_keys(layout.SITES, delimiter="/"):
+    for row in bounded(store, layout.SITES, MAX_SITES, delimiter="/"):
         site = layout.parse_site_prefix(row.key) if row.is_prefix else None
         if site is not None:
             yield site

@@ -29,9 +29,10 @@ def run_backup(
 
     Idempotent: a session whose manifest is there is done. Nothing is stored before status, format and
     size of the image are right; no manifest is stored when length or hash differ. Raises DataCorrupt
-    (ImageSizeMismatch among others), SourceGone (SessionBroken), and what bank and Glance raise.
+    (ImageSizeMismatch among others), SourceGone (SessionBroken), Forbidden (another site's part), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
+    bank.require_own(transfer.site)
     session = SessionRef(transfer.site, transfer.backup_id)
     if state.read_intent(bank.store, transfer.site, transfer.backup_id) is None:
         raise SourceGone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -177,3 +178,17 @@ def test_marks_round_trip_and_no_flipped_bit_raises_anything_else(mark: Any) -> 
         damaged[bit // 8] ^= 1 << bit % 8
         with contextlib.suppress(CinderbankError):
             mark.parse(bytes(damaged), "k")
+
+
+@pytest.mark.parametrize("piece", [b"{},", b"[],", b'"ab",', b'{"a":1},'])
+def test_many_small_things_do_not_become_hundreds_of_mebibytes(piece: bytes) -> None:
+    count = manifests.MAX_MANIFEST_BYTES // len(piece) - 10
+    body = b'{"x":[' + piece * count + b"0]}"
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataCorrupt, match="not JSON of ours"):
+            manifests.parse(body, "k")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 1 << 20

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
 
 import pytest
 
 from cinderbank.bank import layout
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.store import Listed
 from cinderbank.domain.errors import (
     BrokenInvariant,
     CinderbankError,
@@ -363,3 +365,40 @@ def test_a_damaged_manifest_without_a_seal_can_still_be_discarded() -> None:
     with pytest.raises(CinderbankError):
         bank_on(store).seal(SITE, BACKUP, VOLUME)
     assert bank_on(store).discard(SITE, BACKUP)
+
+
+def test_what_another_site_wrote_is_never_changed() -> None:
+    """`site` comes out of a status, which may be forged: read yes, delete no."""
+    store = MemoryStore()
+    back_up(store, CONTENT)
+    before = dict(store.objects)
+    elsewhere = bank_on(store, "site-b")
+    for change in (
+        lambda: elsewhere.delete(SITE, BACKUP),
+        lambda: elsewhere.discard(SITE, OTHER_BACKUP),
+        lambda: elsewhere.open_session(SITE, OTHER_BACKUP, VOLUME),
+        lambda: elsewhere.seal(SITE, BACKUP, VOLUME),
+    ):
+        with pytest.raises(Forbidden, match="use a BackupBank that writes as"):
+            change()
+    assert store.objects == before
+    assert elsewhere.observe(SITE, BACKUP).sealed
+
+
+def test_a_listing_without_an_end_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    bank = bank_on(store)
+    bank.open()
+
+    def endless(prefix: str, delimiter: str = "", start_after: str = "") -> Iterator[Listed]:
+        for number in count():
+            name = f"{number:012x}"
+            if delimiter:
+                yield Listed(f"{prefix}site-{name}/", 0, True)
+            else:
+                yield Listed(f"{prefix}00000000-0000-4000-8000-{name}", 0, False)
+
+    monkeypatch.setattr(store, "list_keys", endless)
+    for look in (lambda: bank.observe(SITE, BACKUP), lambda: bank.find(BACKUP)):
+        with pytest.raises(Unavailable, match="lists more than"):
+            look()
