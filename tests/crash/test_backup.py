@@ -113,7 +113,7 @@ def test_lost_answer(verb: str, when: str, late_seconds: float) -> None:
 )
 def test_outage_of_a_read(verb: str) -> None:
     simulation = BackupSimulation()
-    simulation.faults.fail_next(verb, Unavailable("503", reason="CloudUnavailable"), times=8)
+    simulation.faults.fail_next(verb, Unavailable("503"), times=8)
     run(simulation)
     assert_backed_up(simulation)
 

@@ -27,6 +27,11 @@ def assert_failed(simulation: BackupSimulation, reason: str) -> Outcome:
     return outcome
 
 
+def phase_of(simulation: Simulation) -> Phase:
+    assert simulation.stored.report is not None
+    return simulation.stored.report.phase
+
+
 def conditions_of(simulation: Simulation) -> dict[str, tuple[str, str]]:
     assert simulation.stored.report is not None
     return {c.type: (c.status, c.reason) for c in simulation.stored.report.conditions}
@@ -197,7 +202,13 @@ def test_no_free_slot_is_no_fault_and_is_asked_for_at_once_when_woken() -> None:
     run(simulation, until=lambda s: bool(s.results) and s.results[-1].error is not None)
     assert conditions_of(simulation)["Reconciling"] == ("True", "NoTransferSlot")
     assert ("NoTransferSlot", full.message, False) in simulation.stored.events
+    assert phase_of(simulation) is Phase.QUEUED
     assert simulation.tick().step == "StartTransfer"
+    run(
+        simulation,
+        until=lambda s: s.results[-1].step == "StartTransfer" and s.results[-1].error is None,
+    )
+    assert phase_of(simulation) is Phase.TRANSFERRING
     run(simulation)
     assert_backed_up(simulation)
 
@@ -325,10 +336,10 @@ def test_deleting_while_the_cloud_is_away() -> None:
     simulation = BackupSimulation()
     run(simulation, until=lambda s: s.steps[-1:] == ["UploadToImage"])
     simulation.stored.delete()
-    gone = Unavailable("Cinder at site-a does not answer", reason="CloudUnavailable")
+    gone = Unavailable("Cinder at site-a does not answer")
     simulation.faults.fail_next("volumes_tagged", gone, times=3)
     simulation.tick()
-    assert conditions_of(simulation)["Stalled"] == ("True", "CloudUnavailable")
+    assert conditions_of(simulation)["Stalled"] == ("True", "Unavailable")
     assert simulation.stored.record.identity.has_finalizer
     run(simulation)
     assert simulation.stored.gone
@@ -367,9 +378,9 @@ def test_blocked_at_the_edge_keeps_what_is_under_way() -> None:
     simulation = BackupSimulation()
     run(simulation, until=lambda s: s.steps[-1:] == ["CreateSnapshot"])
     simulation.stored.delete()
-    simulation.blocked(Unavailable("no cloud", reason="CloudUnavailable"))
+    simulation.blocked(Unavailable("no cloud"))
     assert not simulation.stored.gone
-    assert conditions_of(simulation)["Stalled"] == ("True", "CloudUnavailable")
+    assert conditions_of(simulation)["Stalled"] == ("True", "Unavailable")
 
 
 def test_a_crash_is_not_an_exception() -> None:

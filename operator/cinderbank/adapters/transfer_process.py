@@ -24,6 +24,7 @@ from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_child import Child
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import TransferAbsent, TransferFacts
+from cinderbank.domain.failure import NO_TRANSFER_SLOT
 from cinderbank.ports.transfers import Transfer
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump
 
@@ -120,7 +121,7 @@ class TransferProcesses(Generic[K]):
                 self._waiting.setdefault(key)
                 raise Unavailable(
                     f"all {self._slots} transfer slots are in use; it starts when one is free",
-                    reason="NoTransferSlot",
+                    reason=NO_TRANSFER_SLOT,
                 )
             self._waiting.pop(key, None)
             self._children[key] = self._spawn(key, access, transfer)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from cinderbank.domain import intents
 from cinderbank.domain.cleanup import is_stubborn
 from cinderbank.domain.deletion import HELD
+from cinderbank.domain.failure import NO_TRANSFER_SLOT
 from cinderbank.domain.record import Condition, LastError, Memory, Phase, Temporary
 
 BACKUP_PHASES = (
@@ -36,12 +37,14 @@ RESTORE_PHASES = (
     (intents.VOLUME, Phase.CREATING_VOLUME),
     (intents.IMAGE, Phase.TRANSFERRING),
 )
-"""By the farthest step that was ever begun: a step that is done again does not turn a phase back."""
+"""By the farthest step that was ever begun: a step that is done again does not turn a phase back. Only
+Queued comes in between, while a transfer was asked for and others have the slots."""
 
 PHASE_MESSAGES = {
     Phase.SNAPSHOTTING: "taking a snapshot of the volume",
     Phase.CLONING: "making a temporary volume of the snapshot",
     Phase.IMAGING: "uploading the temporary volume to an image",
+    Phase.QUEUED: "waiting until a transfer slot is free",
     Phase.TRANSFERRING: "moving the data between image and bank",
     Phase.COMMITTING: "committing the backup to the bank",
     Phase.CREATING_VOLUME: "making the new volume of the image",
@@ -77,6 +80,9 @@ def _phase(
         return Phase.DELETING
     if memory.outcome is not None:
         return memory.outcome.phase if memory.outcome.final else Phase.CLEANING_UP
+    trouble = _trouble(memory)
+    if trouble is not None and trouble.reason == NO_TRANSFER_SLOT:
+        return Phase.QUEUED
     return next((phase for step, phase in phases if intents.find(memory, step)), begun)
 
 

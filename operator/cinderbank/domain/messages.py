@@ -14,7 +14,6 @@ SCHEDULE = "001"
 UPLOAD_TO_IMAGE = "003"
 COPY_FROM_IMAGE = "005"
 SNAPSHOT_CREATE = "009"
-SNAPSHOT_DELETE = "010"
 
 IMAGE_TOO_LARGE = (
     "If the volume is larger than Glance's image_size_cap (1 TiB unless the cloud changed it), only the "

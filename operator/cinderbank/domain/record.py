@@ -23,17 +23,17 @@ from cinderbank.domain.facts import (
 
 
 class Phase(StrEnum):
-    """What `status.phase` may say; the first group goes forward only, the last three never change."""
+    """What `status.phase` may say, forward only but for Queued; the last three never change."""
 
     PENDING = "Pending"
-    QUEUED = "Queued"
     # backup
     SNAPSHOTTING = "Snapshotting"
     CLONING = "Cloning"
     IMAGING = "Imaging"
+    QUEUED = "Queued"
     TRANSFERRING = "Transferring"
     COMMITTING = "Committing"
-    # restore (Transferring is shared)
+    # restore (Queued and Transferring are shared)
     CREATING_VOLUME = "CreatingVolume"
     # both
     CLEANING_UP = "CleaningUp"

@@ -33,7 +33,6 @@ OUTAGES = frozenset(
         "BankCredentialsRefused",
         "BankUnavailable",
         "BucketNotFound",
-        "CloudUnavailable",
         "Conflict",
         "ImageBusy",
         "OutcomeUnknown",

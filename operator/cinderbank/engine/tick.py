@@ -1,4 +1,4 @@
-"""One tick of one object: the only door into the engine, for the kube edge and for the CLI.
+"""One tick of one object: the door into the engine for the kube edge.
 
 A tick observes, decides, performs at most one effect and publishes. Nothing is kept between ticks but
 what `Records` stored. Call it again after `requeue_after_seconds`, or when the object changes.

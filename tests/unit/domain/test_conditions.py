@@ -17,7 +17,8 @@ from cinderbank.domain.record import Condition, LastError, Memory, Outcome, Phas
 from tests.builders import LONG_AGO, intent, memory, restore_memory, snapshotted, temporary_volume
 from tests.fakes.clock import START
 
-OUTAGE = LastError("CloudUnavailable", "Cinder does not answer", START, True)
+NO_SLOT = LastError("NoTransferSlot", "all transfer slots are in use", START, True)
+OUTAGE = LastError("Unavailable", "Cinder does not answer", START, True)
 REFUSED = LastError("Forbidden", "403", START, False)
 BUG = LastError("InternalError", "oops", START, True)
 
@@ -104,6 +105,8 @@ def test_leftovers_are_named_by_id() -> None:
         (snapshotted(intent("volume")), Phase.CLONING),
         (snapshotted(intent("volume"), intent("image")), Phase.IMAGING),
         (snapshotted(intent("image"), intent("transfer")), Phase.TRANSFERRING),
+        (snapshotted(intent("transfer"), failures=2, last_error=NO_SLOT), Phase.QUEUED),
+        (snapshotted(intent("transfer"), last_error=NO_SLOT), Phase.TRANSFERRING),
         (snapshotted(intent("transfer"), intent("seal")), Phase.COMMITTING),
         (snapshotted(outcome=outcome(Phase.FAILED, final=False)), Phase.CLEANING_UP),
         (snapshotted(outcome=outcome(Phase.FAILED, final=True)), Phase.FAILED),
@@ -120,6 +123,7 @@ def test_backup_phase(mem: Memory, phase: Phase) -> None:
         (Memory(), Phase.PENDING),
         (restore_memory(), Phase.PENDING),
         (restore_memory(intent("image")), Phase.TRANSFERRING),
+        (restore_memory(intent("transfer"), failures=1, last_error=NO_SLOT), Phase.QUEUED),
         (restore_memory(intent("image"), intent("volume")), Phase.CREATING_VOLUME),
     ],
 )

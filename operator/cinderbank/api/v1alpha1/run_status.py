@@ -45,7 +45,7 @@ class Progress(ApiModel):
     bytes_total: Bytes = Field(description="Size of the volume's content in bytes.")
     bytes_processed: Bytes = Field(description="Bytes of the volume that are done.")
     bytes_stored: Bytes = Field(
-        description="Bytes that went into the bank (or came out of it), after compression."
+        description="Bytes that went into the bank, after compression; 0 for a restore."
     )
     bytes_reused: Bytes = Field(description="Bytes that the bank already had.")
     bytes_zero: Bytes = Field(description="Bytes that are zero and so need no storage.")
@@ -83,9 +83,9 @@ class SourceVolume(ApiModel):
 
 
 class Intent(ApiModel):
-    """Something the operator was about to create; a lost answer is looked for by this."""
+    """Something the operator was about to do; a lost answer is looked for by this."""
 
-    step: Word = Field(description="What was about to be created, for example CreateSnapshot.")
+    step: Word = Field(description="What was begun, for example snapshot or transfer.")
     time: Time = Field(description="When the request was about to be sent.")
     tries: Annotated[int, Field(ge=1)] = Field(
         default=1,
@@ -159,10 +159,10 @@ class RunStatus(ApiModel):
     )
     phase: Phase | None = Field(
         default=None,
-        description="Where it stands. A backup goes Pending, Queued, Snapshotting, Cloning, Imaging,"
-        " Transferring, Committing, CleaningUp; a restore goes Pending, Queued, Transferring,"
-        " CreatingVolume, CleaningUp. Both end in Completed, Failed or Canceled, and never leave it"
-        " but for Deleting.",
+        description="Where it stands. A backup goes Pending, Snapshotting, Cloning, Imaging,"
+        " Transferring, Committing, CleaningUp; a restore goes Pending, Transferring, CreatingVolume,"
+        " CleaningUp. Queued comes before Transferring while other objects have all transfer slots."
+        " Both end in Completed, Failed or Canceled, and never leave it but for Deleting.",
     )
     conditions: Conditions | None = Field(
         default=None,
@@ -208,7 +208,8 @@ class RunStatus(ApiModel):
     )
     failures: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="How often the present step failed in a row; spec.retryLimit bounds it.",
+        description="How often in a row something went wrong; the next try waits longer after each."
+        " What spec.retryLimit bounds are the tries in intents.",
     )
     next_try_time: Time | None = Field(
         default=None, description="When the operator tries again after a failure."
@@ -222,7 +223,7 @@ class RunStatus(ApiModel):
     )
     intents: Annotated[tuple[Intent, ...], Field(max_length=INTENTS_LIMIT)] = Field(
         default=(),
-        description="What was about to be created when the operator last looked; for its own use.",
+        description="What was begun when the operator last looked; for its own use.",
     )
 
 

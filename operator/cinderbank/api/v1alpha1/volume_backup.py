@@ -39,7 +39,8 @@ RetryLimit = Annotated[
     Field(
         ge=0,
         le=RETRY_LIMIT,
-        description="How often a failing step is tried again before the phase becomes Failed.",
+        description="How often a failing step is tried again before the phase becomes Failed. An"
+        " outage does not count.",
     ),
 ]
 
@@ -49,11 +50,12 @@ class Timeouts(ApiModel):
 
     snapshot: Duration = Field(default="10m", description="For Cinder to take the snapshot.")
     clone: Duration = Field(
-        default="1h",
-        description="For Cinder to make a volume: the temporary one of a backup, the new one of a restore.",
+        default="1h", description="For Cinder to make the temporary volume of a backup."
     )
     image: Duration = Field(
-        default="6h", description="For Glance and Cinder to make the temporary image active."
+        default="6h",
+        description="For Cinder to copy a volume: a backup's into the temporary image, a restore's out"
+        " of it.",
     )
     no_progress: Duration = Field(
         default="15m", description="A transfer that moves no byte for so long is started anew."

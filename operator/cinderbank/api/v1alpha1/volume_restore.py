@@ -62,7 +62,8 @@ class RestoreTarget(ApiModel):
     )
     volume_type: Annotated[CinderText, Field(min_length=1)] | None = Field(
         default=None,
-        description="Volume type at this site, for example ssd. Defaults to the cloud's own default.",
+        description="Volume type at this site, for example ssd. Defaults to the type that the backed-up"
+        " volume had, where this site has one of that name, else to the cloud's own default.",
     )
     availability_zone: Annotated[CinderText, Field(min_length=1)] | None = Field(
         default=None,
