@@ -29,7 +29,7 @@ from cinderbank.domain import cleanup, intents
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
 from cinderbank.domain.errors import InvalidSpec, SourceGone
-from cinderbank.domain.facts import TransferAbsent
+from cinderbank.domain.facts import TransferAbsent, VolumeFacts
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
 from cinderbank.domain.restore_stages import RECEIVING, size_gib, volume_stage
@@ -80,8 +80,16 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         o.identity,
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE,
-        delete_end_product=lambda: cleanup.volume_step(o.volumes, o.memory, o.now, o.identity.uid),
+        delete_end_product=lambda: cleanup.volume_step(
+            _restored_volume(o), o.memory, o.now, o.identity.uid
+        ),
     )
+
+
+def _restored_volume(o: RestoreObserved) -> list[VolumeFacts]:
+    """The one that was handed over, and no other that carries our tag: it is the user's since then,
+    and Cinder's own backups, like any script, give its metadata to copies of it."""
+    return [volume for volume in o.volumes if volume.id == o.memory.created_volume_id]
 
 
 def untouched(o: RestoreObserved) -> RestoreStep | None:

@@ -44,6 +44,9 @@ RUNNING = TransferRunning(None, moved_at=START)
 SUCCEEDED = TransferSucceeded(TransferProgress(GIB, GIB), "sha512-data")
 JUST_NOW = START - timedelta(seconds=3)
 NEW = Memory()
+HANDED_OVER = restore_memory(
+    outcome=replace(COMPLETED, final=True), created_volume_id=VolumeId("new")
+)
 STARTED = intent("transfer", resource_id="image")
 PROVEN: dict[str, Any] = {
     "memory": restore_memory(seen("image"), STARTED, image_proven="image"),
@@ -53,7 +56,8 @@ PROVEN: dict[str, Any] = {
 
 
 def made(status: str = "available", **changes: Any) -> Any:
-    return volume(id=VolumeId("new"), status=status, metadata={RESTORE_TAG: "uid-1"}, **changes)
+    facts = {"id": VolumeId("new"), "status": status, "metadata": {RESTORE_TAG: "uid-1"}}
+    return volume(**{**facts, **changes})
 
 
 def with_volume(*volumes: Any, **changes: Any) -> dict[str, Any]:
@@ -65,8 +69,9 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("done", {"memory": restore_memory(outcome=replace(COMPLETED, final=True))}, steps.RemoveFinalizer),
     ("done, onDelete Delete", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Idle),
     ("deleted, Detach", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made()]}, steps.RemoveFinalizer),
-    ("deleted, Delete", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made()], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.DeleteVolume),
-    ("deleted, Delete, in use", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "volumes": [made("in-use")], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Wait),
+    ("deleted, Delete", {"memory": HANDED_OVER, "identity": identity(deleting=True), "volumes": [made()], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.DeleteVolume),
+    ("deleted, Delete, in use", {"memory": HANDED_OVER, "identity": identity(deleting=True), "volumes": [made("in-use")], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Wait),
+    ("deleted, Delete, a copy of it", {"memory": HANDED_OVER, "identity": identity(deleting=True), "volumes": [made(id=VolumeId("copy"))], "request": restore_request(on_delete=OnDelete.DELETE)}, steps.RemoveFinalizer),
     ("deleted, Delete, gone", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "identity": identity(deleting=True), "request": restore_request(on_delete=OnDelete.DELETE)}, steps.RemoveFinalizer),
     ("deleted before it began", {"memory": NEW, "identity": identity(deleting=True, has_finalizer=False)}, steps.Idle),
     ("restored, image left", {"memory": restore_memory(outcome=COMPLETED), "images": [image()], "volumes": [made()]}, steps.DeleteImage),
