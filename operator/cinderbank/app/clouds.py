@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,11 @@ from cinderbank.domain.errors import InvalidSpec
 
 CLOUDS_YAML = "clouds.yaml"
 CACERT = "cacert"
+
+AUTHORITY_BYTES = 512 << 10
+"""Twice what a system trusts altogether."""
+
+AUTHORITIES_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +57,15 @@ class Clouds:
                 reason="SecretKeyMissing",
             )
         key = (namespace, secret.uid, secret.resource_version, cloud_name)
-        return self._cache.get(key, lambda: self._connect(secret, cloud_name))
+        cacert: Path | None = None
+        if CACERT in secret.data:
+            cacert = authority_file(self._authorities, secret.data[CACERT])
+        return self._cache.get(key, lambda: self._connect(secret, cloud_name, cacert))
 
     def close(self) -> None:
         self._cache.clear()
 
-    def _connect(self, secret: Secret, cloud_name: str) -> Cloud:
-        cacert: Path | None = None
-        if CACERT in secret.data:
-            cacert = authority_file(self._authorities, secret.data[CACERT])
+    def _connect(self, secret: Secret, cloud_name: str, cacert: Path | None) -> Cloud:
         with secret_files({CLOUDS_YAML: secret.data[CLOUDS_YAML]}) as folder:
             connection = connect(folder / CLOUDS_YAML, cloud_name, cacert=cacert)
         cinder, glance = OpenStackCinder(connection), OpenStackGlance(connection)
@@ -65,12 +73,46 @@ class Clouds:
 
 
 def authority_file(folder: Path, content: bytes) -> Path:
-    """A CA certificate as a file, named by its content; it stays, as every new socket reads it."""
-    digest = hashlib.sha256(content).hexdigest()
-    path = folder / f"{digest}.pem"
-    if not path.exists():
-        write_secret_files(folder, {path.name: content})
+    """A CA certificate as a file, named by its content; every new socket reads it, so ask for it anew
+    in every tick. Those that were not asked for the longest go when all together are too much: what
+    is temporary is one small file system, and a tenant may change his Secret as often as he likes.
+
+    Raises InvalidSpec when it is too long.
+    """
+    if len(content) > AUTHORITY_BYTES:
+        raise InvalidSpec(
+            f"the CA certificates have {len(content)} bytes, at most {AUTHORITY_BYTES} are taken; keep"
+            " those that this server needs"
+        )
+    path = folder / f"{hashlib.sha256(content).hexdigest()}.pem"
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        _write_at_once(path, content)
+        _forget_the_oldest(folder)
     return path
+
+
+def _write_at_once(path: Path, content: bytes) -> None:
+    """Never seen half written, not even when the disk is full."""
+    new = path.with_suffix(f".{threading.get_ident()}")
+    try:
+        write_secret_files(path.parent, {new.name: content})
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _forget_the_oldest(folder: Path) -> None:
+    files = []
+    for path in folder.glob("*.pem"):
+        with suppress(FileNotFoundError):  # another thread does the same
+            files.append((path.stat(), path))
+    left_bytes = AUTHORITIES_BYTES
+    for found, path in sorted(files, key=lambda file: file[0].st_mtime_ns, reverse=True):
+        left_bytes -= found.st_size
+        if left_bytes < 0:
+            path.unlink(missing_ok=True)
 
 
 def need_secret(secrets: KubeSecrets, namespace: str, name: str) -> Secret:
