@@ -77,6 +77,8 @@ def test_an_auth_type_that_is_left_out_follows_from_the_rest(auth: str, auth_typ
         (entry("{profile: p, auth: {username: u}}"), "`profile` is not looked up"),
         (entry("{auth: {auth_url: 'file:///etc/passwd'}}"), "auth.auth_url is not a URL"),
         (entry("{auth: {auth_url: 'https://user:word@k/'}}"), "auth.auth_url is not a URL"),
+        (entry("{auth: {auth_url: 'https://k/latest#'}}"), "auth.auth_url is not a URL"),
+        (entry("{auth: {auth_url: 'https://k/latest?x='}}"), "auth.auth_url is not a URL"),
         (entry("{auth: {auth_url: 'https://k:port/'}}"), "auth.auth_url is not a URL"),
         (
             entry(f"{{{AUTH}, auth_type: v3oidcdeviceauthz}}"),

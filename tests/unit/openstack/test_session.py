@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cinderbank.adapters.openstack import calls
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.session import connect, verifies_tls
 from cinderbank.domain.errors import AuthRefused, InvalidSpec, Unavailable
@@ -185,3 +186,26 @@ def test_a_redirect_within_the_host_is_followed(cloud: Cloud, connect_to: Connec
     cloud.cinder("GET", "/types", Answer(302, headers={"Location": there}))
     cloud.cinder("GET", "/types/", Answer(body={"volume_types": [{"name": "ssd"}]}))
     assert OpenStackCinder(connection).volume_types() == ["ssd"]
+
+
+def test_small_things_do_not_become_hundreds_of_mebibytes(
+    cloud: Cloud, connect_to: Connect
+) -> None:
+    connection = connect_to()
+    cloud.cinder("GET", "/types", Answer(body=b'{"volume_types":[' + b"{}," * 600_000 + b"{}]}"))
+    with pytest.raises(Unavailable, match="more than 1000000 of"):
+        OpenStackCinder(connection).volume_types()
+
+
+def test_a_list_of_many_long_pages_ends(
+    cloud: Cloud, connect_to: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "LISTING_LIMIT_BYTES", 1 << 20)
+    connection = connect_to()
+    for number in range(20):
+        item = {"id": f"t{number}", "name": "ssd", "description": "x" * 100_000}
+        page = {"volume_types": [item], "volume_types_links": [{"rel": "next"}]}
+        cloud.cinder("GET", "/types", Answer(body=page))
+    with pytest.raises(Unavailable, match="the list is longer than"):
+        OpenStackCinder(connection).volume_types()
+    assert len(cloud.asked("GET", "/types")) == 11

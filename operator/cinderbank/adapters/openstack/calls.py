@@ -27,6 +27,8 @@ Facts = TypeVar("Facts")
 READ_RETRIES = 1
 RETRY_DELAY_SECONDS = 0.2
 PAGES_LIMIT = 500
+LISTING_LIMIT_BYTES = 96 << 20
+"""All pages of a list together; some 30000 volumes."""
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}")
 
@@ -56,6 +58,17 @@ def read(
     Not on 503: keystoneauth would sleep for as long as Retry-After says, and the caller knows better
     what to do with that time.
     """
+    return _body(_got(proxy, path, call, params=params, microversion=microversion), call)
+
+
+def _got(
+    proxy: Proxy,
+    path: str,
+    call: Call,
+    *,
+    params: Mapping[str, str] | None,
+    microversion: str | None,
+) -> requests.Response:
     response = _request(
         proxy,
         "GET",
@@ -69,7 +82,7 @@ def read(
     )
     if response.status_code != 200:
         raise refusal(response, call)
-    return _body(response, call)
+    return response
 
 
 def pages(
@@ -89,9 +102,14 @@ def pages(
     """
     marker: str | None = None
     seen: set[str] = set()
+    left_bytes = LISTING_LIMIT_BYTES
     for _ in range(PAGES_LIMIT):
         asked = dict(params) | ({"marker": marker} if marker else {})
-        body = read(proxy, path, call, params=asked, microversion=microversion)
+        response = _got(proxy, path, call, params=asked, microversion=microversion)
+        left_bytes -= len(response.content)
+        if left_bytes < 0:
+            raise unexpected(call, f"the list is longer than {LISTING_LIMIT_BYTES} bytes")
+        body = _body(response, call)
         items = body.get(key)
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise unexpected(call, f"`{key}` is not a list of objects")

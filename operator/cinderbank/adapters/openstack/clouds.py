@@ -196,12 +196,14 @@ def _auth_url(auth: Mapping[str, str], entry: Mapping[str, object], where: str) 
 def _http_url(url: str, where: str) -> str:
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.username
+        # A `?` or `#` would swallow the path that is put behind it.
+        plain = not (parts.username or {"?", "#"} & set(url))
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and plain
         _ = parts.port
     except ValueError:
         good = False
     if not good or not url.isprintable():
-        raise InvalidSpec(f"{where} is not a URL https://host[:port][/path] without a user in it")
+        raise InvalidSpec(f"{where} is not a URL https://host[:port][/path] without user and query")
     return url
 
 

@@ -28,8 +28,11 @@ from cinderbank.domain.errors import AuthRefused, InvalidSpec
 
 __all__ = ["Connection", "connect", "verifies_tls"]
 
-ANSWER_LIMIT_BYTES = 32 << 20
+ANSWER_LIMIT_BYTES = 16 << 20
 """No answer that is read into memory may be longer: a page of 1000 volumes takes some 3 MiB."""
+
+STRUCTURE_LIMIT = 1_000_000
+"""Of `[`, `{` and `,` in an answer: 16 MiB of `{},` would become 400 MiB of Python objects."""
 
 SERVICES = {"block-storage": "block_storage", "image": "image"}
 
@@ -110,6 +113,10 @@ class _BoundedAdapter(keystone_session.TCPKeepAliveAdapter):
                 raise requests.exceptions.ContentDecodingError(
                     f"the answer is longer than {ANSWER_LIMIT_BYTES} bytes", request=request
                 )
+        if sum(body.count(each) for each in (b"[", b"{", b",")) > STRUCTURE_LIMIT:
+            raise requests.exceptions.ContentDecodingError(
+                f"the answer has more than {STRUCTURE_LIMIT} of [ {{ and ,", request=request
+            )
         # What Response.content would have done, without a bound.
         response._content = bytes(body)
         return response
