@@ -238,6 +238,3 @@ class FakeCinder:
     def volume_types(self) -> Sequence[str]:
         self._faults.read("volume_types")
         return list(self.cloud.volume_types)
-
-    def default_volume_type(self) -> str | None:
-        return self.cloud.volume_types[0]

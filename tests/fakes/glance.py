@@ -14,12 +14,6 @@ class FakeGlance:
         self.cloud = cloud
         self._faults = cloud.faults
 
-    def find_image(self, image_id: ImageId) -> ImageFacts | None:
-        self._faults.read("find_image")
-        self.cloud.settle()
-        image = self.cloud.images.get(image_id)
-        return None if image is None else image.facts()
-
     def images_named(self, name: str) -> Sequence[ImageFacts]:
         self._faults.read("images_named")
         self.cloud.settle()

@@ -150,7 +150,7 @@ class _AtScrape(Collector):
         for noun, count in self._phases.items():
             gauge = GaugeMetricFamily(
                 f"cinderbank_{noun}",
-                f"Volume{noun.capitalize()} objects by phase.",
+                f"Volume{noun.capitalize()} by phase.",
                 labels=["phase"],
             )
             for phase, number in sorted(count().items()):

@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 from cinderbank.adapters.s3 import S3Credentials, S3Location
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_child import Child
+from cinderbank.bank.chunk import DEFAULT_CHUNK_BYTES
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import TransferAbsent, TransferFacts
 from cinderbank.domain.failure import NO_TRANSFER_SLOT
@@ -56,6 +57,7 @@ class TransferAccess:
     cloud_name: str
     clouds_yaml: bytes = field(repr=False)
     cacert: bytes | None = field(default=None, repr=False)
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES
 
 
 class TransferProcesses(Generic[K]):
@@ -210,6 +212,7 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
             bank_id=access.bank_id,
             ca_file=location.ca_file,
             insecure_skip_tls_verify=location.insecure_skip_tls_verify,
+            chunk_bytes=access.chunk_bytes,
         ),
         cloud=CloudJob(
             clouds_file=str(folder / "clouds.yaml"),

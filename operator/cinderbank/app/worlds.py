@@ -176,6 +176,7 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         cloud_name=cloud.name,
         clouds_yaml=cloud.secret.data[CLOUDS_YAML],
         cacert=cloud.secret.data.get(CACERT),
+        chunk_bytes=bank.spec.chunk_size_mib << 20,
     )
 
 

@@ -25,6 +25,7 @@ from cinderbank.adapters.openstack.errors import Call, mapped, refusal
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.geometry import Geometry
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -112,7 +113,8 @@ def _run_job(job: Job, meter: ProgressMeter) -> str:
         try:
             glance = Glance(connection, mapped, _refused)
             if isinstance(job.transfer, BackupTransfer):
-                return run_backup(job.transfer, bank, glance, meter, job.workers)
+                geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
+                return run_backup(job.transfer, bank, glance, meter, job.workers, geometry)
             return run_restore(job.transfer, bank, glance, meter, job.workers)
         finally:
             connection.close()

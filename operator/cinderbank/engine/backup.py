@@ -24,7 +24,6 @@ from cinderbank.domain.backup_steps import (
 )
 from cinderbank.domain.errors import Conflict, OverQuota, SourceGone
 from cinderbank.domain.facts import (
-    TransferFacts,
     TransferProgress,
     TransferRunning,
     TransferSucceeded,
@@ -235,8 +234,7 @@ def _temporaries(memory: Memory, observed: BackupObserved | None) -> tuple[Tempo
 
 
 def _progress(memory: Memory, observed: BackupObserved) -> TransferProgress | None:
-    transfer: TransferFacts = observed.transfer
-    match transfer:
+    match observed.transfer:
         case TransferRunning(progress=progress):
             return progress
         case TransferSucceeded(progress=progress):

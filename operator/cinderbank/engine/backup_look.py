@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cinderbank.domain import intents, names
 from cinderbank.domain.backup_steps import BackupObserved
@@ -14,15 +14,12 @@ from cinderbank.domain.facts import (
     BankFacts,
     SnapshotFacts,
     TransferRunning,
-    UserMessage,
     VolumeFacts,
 )
 from cinderbank.domain.record import BackupRecord
 from cinderbank.domain.stages import USELESS_SNAPSHOT, USELESS_VOLUME, first_usable
+from cinderbank.engine.messages import messages_about
 from cinderbank.engine.world import BackupWorld
-
-CLOCK_SKEW = timedelta(minutes=1)
-"""Cinder stamps its messages with its own clock."""
 
 
 def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupObserved:
@@ -56,7 +53,7 @@ def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupOb
     no_snapshot = first_usable(seen.snapshots, USELESS_SNAPSHOT) is None
     if memory.source is None or (memory.snapshot_taken_at is None and no_snapshot):
         seen = _with_source(seen, world)
-    return replace(seen, messages=_messages(seen, world))
+    return replace(seen, messages=messages_about(_suspects(seen), memory, world.cinder))
 
 
 def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
@@ -85,21 +82,8 @@ def _with_bank(
         return replace(seen, bank=None, bank_error=error)
 
 
-def _messages(seen: BackupObserved, world: BackupWorld) -> tuple[UserMessage, ...]:
-    """Cinder's messages about whatever looks failed; a cloud without messages has none."""
-    found: list[UserMessage] = []
-    for resource, step in _suspects(seen):
-        intent = intents.find(seen.memory, step)
-        if intent is None:
-            continue
-        try:
-            found += world.cinder.messages(resource.id, since=intent.at - CLOCK_SKEW)
-        except CinderbankError:
-            continue  # they only explain; the failure itself is seen without them
-    return tuple(found)
-
-
 def _suspects(seen: BackupObserved) -> Sequence[tuple[SnapshotFacts | VolumeFacts, str]]:
+    """Whatever looks failed, and the step that made it."""
     snapshots = [(s, intents.SNAPSHOT) for s in seen.snapshots if "error" in s.status]
     volumes = [(v, intents.VOLUME) for v in seen.volumes if "error" in v.status]
     uploads: list[tuple[VolumeFacts, str]] = []

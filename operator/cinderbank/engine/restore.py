@@ -1,22 +1,22 @@
-"""A restore's looks and effects: one function per direction, no decisions (those are domain.restore's)."""
+"""A restore's looks and effects, one arm per step; the decisions are domain.restore's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from cinderbank.domain import cleanup, conditions, intents, names
-from cinderbank.domain.errors import CinderbankError, Conflict, SourceGone
+from cinderbank.domain.errors import Conflict, SourceGone
 from cinderbank.domain.facts import (
     TransferProgress,
     TransferRunning,
     TransferSucceeded,
-    UserMessage,
     VolumeFacts,
 )
 from cinderbank.domain.record import Identity, Memory, OnDelete, Phase, Report, RestoreRecord
 from cinderbank.domain.restore import absorbed, next_step
+from cinderbank.domain.restore_stages import size_gib
 from cinderbank.domain.restore_steps import (
     CreateImage,
     CreateVolume,
@@ -44,12 +44,10 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.engine.course import unexpected
+from cinderbank.engine.messages import messages_about
 from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.bank import BackupDescription
 from cinderbank.ports.transfers import RestoreTransfer
-
-CLOCK_SKEW = timedelta(minutes=1)
-"""Cinder stamps its messages with its own clock."""
 
 
 class RestoreCourse:
@@ -84,7 +82,7 @@ class RestoreCourse:
         if self._world is None:
             raise unexpected(step)
         try:
-            return perform(step, self.record, self._world, memory)
+            return perform(step, self.record, self._world, memory, now)
         except SourceGone as error:
             if isinstance(step, PinReader):
                 raise
@@ -143,7 +141,8 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         return seen
     if not seen.volumes and memory.image_proven is not None and request.volume_type is None:
         seen = replace(seen, volume_types=tuple(world.cinder.volume_types()))
-    return replace(seen, messages=_messages(seen, world))
+    failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
+    return replace(seen, messages=messages_about(failed, memory, world.cinder))
 
 
 def _found(record: RestoreRecord, world: RestoreWorld) -> FoundBackup | None:
@@ -162,7 +161,7 @@ def found_backup(description: BackupDescription) -> FoundBackup:
             id=description.volume_id,
             name=description.volume_name,
             status="",
-            size_gib=-(-description.size_bytes // (1 << 30)),
+            size_gib=size_gib(description.size_bytes),
             description=description.volume_description,
             volume_type=description.volume_type,
             availability_zone=description.availability_zone,
@@ -173,21 +172,8 @@ def found_backup(description: BackupDescription) -> FoundBackup:
     )
 
 
-def _messages(seen: RestoreObserved, world: RestoreWorld) -> tuple[UserMessage, ...]:
-    intent = intents.find(seen.memory, intents.VOLUME)
-    found: list[UserMessage] = []
-    for volume in seen.volumes:
-        if intent is None or "error" not in volume.status:
-            continue
-        try:
-            found += world.cinder.messages(volume.id, since=intent.at - CLOCK_SKEW)
-        except CinderbankError:
-            continue  # they only explain; the failure itself is seen without them
-    return tuple(found)
-
-
 def perform(  # noqa: C901  one arm per step
-    step: RestoreStep, record: RestoreRecord, world: RestoreWorld, memory: Memory
+    step: RestoreStep, record: RestoreRecord, world: RestoreWorld, memory: Memory, now: datetime
 ) -> Memory:
     """Exactly one effect; returns memory with what it answered."""
     reader = record.identity.uid
@@ -201,7 +187,7 @@ def perform(  # noqa: C901  one arm per step
                 size_bytes=found.size_bytes,
                 content_sha512=found.content_sha512,
                 snapshot_taken_at=found.snapshot_at,
-                started_at=world.clock.now(),
+                started_at=now,
             )
         case PinReader(site=site, backup_id=backup_id):
             world.bank.pin(site, backup_id, reader)

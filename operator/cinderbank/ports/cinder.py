@@ -93,7 +93,3 @@ class Cinder(Protocol):
     def volume_types(self) -> Sequence[str]:
         """Names of the volume types that this project sees."""
         ...
-
-    def default_volume_type(self) -> str | None:
-        """The name Cinder uses when a create names none; None when it does not tell."""
-        ...

@@ -11,10 +11,6 @@ from cinderbank.domain.facts import ImageFacts, ImageId
 class Glance(Protocol):
     """One project of one Glance. Errors and idempotency as in ports.cinder.Cinder."""
 
-    def find_image(self, image_id: ImageId) -> ImageFacts | None:
-        """The image, or None (404)."""
-        ...
-
     def images_named(self, name: str) -> Sequence[ImageFacts]:
         """All images owned by this project with exactly this name, oldest first.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
+from cinderbank.bank.chunk import DEFAULT_CHUNK_BYTES
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.ports.transfers import BackupTransfer, RestoreTransfer, Transfer
 
@@ -35,6 +36,7 @@ class BankJob:
     bank_id: str | None = None
     ca_file: str | None = None
     insecure_skip_tls_verify: bool = False
+    chunk_bytes: int = DEFAULT_CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,15 +46,6 @@ def site(request: pytest.FixtureRequest) -> Site:
     return request.getfixturevalue(f"{request.param}_site")
 
 
-FAKE_DIFFERS = {
-    "test_a_volume_in_use_is_snapshot_as_well[fake]": "it deletes a volume that has snapshots",
-    "test_a_volume_becomes_a_private_image[fake]": "it forgets disk_format",
-    "test_a_new_image_is_queued_and_has_no_sizes[fake]": "it forgets disk_format",
-    "test_what_is_gone_cannot_be_changed[fake]": "KeyError, where the port says SourceGone",
-}
-"""Where tests/fakes does not keep the port yet; take the line out when it does (the run says XPASS)."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """openstacksdk 4.22 warns of a parameter that only it itself passes (proxy.py, _extract_name)."""
     for item in items:
@@ -62,5 +53,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(
                 pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning")
             )
-            if item.name in FAKE_DIFFERS:
-                item.add_marker(pytest.mark.xfail(reason=FAKE_DIFFERS[item.name]))

@@ -13,7 +13,7 @@ from openstack.connection import Connection
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.glance import OpenStackGlance
 from cinderbank.adapters.openstack.session import connect
-from cinderbank.domain.facts import ImageId, VolumeId
+from cinderbank.domain.facts import ImageFacts, VolumeId
 from cinderbank.ports.cinder import Cinder
 from cinderbank.ports.glance import Glance
 from tests.fakes.cinder import FakeCinder
@@ -43,7 +43,7 @@ class Site(Protocol):
 
     def detach(self, volume_id: VolumeId) -> None: ...
 
-    def fill(self, image_id: ImageId) -> None:
+    def fill(self, image: ImageFacts) -> None:
         """Give a queued image its bytes: it becomes active."""
         ...
 
@@ -81,16 +81,16 @@ class RealSite:
     def detach(self, volume_id: VolumeId) -> None:
         self._act(volume_id, {"os-detach": {}})
 
-    def fill(self, image_id: ImageId) -> None:
+    def fill(self, image: ImageFacts) -> None:
         answer = self.connection.image.put(
-            f"/images/{image_id}/file",
+            f"/images/{image.id}/file",
             data=b"cinderbank" * 512,
             headers={"Content-Type": "application/octet-stream"},
         )
         assert answer.status_code == 204, answer.text
         self.until(
-            lambda: self.glance.find_image(image_id),
-            lambda it: it is not None and it.status == "active",
+            lambda: self.glance.images_named(image.name)[0],
+            lambda it: it.status == "active",
         )
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
@@ -148,9 +148,9 @@ class FakeSite:
     def detach(self, volume_id: VolumeId) -> None:
         self._cloud.volumes[volume_id].status = "available"
 
-    def fill(self, image_id: ImageId) -> None:
-        image = self._cloud.images[image_id]
-        image.status, image.full_size_bytes = "active", 5120
+    def fill(self, image: ImageFacts) -> None:
+        filled = self._cloud.images[image.id]
+        filled.status, filled.full_size_bytes = "active", 5120
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         for _ in range(int(GIVE_UP_SECONDS)):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
-from cinderbank.domain.facts import ImageId
 from tests.contract.openstack.site import Site
 
 
 def test_a_new_image_is_queued_and_has_no_sizes(site: Site) -> None:
     made = site.glance.create_image(name=f"{site.run}-new", disk_format="qcow2")
     assert (made.status, made.disk_format) == ("queued", "qcow2")
-    found = site.glance.find_image(made.id)
-    assert found is not None
-    assert (found.name, found.size_bytes, found.hash_value) == (f"{site.run}-new", None, None)
+    (found,) = site.glance.images_named(f"{site.run}-new")
+    assert (found.id, found.size_bytes, found.hash_value) == (made.id, None, None)
     assert found.created_at is not None
 
 
@@ -26,9 +22,8 @@ def test_names_are_exact_and_not_unique(site: Site) -> None:
 
 def test_an_active_image_has_size_and_hash(site: Site) -> None:
     made = site.glance.create_image(name=f"{site.run}-active", disk_format="raw")
-    site.fill(made.id)
-    found = site.glance.find_image(made.id)
-    assert found is not None
+    site.fill(made)
+    (found,) = site.glance.images_named(made.name)
     assert found.status == "active"
     assert found.size_bytes
     assert found.hash_algo in (None, "sha512")
@@ -38,9 +33,4 @@ def test_deleted_is_gone_and_may_be_deleted_again(site: Site) -> None:
     made = site.glance.create_image(name=f"{site.run}-gone", disk_format="raw")
     for _ in range(2):
         site.glance.delete_image(made.id)
-        assert site.glance.find_image(made.id) is None
         assert list(site.glance.images_named(f"{site.run}-gone")) == []
-
-
-def test_what_is_not_there_is_none(site: Site) -> None:
-    assert site.glance.find_image(ImageId(str(uuid4()))) is None

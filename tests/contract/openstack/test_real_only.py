@@ -29,7 +29,7 @@ def changed(clouds_yaml: Path, tmp_path: Path, **changes: Any) -> Path:
 
 def test_more_than_the_quota_is_over_quota(real_site: RealSite) -> None:
     image = real_site.glance.create_image(name=f"{real_site.run}-quota", disk_format="raw")
-    real_site.fill(image.id)
+    real_site.fill(image)
     with pytest.raises(OverQuota, match="quota") as refused:
         real_site.cinder.create_volume_from_image(
             image.id,
@@ -46,7 +46,7 @@ def test_more_than_the_quota_is_over_quota(real_site: RealSite) -> None:
 
 def test_smaller_than_the_snapshot_is_invalid(real_site: RealSite) -> None:
     image = real_site.glance.create_image(name=f"{real_site.run}-size", disk_format="raw")
-    real_site.fill(image.id)
+    real_site.fill(image)
     with pytest.raises(InvalidSpec, match="minimum"):
         real_site.cinder.create_volume_from_image(
             image.id,
@@ -64,11 +64,11 @@ def test_a_failed_copy_is_told_by_a_message(real_site: RealSite) -> None:
     since = datetime.now(UTC) - timedelta(minutes=10)  # the cloud's clock is another one
     volume_id = real_site.blank_volume()
     image_id = real_site.cinder.upload_to_image(
-        volume_id, image_name=f"{real_site.run}-doomed", disk_format="raw"
+        volume_id, image_name=(name := f"{real_site.run}-doomed"), disk_format="raw"
     )
     real_site.until(
-        lambda: real_site.glance.find_image(image_id),
-        lambda it: it is not None and it.status in ("saving", "active"),
+        lambda: real_site.glance.images_named(name)[0],
+        lambda it: it.status in ("saving", "active"),
     )
     real_site.glance.delete_image(image_id)
     messages = real_site.until(lambda: real_site.cinder.messages(volume_id, since=since), bool)
@@ -129,9 +129,8 @@ def test_an_administrator_does_not_see_another_projects_volume(
 
 
 def test_another_project_sees_nothing(real_site: RealSite, clouds_yaml: Path) -> None:
-    image = real_site.glance.create_image(name=f"{real_site.run}-private", disk_format="raw")
+    real_site.glance.create_image(name=f"{real_site.run}-private", disk_format="raw")
     other = connect(clouds_yaml, "a-gamma", cacert=None)
-    assert OpenStackGlance(other).find_image(image.id) is None
     assert OpenStackGlance(other).images_named(f"{real_site.run}-private") == []
     other.close()
 

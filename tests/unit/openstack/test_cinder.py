@@ -204,11 +204,6 @@ class TestLists:
         with pytest.raises(ours.Unavailable, match="next page"):
             cinder.volumes_tagged("k", "v")
 
-    def test_the_default_type(self, cloud: Cloud, cinder: OpenStackCinder) -> None:
-        assert cinder.default_volume_type() is None
-        cloud.cinder("GET", "/types/default", Answer(body={"volume_type": {"name": "fast"}}))
-        assert cinder.default_volume_type() == "fast"
-
 
 class TestMessages:
     SINCE = datetime(2026, 11, 22, 10, 0, 0, 900_000, tzinfo=UTC)

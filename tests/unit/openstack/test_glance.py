@@ -28,28 +28,14 @@ QUEUED = IMAGE | {"status": "queued", "disk_format": None, "size": None, "os_has
 
 
 def test_facts(cloud: Cloud, glance: OpenStackGlance) -> None:
-    cloud.glance("GET", f"/images/{ID}", Answer(body=IMAGE))
-    facts = glance.find_image(ImageId(ID))
-    assert facts is not None
+    cloud.glance("GET", "/images", Answer(body={"images": [IMAGE]}))
+    (facts,) = glance.images_named("tag")
     assert (facts.size_bytes, facts.virtual_size_bytes, facts.hash_algo) == (
         3 << 40,
         None,
         "sha512",
     )
     assert facts.created_at == datetime(2026, 11, 22, 10, tzinfo=UTC)
-
-
-def test_gone_and_no_id(cloud: Cloud, glance: OpenStackGlance) -> None:
-    html = b"<html><title>404 Not Found</title>No image found</html>"
-    cloud.glance("GET", f"/images/{ID}", Answer(404, html, {"Content-Type": "text/html"}))
-    assert glance.find_image(ImageId(ID)) is None
-    assert glance.find_image(ImageId("..")) is None
-
-
-def test_a_404_of_a_gateway_is_not_gone(cloud: Cloud, glance: OpenStackGlance) -> None:
-    cloud.glance("GET", f"/images/{ID}", Answer(404, b"no backend", from_service=False))
-    with pytest.raises(ours.Unavailable):
-        glance.find_image(ImageId(ID))
 
 
 def test_names_are_exact_and_the_owners(cloud: Cloud, glance: OpenStackGlance) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cinderbank.adapters.openstack import calls
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
-from cinderbank.adapters.openstack.session import connect, verifies_tls
+from cinderbank.adapters.openstack.session import connect
 from cinderbank.domain.errors import AuthRefused, InvalidSpec, Unavailable
 from tests.unit.openstack.cloud import PASSWORD, PROJECT, Answer, Cloud, Silence
 from tests.unit.openstack.conftest import Connect
@@ -124,9 +124,9 @@ def test_a_token_for_no_project(cloud: Cloud, connect_to: Connect) -> None:
 
 
 def test_certificates_are_verified_unless_the_tenant_says_no(connect_to: Connect) -> None:
-    assert verifies_tls(connect_to())
-    assert not verifies_tls(connect_to(verify=False))
-    assert not verifies_tls(connect_to(insecure=True))
+    assert connect_to().session.verify is True
+    assert connect_to(verify=False).session.verify is False
+    assert connect_to(insecure=True).session.verify is False
 
 
 def test_the_tenants_file_cannot_name_a_file_of_ours(cloud: Cloud, tmp_path: Path) -> None:

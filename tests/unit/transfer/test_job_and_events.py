@@ -16,7 +16,9 @@ from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump, load
 from tests.fakes.backups import BACKUP, IMAGE, SITE, backup_transfer
 
-BANK = BankJob("https://s3", "b", "p", "r", "auto", "/x/s3.json", SITE, bank_id="i")
+BANK = BankJob(
+    "https://s3", "b", "p", "r", "auto", "/x/s3.json", SITE, bank_id="i", chunk_bytes=1 << 20
+)
 CLOUD = CloudJob("/x/clouds.yaml", "a", "/x/ca.pem")
 TRANSFERS = [backup_transfer(b"1234"), RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4)]
 

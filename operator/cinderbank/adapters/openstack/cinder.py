@@ -131,15 +131,6 @@ class OpenStackCinder:
         found = pages(self._cinder, "/types", call, key="volume_types", params={})
         return sorted(bodies.Body(item, call).needed_text("name") for item in found)
 
-    def default_volume_type(self) -> str | None:
-        """The project's default type (3.62) or the cloud's; None when Cinder has neither."""
-        call = Call("read", "the default volume type")
-        try:
-            body = read(self._cinder, "/types/default", call)
-        except (SourceGone, Forbidden):
-            return None
-        return bodies.Body(body, call).inner("volume_type").needed_text("name")
-
     # --- creates -------------------------------------------------------------------------------
 
     def create_snapshot(

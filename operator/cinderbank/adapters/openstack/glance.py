@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from openstack.connection import Connection
 
 from cinderbank.adapters.openstack import bodies
-from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, uuid, write
+from cinderbank.adapters.openstack.calls import made, pages, uuid, write
 from cinderbank.adapters.openstack.errors import Call, mapped
 from cinderbank.domain.errors import SourceGone
 from cinderbank.domain.facts import ImageFacts, ImageId
@@ -19,16 +19,6 @@ class OpenStackGlance:
     def __init__(self, connection: Connection) -> None:
         self._image = connection.image
         self._session = connection.session
-
-    def find_image(self, image_id: ImageId) -> ImageFacts | None:
-        """The image, or None (404). A 404 that is not Glance's own raises Unavailable."""
-        call = Call("read", f"image {image_id}")
-        if not is_uuid(image_id):
-            return None
-        try:
-            return bodies.image(read(self._image, f"/images/{image_id}", call), call)
-        except SourceGone:
-            return None
 
     def images_named(self, name: str) -> Sequence[ImageFacts]:
         """All images owned by this project with exactly this name, oldest first.

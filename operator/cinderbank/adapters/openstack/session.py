@@ -26,7 +26,7 @@ from cinderbank.adapters.openstack.clouds import Cloud, auth_plugin, read_cloud
 from cinderbank.adapters.openstack.errors import mapped
 from cinderbank.domain.errors import AuthRefused, InvalidSpec
 
-__all__ = ["Connection", "connect", "verifies_tls"]
+__all__ = ["Connection", "connect"]
 
 ANSWER_LIMIT_BYTES = 16 << 20
 """No answer that is read into memory may be longer: a page of 1000 volumes takes some 3 MiB."""
@@ -81,11 +81,6 @@ def connect(
         for proxy in SERVICES.values():
             getattr(connection, proxy)
     return connection
-
-
-def verifies_tls(connection: Connection) -> bool:
-    """False when the cloud's entry says `verify: false`: worth a warning in the status."""
-    return connection.session.verify is not False
 
 
 def user_agent() -> str:
