@@ -37,16 +37,17 @@ _TELLING_KEYS = (
     r"application[-_]credential[-_]secret|(?:auth[-_]?|subject[-_]?)?token|authorization"
 )
 _PATTERNS = (
-    # key: value, key=value, "key": "value", 'aws_secret_access_key': ...
+    # key: value, key=value, "key": "value", 'aws_secret_access_key': ... Nothing of any length stands in
+    # front: a text of many words would be searched anew from each, while all other threads wait.
     re.compile(
-        rf"""(?ix)(["']?\b[\w-]*(?:{_TELLING_KEYS})["']?\s*[:=]\s*)"""
+        rf"""(?ix)((?:{_TELLING_KEYS})["']?\s*[:=]\s*)"""
         r"""(?:"[^"]*"|'[^']*'|(?:bearer|basic|aws4-hmac-sha256)\s+[^\s,;]+|[^\s,;&}\]]+)"""
     ),
     re.compile(r"(?i)(\b(?:bearer|basic)\s+)[A-Za-z0-9+/=._~-]{8,}"),
     # presigned URLs
     re.compile(r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+"),
     # user:password@host
-    re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+(?=@)"),
+    re.compile(r"(://[^/\s:@]*:)[^/\s@]+(?=@)"),
     # Keystone's Fernet tokens
     re.compile(r"()\bgAAAA[A-Za-z0-9_-]{40,}={0,2}"),
 )
