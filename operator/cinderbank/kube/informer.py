@@ -17,11 +17,10 @@ from typing import Any
 
 import kopf
 
-log = logging.getLogger(__name__)
+from cinderbank.api.v1alpha1 import RESOURCES
+from cinderbank.api.v1alpha1.resource import GROUP, VERSION
 
-GROUP = "cinderbank.io"
-VERSION = "v1alpha1"
-PLURALS = ("backupbanks", "volumebackups", "volumerestores")
+log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 1.0
 
@@ -130,7 +129,7 @@ def build_registry(on_event: OnEvent) -> kopf.OperatorRegistry:
     async def seen(event: dict[str, Any], **_: Any) -> None:
         on_event(event.get("type") == "DELETED", dict(event["object"]))
 
-    for plural in PLURALS:
+    for plural in (resource.plural for resource in RESOURCES):
         watch = kopf.on.event(GROUP, VERSION, plural, id=f"seen-{plural}", registry=registry)
         watch(seen)  # type: ignore[arg-type]
     return registry

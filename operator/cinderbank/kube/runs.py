@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1 import backup_status, restore_status
+from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
 from cinderbank.domain.errors import BrokenInvariant, CinderbankError
@@ -41,8 +42,6 @@ from cinderbank.ports.clock import Clock
 from cinderbank.ports.records import Records
 
 log = logging.getLogger(__name__)
-
-FINALIZER = "cinderbank.io/protect"
 
 
 @dataclass(frozen=True, slots=True)

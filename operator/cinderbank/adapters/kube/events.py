@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cinderbank.adapters.kube.client import KubeApi
-from cinderbank.adapters.kube.paths import API_VERSION, GROUP, events_path
+from cinderbank.adapters.kube.paths import events_path
 from cinderbank.adapters.kube.rates import TokenBucket
+from cinderbank.api.v1alpha1.resource import API_VERSION, GROUP
 from cinderbank.domain.errors import CinderbankError
 
 log = logging.getLogger(__name__)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
-GROUP = "cinderbank.io"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-FINALIZER = f"{GROUP}/protect"
-FIELD_MANAGER = "cinderbank"
+from cinderbank.api.v1alpha1 import RESOURCES
+from cinderbank.api.v1alpha1.resource import API_VERSION, GROUP
 
-PLURALS = {
-    "VolumeBackup": "volumebackups",
-    "VolumeRestore": "volumerestores",
-    "BackupBank": "backupbanks",
-}
+PLURALS = {resource.kind: resource.plural for resource in RESOURCES}
 
 
 def collection_path(kind: str, namespace: str | None) -> str:
-    base = f"/apis/{GROUP}/{VERSION}"
+    base = f"/apis/{API_VERSION}"
     if namespace is None:
         return f"{base}/{PLURALS[kind]}"
     return f"{base}/namespaces/{quote(namespace, safe='')}/{PLURALS[kind]}"

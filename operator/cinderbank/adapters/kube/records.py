@@ -19,13 +19,9 @@ from typing import Any
 
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
-from cinderbank.adapters.kube.paths import (
-    API_VERSION,
-    FIELD_MANAGER,
-    FINALIZER,
-    object_path,
-)
+from cinderbank.adapters.kube.paths import object_path
 from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
+from cinderbank.api.v1alpha1.resource import API_VERSION, FINALIZER
 from cinderbank.domain.errors import BrokenInvariant, InvalidSpec, SourceGone
 from cinderbank.domain.record import Memory, Report
 
@@ -34,6 +30,7 @@ log = logging.getLogger(__name__)
 Render = Callable[[Memory, Report, object, int, datetime], dict[str, Any]]
 """(memory, report, status as read, metadata.generation, now) -> status as JSON."""
 
+FIELD_MANAGER = "cinderbank"
 STATUS_LIMIT_BYTES = 16 << 10
 LONGEST_WAIT_SECONDS = 10.0
 

@@ -9,6 +9,8 @@ from cinderbank.api.v1alpha1.model import ApiModel, rule
 
 GROUP = "cinderbank.io"
 VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FINALIZER = f"{GROUP}/protect"
 CATEGORY = "cinderbank"
 
 NAME_RULE = rule(
