@@ -49,7 +49,6 @@ class SnapshotFacts:
     volume_id: VolumeId
     size_gib: int
     created_at: datetime | None = None
-    progress: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ class ImageFacts:
     status: str
     disk_format: str = "raw"
     size_bytes: int | None = None
-    virtual_size_bytes: int | None = None
     hash_algo: str | None = None
     hash_value: str | None = None
     created_at: datetime | None = None

@@ -153,7 +153,6 @@ def _facts(body: Any, image_id: ImageId) -> ImageFacts:
         status=str(body.get("status") or ""),
         disk_format=str(body.get("disk_format") or ""),
         size_bytes=_integer(body.get("size")),
-        virtual_size_bytes=_integer(body.get("virtual_size")),
         hash_algo=_text(body.get("os_hash_algo")),
         hash_value=_text(body.get("os_hash_value")),
     )

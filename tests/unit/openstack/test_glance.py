@@ -19,7 +19,6 @@ IMAGE: dict[str, Any] = {
     "status": "active",
     "disk_format": "qcow2",
     "size": 3 << 40,
-    "virtual_size": None,
     "os_hash_algo": "sha512",
     "os_hash_value": "ab" * 64,
     "created_at": "2026-11-22T10:00:00Z",
@@ -30,11 +29,7 @@ QUEUED = IMAGE | {"status": "queued", "disk_format": None, "size": None, "os_has
 def test_facts(cloud: Cloud, glance: OpenStackGlance) -> None:
     cloud.glance("GET", "/images", Answer(body={"images": [IMAGE]}))
     (facts,) = glance.images_named("tag")
-    assert (facts.size_bytes, facts.virtual_size_bytes, facts.hash_algo) == (
-        3 << 40,
-        None,
-        "sha512",
-    )
+    assert (facts.size_bytes, facts.hash_algo) == (3 << 40, "sha512")
     assert facts.created_at == datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 

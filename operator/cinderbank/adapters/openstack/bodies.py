@@ -150,7 +150,6 @@ def snapshot(content: object, call: Call) -> SnapshotFacts:
         volume_id=VolumeId(body.id("volume_id")),
         size_gib=body.needed_number("size"),
         created_at=body.time("created_at"),
-        progress=body.text("os-extended-snapshot-attributes:progress"),
     )
 
 
@@ -163,7 +162,6 @@ def image(content: object, call: Call) -> ImageFacts:
         status=body.needed_text("status"),
         disk_format=body.text("disk_format"),
         size_bytes=body.number("size"),
-        virtual_size_bytes=body.number("virtual_size"),
         hash_algo=body.text("os_hash_algo") or None,
         hash_value=body.text("os_hash_value") or None,
         created_at=body.time("created_at"),
