@@ -10,7 +10,7 @@ import pytest
 from cinderbank.adapters.openstack import calls
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.session import connect
-from cinderbank.domain.errors import AuthRefused, InvalidSpec, Unavailable
+from cinderbank.domain.errors import AuthRefused, Forbidden, InvalidSpec, Unavailable
 from tests.unit.openstack.cloud import PASSWORD, PROJECT, Answer, Cloud, Silence
 from tests.unit.openstack.conftest import Connect
 
@@ -209,3 +209,12 @@ def test_a_list_of_many_long_pages_ends(
     with pytest.raises(Unavailable, match="the list is longer than"):
         OpenStackCinder(connection).volume_types()
     assert len(cloud.asked("GET", "/types")) == 11
+
+
+def test_what_is_no_openstack_service_is_not_repeated(cloud: Cloud, connect_to: Connect) -> None:
+    connection = connect_to()
+    inside = {"message": "build 77, database at 10.1.2.3"}
+    cloud.cinder("GET", "/types", Answer(403, inside, from_service=False))
+    with pytest.raises(Forbidden, match="HTTP 403: Forbidden") as refused:
+        OpenStackCinder(connection).volume_types()
+    assert "10.1.2.3" not in refused.value.message

@@ -42,7 +42,13 @@ def tidy(text: str) -> str:
 
 def said(response: requests.Response) -> str:
     """The service's own words: Cinder's {"badRequest": {"message"}}, Keystone's {"error": ...},
-    Glance's {"message"} or HTML, and the list of the API guidelines; else the body's start."""
+    Glance's {"message"} or HTML, and the list of the API guidelines; else the body's start.
+
+    Only the reason phrase of what is no OpenStack service: a tenant names the host, and the body of
+    whatever else answers in the operator's network is not his to read.
+    """
+    if request_id(response) is None:
+        return tidy(response.reason or "")
     try:
         content = response.content
     except (requests.exceptions.RequestException, RuntimeError):
