@@ -29,6 +29,7 @@ from tests.rig.cluster import ApiError, Cluster
 from tests.rig.kubernetes import cluster as rig_cluster
 from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, Refused
+from tests.stage.site import install
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "cinderbank-system"
@@ -51,9 +52,7 @@ def cluster() -> Cluster:
         if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
             pytest.fail(str(error))
         pytest.skip(str(error))
-    everything = in_namespace(found, OPERATOR_NAMESPACE)
-    everything.run("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy"))
-    everything.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    install(in_namespace(found, OPERATOR_NAMESPACE))
     return found
 
 

@@ -164,7 +164,7 @@ def test_a_bank_that_became_another_one_stops(
     assert stopped["status"]["bankID"].startswith("11111111")
     home.apply({**backup("refused", source={"volumeID": VOLUME}, bankRef={"name": "moves"})})
     home.secret("openstack", {"clouds.yaml": site.cloud.clouds_yaml})
-    home.wait("vbk", "refused", lambda o: "BankNotReady" in str(o.get("status")), seconds=30)
+    home.wait("vbk", "refused", lambda o: "BankIdMismatch" in str(o.get("status")), seconds=30)
     home.delete("vbk", "refused")
     home.wait_gone("vbk", "refused", seconds=20)
     home.delete("bank", "moves")

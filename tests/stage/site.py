@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.rig.kubernetes import cluster
 from tests.rig.rig import Rig
-from tests.stage.cloud import Cloud
-from tests.stage.namespace import GROUP, Namespace, Object
+from tests.stage.cloud import Cloud, until
+from tests.stage.namespace import GROUP, Namespace, Object, Refused
 from tests.stage.operator_process import ROOT, OperatorProcess
 
 OPERATOR_NAMESPACE = "cinderbank-system"
@@ -50,13 +50,8 @@ class Site:
         return Namespace(self.cluster.kubectl, self.cluster.kubeconfig, name)
 
     def install(self) -> str:
-        """`kubectl apply -k deploy/` with its CRDs and RBAC; what kubectl said."""
-        everything = self.namespace(OPERATOR_NAMESPACE)
-        said = everything.run(
-            "apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy")
-        )
-        everything.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-        return said
+        """`kubectl apply -k deploy/`, waiting until its kinds are known; what kubectl said."""
+        return install(self.namespace(OPERATOR_NAMESPACE))
 
     def operator(self, settings: Mapping[str, str] = {}) -> OperatorProcess:
         """An operator with the ServiceAccount's rights; not started yet."""
@@ -90,6 +85,22 @@ class Site:
         }
         spec = {"s3": s3, "site": f"site-{self.letter}"}
         return {"apiVersion": GROUP, "kind": "BackupBank", "metadata": {"name": name}, "spec": spec}
+
+
+def install(namespace: Namespace) -> str:
+    """Into the cluster of that namespace. A CRD is Established before kubectl can find its kind."""
+    said = namespace.run("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy"))
+    namespace.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+    def all_are_known() -> bool:
+        try:
+            namespace.run("get", "vbk,vrs,bank")
+        except Refused:
+            return False
+        return True
+
+    until(all_are_known, 30, "the API server's discovery of our kinds")
+    return said
 
 
 CREDENTIALS = {"secretName": "openstack", "cloudName": "openstack"}
