@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 
 from cinderbank.bank import commit, layout, removal, state
 from cinderbank.bank import manifest as manifests
-from cinderbank.bank.manifest import SessionRef
-from cinderbank.bank.marks import BankHeader, Intent
+from cinderbank.bank.marks import BankHeader, BaseRef, Intent
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
 from cinderbank.domain.errors import (
     CinderbankError,
@@ -196,7 +195,9 @@ class StoredBank:
         self.open()
         if self.read_only:
             return
-        pin = Intent(None, (SessionRef(site, backup_id),))
+        sealed = state.read_seal(self.store, site, backup_id)
+        volume_id = None if sealed is None else sealed.key.volume_id
+        pin = Intent(None, (BaseRef(site, backup_id, volume_id),))
         self.store.put(layout.read_pin(self.site, reader), pin.dump())
         # W2: only a pin that was there before the tomb is seen by whoever frees.
         if self._find_at(site, backup_id) is None:

@@ -92,6 +92,28 @@ def chunk(site: str, backup_id: str, attempt: int, index: int) -> str:
     return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/{index:08x}"
 
 
+def journal_prefix(site: str, backup_id: str) -> str:
+    """Everything that attempts of this session noted of their own progress."""
+    return f"{site_prefix(site)}journal/{_session(backup_id)}/"
+
+
+def journal(site: str, backup_id: str, attempt: int, first_index: int) -> str:
+    """A journal object of one attempt; `first_index` is the first chunk that it speaks of."""
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    _number(first_index, MAX_CHUNK_INDEX, "chunk index")
+    return f"{journal_prefix(site, backup_id)}{attempt:04x}/{first_index:08x}"
+
+
+def parse_session_object(prefix: str, key: str) -> tuple[int, int] | None:
+    """Attempt and number of an object listed under a chunk, journal or `.../index/` prefix of a
+    session; None when it is foreign."""
+    rest = key.removeprefix(prefix)
+    if not key.startswith(prefix) or not _SESSION_OBJECT.fullmatch(rest):
+        return None
+    attempt, number = int(rest[:4], 16), int(rest[5:], 16)
+    return (attempt, number) if attempt else None
+
+
 def backup_prefix(site: str, volume_id: str, backup_id: str) -> str:
     return f"{site_prefix(site)}backups/{_volume(volume_id)}/{_session(backup_id)}/"
 

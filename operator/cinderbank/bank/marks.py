@@ -49,14 +49,31 @@ class BankHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class BaseRef:
+    """A backup that an intent pins. The volume says where its manifest lies, also when its seal is
+    gone; None in an intent of an older writer."""
+
+    site: str
+    backup_id: BackupId
+    volume_id: VolumeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """Somebody works: a writer (volume_id is set) or a reader; `bases` must not be freed meanwhile."""
 
     volume_id: VolumeId | None
-    bases: tuple[SessionRef, ...] = ()
+    bases: tuple[BaseRef, ...] = ()
+
+    def pins(self, backup: SessionRef) -> bool:
+        return any((b.site, b.backup_id) == (backup.site, backup.backup_id) for b in self.bases)
 
     def dump(self) -> bytes:
-        bases = [{"site": base.site, "id": base.backup_id} for base in self.bases]
+        bases = [
+            {"site": base.site, "id": base.backup_id}
+            | ({} if base.volume_id is None else {"volume": base.volume_id})
+            for base in self.bases
+        ]
         return to_json({"volume_id": self.volume_id, "bases": bases}, INTENT_NAME)
 
     @classmethod
@@ -66,14 +83,19 @@ class Intent:
         volume = document.text_or_none("volume_id")
         if volume is not None and not layout.is_volume_id(volume):
             raise document.bad("volume_id", "not a volume id")
-        bases = tuple(
-            SessionRef(
-                row.checked("site", layout.is_site, "site name"),
-                BackupId(row.checked("id", layout.is_backup_id, "backup id")),
-            )
-            for row in document.objects("bases", 256)
-        )
+        bases = tuple(_base(row) for row in document.objects("bases", 256))
         return cls(None if volume is None else VolumeId(volume), bases)
+
+
+def _base(row: Fields) -> BaseRef:
+    volume = row.text_or_none("volume")
+    if volume is not None and not layout.is_volume_id(volume):
+        raise row.bad("volume", "not a volume id")
+    return BaseRef(
+        row.checked("site", layout.is_site, "site name"),
+        BackupId(row.checked("id", layout.is_backup_id, "backup id")),
+        None if volume is None else VolumeId(volume),
+    )
 
 
 @dataclass(frozen=True, slots=True)

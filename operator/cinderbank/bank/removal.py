@@ -79,15 +79,19 @@ def _is_pinned(store: ObjectStore, backup: SessionRef) -> bool:
             except CinderbankError:
                 # A newer writer's, or damaged: it may pin anything.
                 return True
-            if backup in intent.bases:
+            if intent.pins(backup):
                 return True
     return False
 
 
 def _free(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId) -> bool:
     delete_or_raise(store, [layout.intent(site, backup_id)])
-    if not _sweep(store, layout.session_chunks_prefix(site, backup_id)):
-        return False
+    for prefix in (
+        layout.journal_prefix(site, backup_id),
+        layout.session_chunks_prefix(site, backup_id),
+    ):
+        if not _sweep(store, prefix):
+            return False
     sealed = state.read_seal(store, site, backup_id)
     # A VOID seal stays for ever: without it a sleeping writer could still create its own.
     if sealed is not None and sealed.is_ok:
