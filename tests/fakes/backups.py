@@ -69,7 +69,8 @@ def write_chunks(
         plain = content[index * CHUNK : index * CHUNK + geometry.chunk_length(index)]
         allocation = allocation_map(plain.ljust(CHUNK, b"\0"))
         if allocation:
-            stored += writer.put_chunk(encode_chunk(envelope, index, plain, allocation))
+            key = writer.chunk_key(index)
+            stored += writer.put_chunk(encode_chunk(envelope, index, plain, allocation, key))
         else:
             writer.put_hole(index)
             zero += len(plain)

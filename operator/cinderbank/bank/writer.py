@@ -27,8 +27,12 @@ class EncodedChunk:
     body: bytes
 
 
-def encode_chunk(envelope: Envelope, index: int, plain: Buffer, allocation: int) -> EncodedChunk:
-    return EncodedChunk(index, chunk.digest(plain), allocation, envelope.encode(plain))
+def encode_chunk(
+    envelope: Envelope, index: int, plain: Buffer, allocation: int, key: str
+) -> EncodedChunk:
+    """`key` is where it will be stored (`BackupWriter.chunk_key`); encryption binds it to that."""
+    body = envelope.encode(plain, key)
+    return EncodedChunk(index, envelope.digest(plain), allocation, body)
 
 
 class BackupWriter:
@@ -51,12 +55,12 @@ class BackupWriter:
         self._builder = PartBuilder(geometry)
         self._parts: dict[int, PartRef] = {}
 
+    def chunk_key(self, index: int) -> str:
+        return layout.chunk(self._session.site, self._session.backup_id, self._attempt, index)
+
     def put_chunk(self, encoded: EncodedChunk) -> int:
         """Store a chunk and note its entry; bytes stored. Each index exactly once."""
-        key = layout.chunk(
-            self._session.site, self._session.backup_id, self._attempt, encoded.index
-        )
-        self._store.put(key, encoded.body)
+        self._store.put(self.chunk_key(encoded.index), encoded.body)
         stored = len(encoded.body)
         self._add(Entry(encoded.index, encoded.hash, encoded.allocation, stored, 0, self._attempt))
         return stored
@@ -72,7 +76,8 @@ class BackupWriter:
             return
         number, plain = complete
         # The envelope is made here and not kept: a part comes once in 256 GiB.
-        self._store.put(self._part_key(number), Envelope().encode(plain))
+        key = self._part_key(number)
+        self._store.put(key, Envelope().encode(plain, key))
         with self._lock:
             self._parts[number] = PartRef(self._attempt, chunk.digest(plain).hex())
 

@@ -134,7 +134,8 @@ class Pipeline:
             stored = 0
         else:
             with memoryview(buffer) as view, view[:length] as plain:
-                encoded = encode_chunk(envelope, index, plain, allocation)
+                key = self._writer.chunk_key(index)
+                encoded = encode_chunk(envelope, index, plain, allocation, key)
             self._free.put(buffer)
             stored = self._writer.put_chunk(encoded)
         zero = 0 if allocation else length
