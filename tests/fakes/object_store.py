@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from cinderbank.bank.store import Buffer, DeleteFailure, Listed
@@ -21,6 +22,9 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.modified: dict[str, datetime] = {}
+        self.now = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+        """The store's own clock; a test that needs time to pass sets it."""
         self.requests: list[tuple[str, str]] = []
         self.honours_conditions = True
         self.locked: set[str] = set()
@@ -92,6 +96,7 @@ class MemoryStore:
                 return False
             if key not in self._dropped:
                 self.objects[key] = bytes(body)
+                self.modified[key] = self.now
                 self._hidden[key] = self._list_lag
             return True
 
@@ -129,5 +134,5 @@ class MemoryStore:
                 common = prefix + rest.split(delimiter)[0] + delimiter
                 rows[common] = Listed(common, is_prefix=True)
             else:
-                rows[key] = Listed(key, len(body))
+                rows[key] = Listed(key, len(body), last_modified=self.modified.get(key, self.now))
         return list(rows.values())

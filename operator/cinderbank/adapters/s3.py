@@ -255,6 +255,7 @@ class _Rows:
             name.removeprefix(self._root),
             int(getattr(row, "size", 0) or 0),
             bool(getattr(row, "is_dir", False)),
+            getattr(row, "last_modified", None),
         )
 
     def _remember(self, listed: Listed) -> None:

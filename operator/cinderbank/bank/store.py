@@ -9,7 +9,8 @@ the bank never does. Each verb may be repeated without harm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -25,6 +26,9 @@ class Listed:
     key: str
     size_bytes: int = 0
     is_prefix: bool = False
+    last_modified: datetime | None = field(default=None, compare=False)
+    """When it was last put, by the store's own clock (aware); None for a prefix, or when the store
+    does not say. Good for age only, never for order."""
 
 
 @dataclass(frozen=True, slots=True)
