@@ -232,14 +232,6 @@ def parse_intent(key: str) -> str | None:
     return fields[3] if is_backup_id(fields[3]) or is_reader(fields[3]) else None
 
 
-def parse_tomb(key: str) -> BackupId | None:
-    """The session of a listed tomb; None when it is foreign."""
-    fields = key.split("/")
-    if len(fields) != 4 or fields[0] != "sites" or fields[2] != "tombs":
-        return None
-    return BackupId(fields[3]) if is_backup_id(fields[3]) else None
-
-
 def parse_session_prefix(prefix: str) -> BackupId | None:
     """The session of a listed `sites/<site>/chunks/<session>/` or `.../journal/<session>/`."""
     fields = prefix.split("/")
