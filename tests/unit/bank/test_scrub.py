@@ -107,11 +107,12 @@ def test_more_damage_than_a_report_holds_is_split_and_each_part_can_be_read() ->
 def test_the_largest_report_fits() -> None:
     site = "s" * 63
     largest = Damage()
-    for attempt in range(1, scrub.MAX_SESSIONS + 1):
-        largest.chunks[AttemptRef(site, BACKUP, attempt)] = Ranges()
-    ref = AttemptRef(site, BACKUP, 1)
-    high = layout.MAX_CHUNK_INDEX - 2 * scrub.MAX_RANGES
-    largest.chunks[ref] = Ranges((high + 2 * i, high + 2 * i) for i in range(scrub.MAX_RANGES))
+    for attempt in range(2, scrub.MAX_SESSIONS + 1):
+        largest.add_chunk(AttemptRef(site, BACKUP, attempt), layout.MAX_CHUNK_INDEX)
+    gaps = scrub.MAX_RANGES - scrub.MAX_SESSIONS + 1
+    high = layout.MAX_CHUNK_INDEX - 2 * gaps
+    for number in range(gaps):
+        largest.add_chunk(AttemptRef(site, BACKUP, 1), high + 2 * number)
     for number in range(scrub.MAX_BACKUPS):
         largest.backups[SessionRef(site, type(BACKUP)(f"{BACKUP[:-4]}{number:04d}"))] = VOLUME
     body = Report(NOW, "existence", largest).dump()
