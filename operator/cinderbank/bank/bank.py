@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import commit, layout, removal, state
+from cinderbank.bank import base, commit, layout, removal, state
 from cinderbank.bank import manifest as manifests
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.bank.wrapped_keys import key_missing
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -39,6 +42,9 @@ class StoredBank:
         read_only: bool = False,
         expected_bank_id: str | None = None,
         now: Callable[[], datetime] = _utc_now,
+        *,
+        keks: Sequence[KeyEncryptionKey] = (),
+        accepts_plain: bool = False,
     ) -> None:
         self.store = store
         self.site = site
@@ -46,6 +52,9 @@ class StoredBank:
         self._expected_bank_id = expected_bank_id
         self._now = now
         self._header: BankHeader | None = None
+        self._keks = tuple(keks)
+        self._accepts_plain = accepts_plain
+        self._keys: Keyring | None = None
 
     def open(self) -> BankHeader:
         """Read bank.json, or create it in a bank that has none; checked once, then remembered.
@@ -64,6 +73,33 @@ class StoredBank:
                 )
             self._header = header
         return self._header
+
+    @property
+    def keys(self) -> Keyring | None:
+        """What opens the encrypted backups; None when no key was given. Opens the bank."""
+        header = self.open()
+        if self._keys is None and self._keks:
+            self._keys = Keyring(
+                self.store,
+                header.bank_id,
+                self._keks,
+                accepts_plain=self._accepts_plain,
+                now_seconds=lambda: self._now().timestamp(),
+            )
+        return self._keys
+
+    def writing_keys(self) -> BackupKeys | None:
+        """What a new backup is encrypted with; None in a bank without encryption.
+
+        May make a data key. Idempotent. Raises InvalidSpec: BankKeyMissing when the bank is encrypted
+        and no key was given (nothing plain is ever added to it), BankKeyWrong, BankKeyRetired.
+        """
+        keys = self.keys
+        if keys is not None:
+            return keys.writing()
+        if next(iter(self.store.list_keys(layout.KEYS)), None) is not None:
+            raise key_missing(self.store, "this bank")
+        return None
 
     def _read_header(self) -> BankHeader | None:
         body = self.store.get(layout.BANK, MAX_CONTROL_BYTES)
@@ -123,6 +159,8 @@ class StoredBank:
                 manifest_digest=sealed.seal.manifest_digest,
                 size_bytes=sealed.seal.size_bytes,
                 stored_bytes=sealed.seal.stored_bytes,
+                reused_bytes=sealed.seal.reused_bytes,
+                base_id=sealed.seal.base_id,
             )
         if intent is None or intent.volume_id is None:
             return BankFacts(intent=intent is not None, tombed=tombed)
@@ -137,7 +175,7 @@ class StoredBank:
             return BankFacts(intent=True, tombed=tombed)
         digest = manifests.object_digest(body)
         try:
-            about = manifests.parse(body, key).description
+            about = state.parse_manifest(self.store, body, key, self.keys).description
         except CinderbankError:
             # `seal` refuses it and says why; observing must not, or it could never be discarded.
             return BankFacts(intent=True, manifest=True, tombed=tombed, manifest_digest=digest)
@@ -148,15 +186,23 @@ class StoredBank:
             manifest_digest=digest,
             size_bytes=about.size_bytes,
             stored_bytes=about.stored_bytes,
+            reused_bytes=about.reused_bytes,
+            base_id=about.base_id,
         )
 
-    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+    def open_session(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
+    ) -> None:
         self._writable()
-        commit.open_session(self.store, site, backup_id, volume_id)
+
+        def choose() -> tuple[BaseRef, ...]:
+            return base.choose(self.store, site, volume_id) if incremental else ()
+
+        commit.open_session(self.store, site, backup_id, volume_id, choose)
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
         self._writable()
-        return commit.seal(self.store, site, backup_id, volume_id)
+        return commit.seal(self.store, site, backup_id, volume_id, self.keys)
 
     def discard(self, site: str, backup_id: BackupId) -> bool:
         self._writable()
@@ -180,15 +226,7 @@ class StoredBank:
             return None
         if state.read_tomb(self.store, site, backup_id) is not None:
             return None
-        read = state.read_manifest(self.store, site, sealed.key.volume_id, backup_id)
-        if read is None:
-            raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
-        manifest, digest = read
-        if digest != sealed.seal.manifest_digest:
-            raise DataCorrupt(
-                f"backup {backup_id} of site {site}: the manifest is not the sealed one"
-            )
-        return manifest.description
+        return state.sealed_manifest(self.store, sealed, self.keys).description
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

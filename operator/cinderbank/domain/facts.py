@@ -90,6 +90,9 @@ class BankFacts:
     """`sha256:<hex>` of the manifest object, when there is one."""
     size_bytes: int | None = None
     stored_bytes: int | None = None
+    reused_bytes: int | None = None
+    base_id: BackupId | None = None
+    """The earlier backup whose chunks it shares, when it does."""
 
 
 @dataclass(frozen=True, slots=True)

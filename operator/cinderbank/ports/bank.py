@@ -30,6 +30,10 @@ class BackupDescription:
     image_metadata: dict[str, str]
     tags: dict[str, str]
     stored_bytes: int
+    reused_bytes: int = 0
+    """Bytes of the volume whose chunks are an earlier backup's."""
+    base_id: BackupId | None = None
+    """The backup that this one was compared with; None when all of it was stored."""
 
 
 class Bank(Protocol):
@@ -44,8 +48,14 @@ class Bank(Protocol):
         """What is there of this backup. Idempotent read."""
         ...
 
-    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
-        """Put the intent (W1). Idempotent while the session was never closed; MUST be done before any chunk."""
+    def open_session(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
+    ) -> None:
+        """Put the intent (W1). Idempotent while the session was never closed; MUST be done before any chunk.
+
+        With `incremental` it pins the newest usable backup of this volume at this site, which then
+        lends its unchanged chunks; an intent that is there already stays as it is.
+        """
         ...
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
