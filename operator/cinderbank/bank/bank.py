@@ -194,6 +194,8 @@ class StoredBank:
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
     ) -> None:
         self._writable()
+        # Now, and not in the transfer: a key that is missing is told before any work is done.
+        self.writing_keys()
 
         def choose() -> tuple[BaseRef, ...]:
             return base.choose(self.store, site, volume_id) if incremental else ()

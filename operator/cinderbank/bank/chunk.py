@@ -73,6 +73,12 @@ class EnvelopeKeys(Protocol):
     """The keys of one encrypted backup; thread-safe."""
 
     @property
+    def hash_key_id(self) -> str | None:
+        """The data key that `hash_key` is derived from, as the manifest names it; chunks of two backups
+        can be compared and shared only when it is the same."""
+        ...
+
+    @property
     def hash_key(self) -> bytes:
         """32 bytes: the key of the backup's chunk hashes."""
         ...

@@ -14,6 +14,7 @@ from cinderbank.domain.facts import BackupId, VolumeId
 
 BANK = "bank.json"
 SITES = "sites/"
+KEYS = "keys/"
 SCRUBS = "scrub/"
 
 MAX_ATTEMPT = 0xFFFF
@@ -58,6 +59,53 @@ def _number(value: int, highest: int, what: str) -> int:
     return value
 
 
+_DATA_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_KEK = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_RETIRED = "retired"
+
+
+def is_kek_id(text: str) -> bool:
+    """True for the id of a key-encryption key: 16 hex digits."""
+    return _KEK.fullmatch(text) is not None
+
+
+def is_data_key_id(text: str) -> bool:
+    """True for the id of a data key: 32 hex digits."""
+    return _DATA_KEY.fullmatch(text) is not None
+
+
+def data_key_prefix(data_key_id: str) -> str:
+    return f"{KEYS}{_checked(data_key_id, is_data_key_id(data_key_id), 'data key id')}/"
+
+
+def wrapped_key(data_key_id: str, kek_id: str) -> str:
+    """A data key as one key-encryption key wraps it."""
+    return data_key_prefix(data_key_id) + _checked(kek_id, is_kek_id(kek_id), "kek id")
+
+
+def retired_keys_prefix() -> str:
+    return f"{KEYS}{_RETIRED}/"
+
+
+def retired_key(kek_id: str) -> str:
+    """The mark that a key-encryption key was removed, and is never to come back."""
+    return retired_keys_prefix() + _checked(kek_id, is_kek_id(kek_id), "kek id")
+
+
+def parse_wrapped_key(key: str) -> tuple[str, str] | None:
+    """Data key and kek of a listed wrapped key; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 3 or f"{fields[0]}/" != KEYS:
+        return None
+    return (fields[1], fields[2]) if is_data_key_id(fields[1]) and is_kek_id(fields[2]) else None
+
+
+def parse_retired_key(key: str) -> str | None:
+    """The kek of a listed mark of retirement; None when it is foreign."""
+    kek_id = key.removeprefix(retired_keys_prefix())
+    return kek_id if key.startswith(retired_keys_prefix()) and is_kek_id(kek_id) else None
+
+
 def site_prefix(site: str) -> str:
     return f"{SITES}{_checked(site, is_site(site), 'site name (a DNS label)')}/"
 
@@ -86,6 +134,11 @@ def read_pin(site: str, reader: str) -> str:
 
 def session_chunks_prefix(site: str, backup_id: str) -> str:
     return f"{site_prefix(site)}chunks/{_session(backup_id)}/"
+
+
+def attempt_chunks_prefix(site: str, backup_id: str, attempt: int) -> str:
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/"
 
 
 def chunk(site: str, backup_id: str, attempt: int, index: int) -> str:
@@ -145,6 +198,10 @@ def parse_session_object(prefix: str, key: str) -> tuple[int, int] | None:
 
 def backup_prefix(site: str, volume_id: str, backup_id: str) -> str:
     return f"{site_prefix(site)}backups/{_volume(volume_id)}/{_session(backup_id)}/"
+
+
+def index_prefix(site: str, volume_id: str, backup_id: str) -> str:
+    return f"{backup_prefix(site, volume_id, backup_id)}index/"
 
 
 def index_part(site: str, volume_id: str, backup_id: str, attempt: int, part: int) -> str:

@@ -88,9 +88,7 @@ class Intent:
 
 
 def _base(row: Fields) -> BaseRef:
-    volume = row.text_or_none("volume")
-    if volume is not None and not layout.is_volume_id(volume):
-        raise row.bad("volume", "not a volume id")
+    volume = row.checked_or_none("volume", layout.is_volume_id, "volume id")
     return BaseRef(
         row.checked("site", layout.is_site, "site name"),
         BackupId(row.checked("id", layout.is_backup_id, "backup id")),
@@ -106,22 +104,33 @@ class Seal:
     manifest_digest: str
     size_bytes: int
     stored_bytes: int
+    reused_bytes: int = 0
+    base_id: BackupId | None = None
+    encrypted: bool = False
+
+    def is_of(self, other: Seal) -> bool:
+        """Whether both seal the same manifest, which says the rest: an older writer knew fewer fields."""
+        return (self.state, self.manifest_digest) == (other.state, other.manifest_digest)
 
     def dump(self) -> bytes:
+        needs = (features.ENCRYPTION,) if self.encrypted else ()
         return to_json(
             {
                 "state": self.state,
                 "manifest": self.manifest_digest,
                 "size_bytes": self.size_bytes,
                 "stored_bytes": self.stored_bytes,
+                "reused_bytes": self.reused_bytes,
+                "base_id": self.base_id,
             },
             SEAL_NAME,
+            *needs,
         )
 
     @classmethod
     def parse(cls, body: bytes, where: str) -> Seal:
         document = Fields.parse(body, where)
-        features.check_stamp(document, SEAL_NAME)
+        required = features.check_stamp(document, SEAL_NAME)
         state = document.text("state", 16)
         if state not in (SEAL_OK, SEAL_VOID):
             raise document.bad("state", "not OK or VOID")
@@ -130,7 +139,15 @@ class Seal:
             digest_of(where, document, "manifest"),
             document.integer("size_bytes"),
             document.integer("stored_bytes"),
+            document.integer_or("reused_bytes", 0),
+            _base_id(document),
+            features.ENCRYPTION in required,
         )
+
+
+def _base_id(document: Fields) -> BackupId | None:
+    base_id = document.checked_or_none("base_id", layout.is_backup_id, "backup id")
+    return None if base_id is None else BackupId(base_id)
 
 
 @dataclass(frozen=True, slots=True)
