@@ -186,16 +186,17 @@ class BackupWriter:
             bank_id,
             zero_bytes,
             source_hash,
+            None if self.keys is None else self.keys.hash_key_id,
         )
-        body = manifests.dump(manifest)
         key = layout.manifest(self._session.site, self._volume_id, self._session.backup_id)
+        body = manifests.to_object(manifest, key, self.keys)
         stored = self._store.put(key, body, if_absent=True)
         found = self._store.get(key, manifests.MAX_MANIFEST_BYTES)
         if found is None:
             raise SourceGone(f"{key} was written and is not there", reason="SessionBroken")
         if found == body:
             return manifest
-        earlier = manifests.parse(found, key)
+        earlier = manifests.parse(found, key, self.keys)
         if stored or earlier.description.content_sha512 != description.content_sha512:
             raise DataCorrupt(f"{key} is there and says another content than this attempt read")
         return earlier
@@ -231,9 +232,12 @@ def read_part_body(
 
 
 def existing_manifest(
-    store: ObjectStore, session: SessionRef, volume_id: VolumeId
+    store: ObjectStore,
+    session: SessionRef,
+    volume_id: VolumeId,
+    keys: EnvelopeKeys | None = None,
 ) -> Manifest | None:
     """The manifest that an earlier attempt of this session has completed, if any."""
     key = layout.manifest(session.site, volume_id, BackupId(session.backup_id))
     body = store.get(key, manifests.MAX_MANIFEST_BYTES)
-    return None if body is None else manifests.parse(body, key)
+    return None if body is None else manifests.parse(body, key, keys)
