@@ -20,7 +20,6 @@ from cinderbank.bank.chunk_listing import ChunkListing
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
 from cinderbank.bank.keyring import BackupKeys
-from cinderbank.bank.keyring import BackupKeys
 from cinderbank.bank.manifest import Manifest
 from cinderbank.bank.marks import BaseRef
 from cinderbank.bank.scrub import AttemptRef, Damage
@@ -94,9 +93,6 @@ def open_base(
     except UNREADABLE:
         return None
     if manifest.geometry.chunk_bytes != geometry.chunk_bytes:
-        return None
-    # Hashes under another key can not be compared; and what is not encrypted stays out of what is.
-    if manifest.hash_key != (None if keys is None else keys.hash_key_id):
         return None
     # Hashes under another key (or none) can not be compared: plain text would be borrowed, too.
     if manifest.hash_key != (None if keys is None else keys.hash_key_id):
