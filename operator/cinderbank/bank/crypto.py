@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hmac
 import os
-import time
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -52,9 +51,8 @@ class DataKey:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def new(cls, bank_id: str, now_seconds: float | None = None) -> DataKey:
-        seconds = time.time() if now_seconds is None else now_seconds
-        stamp = int(seconds * 1000).to_bytes(6, "big")
+    def new(cls, bank_id: str, made_milliseconds: int) -> DataKey:
+        stamp = made_milliseconds.to_bytes(6, "big")
         return cls(
             stamp + os.urandom(DATA_KEY_ID_BYTES - len(stamp)), bank_id, os.urandom(KEY_BYTES)
         )

@@ -74,6 +74,10 @@ class Keyring:
             raise damage
         return None
 
+    def opens_stored(self, data_key_id: str) -> bool:
+        """Whether what lies in the bank right now opens by a KEK of ours. Raises DataCorrupt."""
+        return self._unwrapped(data_key_id) is not None
+
     def _wrong(self, name: str) -> InvalidSpec | DataCorrupt:
         rows = self.store.list_keys(layout.data_key_prefix(name))
         pairs = (layout.parse_wrapped_key(row.key) for row in rows)
@@ -132,8 +136,8 @@ class Keyring:
             raise self._retired()
         # Above all that are there: the newest id is the current one, whatever a clock says.
         newest = max(listing.wrapped, default="0" * 32)
-        after = int(newest[:12], 16) / 1000 + 0.001
-        data_key = DataKey.new(self.bank_id, max(self._now_seconds(), after))
+        after = int(newest[:12], 16) + 1
+        data_key = DataKey.new(self.bank_id, max(int(self._now_seconds() * 1000), after))
         self._wrap(data_key, keks)
         with self._lock:
             self._opened[data_key.id.hex()] = data_key

@@ -54,6 +54,11 @@ def parse_kek(content: bytes, where: str) -> KeyEncryptionKey:
     return KeyEncryptionKey(secret)
 
 
+def encoded_kek(kek: KeyEncryptionKey) -> bytes:
+    """What `parse_kek` reads: base64 and a line feed."""
+    return base64.b64encode(kek.secret) + b"\n"
+
+
 def _invalid(where: str, why: str) -> InvalidSpec:
     return InvalidSpec(
         f"{where} {why}; make one with `cinderbank bank key generate FILE`", reason="BankKeyInvalid"
