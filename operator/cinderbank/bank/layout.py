@@ -335,14 +335,6 @@ def parse_tomb(key: str) -> BackupId | None:
     return BackupId(fields[3]) if is_backup_id(fields[3]) else None
 
 
-def parse_chunk(prefix: str, key: str) -> tuple[int, int] | None:
-    """Attempt and index of a chunk's key listed under its session's prefix; None when foreign."""
-    rest = key.removeprefix(prefix)
-    if not key.startswith(prefix) or _SESSION_OBJECT.fullmatch(rest) is None:
-        return None
-    return int(rest[:4], 16), int(rest[5:], 16)
-
-
 _SESSION_OBJECT = re.compile(r"[0-9a-f]{4}/[0-9a-f]{8}", re.ASCII)
 
 

@@ -186,8 +186,7 @@ def split(damage: Damage) -> Iterator[Damage]:
             ref, ranges = chunks.pop()
             room -= ranges.gaps()
             piece.chunks[ref] = ranges
-        for ref, volume in backups[:MAX_BACKUPS]:
-            piece.backups[ref] = volume
+        piece.backups.update(backups[:MAX_BACKUPS])
         backups = backups[MAX_BACKUPS:]
         yield piece
 
