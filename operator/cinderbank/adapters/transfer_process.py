@@ -22,6 +22,8 @@ from typing import Generic, TypeVar
 from cinderbank.adapters.s3 import S3Credentials, S3Location
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_child import Child
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.wrapped_keys import encoded_kek
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import TransferAbsent, TransferFacts
 from cinderbank.ports.transfers import Transfer
@@ -55,6 +57,9 @@ class TransferAccess:
     cloud_name: str
     clouds_yaml: bytes = field(repr=False)
     cacert: bytes | None = field(default=None, repr=False)
+    keks: tuple[KeyEncryptionKey, ...] = ()
+    """The bank's keys; none in a bank without encryption."""
+    accepts_plain: bool = False
 
 
 class TransferProcesses(Generic[K]):
@@ -209,6 +214,8 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
             bank_id=access.bank_id,
             ca_file=location.ca_file,
             insecure_skip_tls_verify=location.insecure_skip_tls_verify,
+            keys_file=str(folder / "keys.json") if access.keks else None,
+            accepts_plain=access.accepts_plain,
         ),
         cloud=CloudJob(
             clouds_file=str(folder / "clouds.yaml"),
@@ -227,9 +234,16 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
         "s3.json": json.dumps(credentials).encode(),
         "clouds.yaml": access.clouds_yaml,
     }
+    if access.keks:
+        files["keys.json"] = json.dumps(_encoded_keks(access)).encode()
     return {**files, "cacert.pem": access.cacert} if access.cacert else files
 
 
 def _secrets(access: TransferAccess) -> tuple[str, ...]:
     credentials = access.credentials
-    return tuple(s for s in (credentials.secret_key, credentials.session_token) if s)
+    given = (credentials.secret_key, credentials.session_token, *_encoded_keks(access))
+    return tuple(s for s in given if s)
+
+
+def _encoded_keks(access: TransferAccess) -> list[str]:
+    return [encoded_kek(kek).decode("ascii").strip() for kek in access.keks]

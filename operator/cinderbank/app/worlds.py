@@ -175,6 +175,8 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         cloud_name=cloud.name,
         clouds_yaml=cloud.secret.data[CLOUDS_YAML],
         cacert=cloud.secret.data.get(CACERT),
+        keks=bank.keks,
+        accepts_plain=bank.accepts_plain,
     )
 
 

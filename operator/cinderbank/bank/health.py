@@ -9,6 +9,7 @@ from cinderbank.bank import features, layout
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.removal import delete_or_raise
 from cinderbank.bank.store import MAX_CONTROL_BYTES
+from cinderbank.bank.wrapped_keys import key_missing, list_keys, named
 from cinderbank.domain.errors import Unavailable
 
 MAX_COUNTED_SEALS = 10_000
@@ -27,6 +28,10 @@ class BankHealth:
     """Seals of all sites; at most MAX_COUNTED_SEALS."""
     backups_counted_all: bool
     problems: tuple[str, ...] = ()
+    encrypted: bool = False
+    """New backups are encrypted."""
+    key_ids: tuple[str, ...] = ()
+    """Of the keys that open the bank."""
 
 
 def validate(bank: StoredBank) -> BankHealth:
@@ -39,6 +44,7 @@ def validate(bank: StoredBank) -> BankHealth:
     next(iter(bank.store.list_keys(layout.BANK)), None)
     header = bank.open()
     problems: list[str] = []
+    key_ids = _opening_keys(bank, problems)
     conditional = None if bank.read_only else _probe(bank)
     if conditional is False:
         problems.append(
@@ -61,7 +67,26 @@ def validate(bank: StoredBank) -> BankHealth:
         backups=count,
         backups_counted_all=count + foreign < MAX_COUNTED_SEALS,
         problems=tuple(problems),
+        encrypted=bank.keys is not None,
+        key_ids=key_ids,
     )
+
+
+def _opening_keys(bank: StoredBank, problems: list[str]) -> tuple[str, ...]:
+    """Ids of the keys that open the bank; proves that one of ours does. Raises InvalidSpec:
+    BankKeyMissing, BankKeyWrong."""
+    listing, keys = list_keys(bank.store), bank.keys
+    if keys is None:
+        if listing.wrapped:
+            raise key_missing(bank.store, "this bank")
+        return ()
+    retired = sorted({kek.id for kek in keys.keks} & listing.retired)
+    if retired:
+        problems.append(f"key(s) {named(retired)} were removed from the bank; drop them here, too")
+    if not listing.wrapped:
+        return tuple(sorted(kek.id for kek in keys.keks))
+    keys.data_key(bytes.fromhex(max(listing.wrapped)))
+    return tuple(sorted(listing.kek_ids))
 
 
 def _probe(bank: StoredBank) -> bool:

@@ -104,7 +104,7 @@ def sealed_manifest(store: ObjectStore, sealed: Sealed, keys: Keyring | None) ->
         raise InvalidSpec(
             f"backup {backup_id} of site {site} is not encrypted, and this bank has a key. When it was "
             "made before the bank got its key, set spec.encryption.plainBackups: Readable of the "
-            "BackupBank, or give --plain-backups; else somebody has put it there",
+            "BackupBank (plainBackups: true in a bank file); else somebody has put it there",
             reason="BankPlainBackup",
         )
     return manifest

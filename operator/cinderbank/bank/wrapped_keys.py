@@ -181,6 +181,6 @@ def key_missing(store: ObjectStore, what: str) -> InvalidSpec:
     return InvalidSpec(
         f"{what} is encrypted, and no key is configured; the bank at {store.where()} is opened by "
         f"key(s) {named(list_keys(store).kek_ids)}: name a Secret with one of them in the BackupBank's "
-        "spec.encryption.keySecretRef, or give its file with --key-file",
+        "spec.encryption.keySecretRef, or its file in keyFiles of the bank file",
         reason="BankKeyMissing",
     )

@@ -25,6 +25,8 @@ from cinderbank.adapters.openstack.errors import Call, mapped, refusal
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -106,7 +108,14 @@ def exit_code(error: CinderbankError) -> int:
 def _run_job(job: Job, meter: ProgressMeter) -> str:
     store = S3Store(_location(job.bank), _credentials(job.bank))
     try:
-        bank = StoredBank(store, job.bank.site, job.bank.read_only, job.bank.bank_id)
+        bank = StoredBank(
+            store,
+            job.bank.site,
+            job.bank.read_only,
+            job.bank.bank_id,
+            keks=_keks(job.bank),
+            accepts_plain=job.bank.accepts_plain,
+        )
         ca_file = Path(job.cloud.ca_file) if job.cloud.ca_file else None
         connection = connect(Path(job.cloud.clouds_file), job.cloud.cloud_name, cacert=ca_file)
         try:
@@ -146,5 +155,21 @@ def _credentials(bank: BankJob) -> S3Credentials:
         # Never its text: that may quote the file.
         raise InvalidSpec(
             f"transfer job: bank.credentials_file is not readable ({type(error).__name__})",
+            reason="InvalidJob",
+        ) from None
+
+
+def _keks(bank: BankJob) -> tuple[KeyEncryptionKey, ...]:
+    if bank.keys_file is None:
+        return ()
+    try:
+        encoded = json.loads(Path(bank.keys_file).read_text("utf-8"))
+        return tuple(
+            parse_kek(str(kek).encode(), "transfer job: bank.keys_file") for kek in encoded
+        )
+    except (OSError, ValueError, TypeError) as error:
+        # Never its text: that may quote the file.
+        raise InvalidSpec(
+            f"transfer job: bank.keys_file is not readable ({type(error).__name__})",
             reason="InvalidJob",
         ) from None

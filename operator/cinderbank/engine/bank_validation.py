@@ -21,6 +21,9 @@ class BankFound:
     backups: int
     conditional_put: bool | None = None
     problems: tuple[str, ...] = ()
+    encrypted: bool = False
+    key_ids: tuple[str, ...] = ()
+    """Ids of the keys that open the bank."""
 
 
 @dataclass(frozen=True, slots=True)

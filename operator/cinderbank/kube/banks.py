@@ -12,6 +12,7 @@ from cinderbank.api.v1alpha1.backup_bank import (
     BackupBankStatus,
     Capabilities,
     Counts,
+    EncryptionStatus,
 )
 from cinderbank.api.v1alpha1.conditions import merge_conditions
 from cinderbank.api.v1alpha1.duration import parse_duration
@@ -101,6 +102,9 @@ class BankChecks:
             capabilities=before.capabilities
             if found is None or found.conditional_put is None
             else Capabilities(conditional_put=found.conditional_put),
+            encryption=before.encryption
+            if found is None
+            else EncryptionStatus(encrypted=found.encrypted, key_ids=list(found.key_ids[:64])),
             last_validation_time=now,
         )
         return status.dump()

@@ -35,6 +35,9 @@ class BankJob:
     bank_id: str | None = None
     ca_file: str | None = None
     insecure_skip_tls_verify: bool = False
+    keys_file: str | None = None
+    """JSON: a list of the bank's keys, each base64; None in a bank without encryption."""
+    accepts_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def run_restore(
     is gone, Conflict while an earlier upload still holds the image, and what bank and Glance raise.
     """
     bank.open()
-    reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id)
+    reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
     size = reader.geometry.size_bytes
     if size != transfer.size_bytes:
         raise DataCorrupt(

@@ -73,7 +73,7 @@ class VolumeBody:
     def _fetch(self, entry: Entry) -> Buffer:
         envelope: Envelope | None = getattr(self._local, "envelope", None)
         if envelope is None:
-            envelope = self._local.envelope = Envelope()
+            envelope = self._local.envelope = self._reader.envelope()
         return self._reader.read_chunk(entry, envelope)
 
 
