@@ -40,6 +40,8 @@ MAX_ENTRIES = 1024
 JOURNAL_BYTES = HEADER_BYTES + MAX_ENTRIES * ENTRY_BYTES
 INTERVAL_SECONDS = 60.0
 
+DELETE_BATCH = 1000
+
 OPEN_AT_MOST = 32
 """Journal objects (68 KiB each) that speak of the same place, of attempts that overlap."""
 
@@ -235,3 +237,16 @@ class Resumption:
 def _entries(plain: bytes, geometry: Geometry, key: str) -> Iterator[Entry]:
     for offset in range(HEADER_BYTES, JOURNAL_BYTES, ENTRY_BYTES):
         yield unpack_entry(plain, offset, geometry, 1, key)
+
+
+def sweep_journal(store: ObjectStore, session: SessionRef) -> None:
+    """Delete what all attempts of a session have noted, once its manifest is there. Idempotent; what
+    the store refuses to delete is left to a collection."""
+    prefix = layout.journal_prefix(session.site, session.backup_id)
+    keys = (
+        row.key
+        for row in store.list_keys(prefix)
+        if layout.parse_session_object(prefix, row.key) is not None
+    )
+    while batch := list(islice(keys, DELETE_BATCH)):
+        store.delete_many(batch)

@@ -87,6 +87,10 @@ class BackupWriter:
         self._sessions: dict[SessionRef, int] = {session: 0}
         self._earlier_parts = _earlier_parts(store, session, volume_id, attempt)
 
+    @property
+    def session(self) -> SessionRef:
+        return self._session
+
     def chunk_key(self, index: int) -> str:
         return layout.chunk(self._session.site, self._session.backup_id, self._attempt, index)
 

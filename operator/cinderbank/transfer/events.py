@@ -66,15 +66,16 @@ class ProgressMeter:
         self._emit = emit
         self._clock = clock
         self._lock = threading.Lock()
-        self._processed = self._stored = self._zero = 0
+        self._processed = self._stored = self._zero = self._reused = 0
         self._samples = deque([(clock(), 0)], maxlen=64)
         self._told_at = clock() - PROGRESS_INTERVAL_SECONDS
 
-    def add(self, processed: int, stored: int = 0, zero: int = 0) -> None:
+    def add(self, processed: int, stored: int = 0, zero: int = 0, reused: int = 0) -> None:
         with self._lock:
             self._processed += processed
             self._stored += stored
             self._zero += zero
+            self._reused += reused
             now = self._clock()
             if now - self._told_at < PROGRESS_INTERVAL_SECONDS:
                 return
@@ -88,7 +89,7 @@ class ProgressMeter:
     def restart(self) -> None:
         """Begin at zero again: the same bytes are sent once more."""
         with self._lock:
-            self._processed = self._stored = self._zero = 0
+            self._processed = self._stored = self._zero = self._reused = 0
             self._samples.clear()
             self._samples.append((self._clock(), 0))
 
@@ -97,7 +98,7 @@ class ProgressMeter:
         rate = (self._processed - before) / (now - then) if now > then else 0.0
         eta = (self._total - self._processed) / rate if rate > 0 else None
         return TransferProgress(
-            self._total, self._processed, self._stored, self._zero, 0, rate, eta
+            self._total, self._processed, self._stored, self._zero, self._reused, rate, eta
         )
 
     def now(self) -> TransferProgress:
