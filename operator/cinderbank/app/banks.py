@@ -19,6 +19,7 @@ from cinderbank.app.clouds import authority_file, need_secret
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.health import validate
+from cinderbank.bank.keys import opening
 from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.engine.bank_validation import BankFound
@@ -79,16 +80,17 @@ class Banks:
         opened = _open(spec, self._how(namespace, spec), bank_id)
         try:
             health = validate(opened.bank)
+            keys = opening(opened.store, opened.bank.keys)
         finally:
             opened.store.close()
         return BankFound(
             bank_id=health.bank_id,
             format_version=health.format_version,
             backups=health.backups,
-            conditional_put=health.conditional_put,
-            problems=health.problems,
-            encrypted=health.encrypted,
-            key_ids=health.key_ids,
+            capabilities=health.capabilities,
+            problems=(*health.problems, *keys.problems),
+            encrypted=keys.encrypted,
+            key_ids=keys.kek_ids,
         )
 
     def close(self) -> None:

@@ -27,6 +27,7 @@ from cinderbank.bank.wrapped_keys import (
     RETIRED_NAME,
     KeyListing,
     encoded_kek,
+    key_missing,
     list_keys,
     named,
     parse_kek,
@@ -44,6 +45,34 @@ class DataKeyRow:
     current: bool
     opened: bool | None
     """Whether the keys that were given open it; None when none was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a bank is opened, for a status: ids only. `problems` do not stop it from working."""
+
+    encrypted: bool
+    kek_ids: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+def opening(store: ObjectStore, keys: Keyring | None) -> Opening:
+    """Prove that our keys open the bank's newest data key. Reads only.
+
+    Raises InvalidSpec: BankKeyMissing when the bank is encrypted and `keys` is None, BankKeyWrong.
+    """
+    listing = list_keys(store)
+    if keys is None:
+        if listing.wrapped:
+            raise key_missing(store, "this bank")
+        return Opening(False, ())
+    retired = {kek.id for kek in keys.keks} & listing.retired
+    told = (f"key(s) {named(retired)} were removed from the bank; drop them here, too",)
+    problems = told if retired else ()
+    if not listing.wrapped:
+        return Opening(True, tuple(sorted(kek.id for kek in keys.keks)), problems)
+    keys.data_key(bytes.fromhex(max(listing.wrapped)))
+    return Opening(True, tuple(sorted(listing.kek_ids)), problems)
 
 
 def rows(store: ObjectStore, keys: Keyring | None = None) -> list[DataKeyRow]:
