@@ -1,4 +1,4 @@
-"""What the bank needs of an object store: five verbs on one flat namespace.
+"""What the bank needs of an object store: six verbs on one flat namespace.
 
 Keys are relative to the bank (the implementation adds bucket and prefix). The store MUST be
 linearizable per key and its LIST MUST show every PUT that ended before the LIST began. Every method
@@ -49,6 +49,11 @@ class ObjectStore(Protocol):
     def get(self, key: str, max_bytes: int) -> bytes | None:
         """The whole object; None when it is absent. DataCorrupt when it is larger than `max_bytes`
         (known before the body is read)."""
+        ...
+
+    def get_range(self, key: str, first: int, count: int) -> bytes | None:
+        """`count` bytes from `first` on (0 is the first byte; fewer at the end of the object); None when
+        it is absent. Unsupported (StoreWithoutRanges) when the store sends something else."""
         ...
 
     def head(self, key: str) -> int | None:

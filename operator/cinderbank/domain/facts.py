@@ -96,6 +96,23 @@ class BankFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreCapabilities:
+    """What an S3 store was seen to do when it was tried."""
+
+    read_after_write: bool
+    list_after_write: bool
+    delete_visible: bool
+    conditional_put: bool
+    """One winner among many that create a key at once, and what is there is never overwritten."""
+    range_reads: bool
+
+    @property
+    def fit(self) -> bool:
+        """Whether a bank is safe there: what was acknowledged must be seen. The rest is told only."""
+        return self.read_after_write and self.list_after_write and self.delete_visible
+
+
+@dataclass(frozen=True, slots=True)
 class TransferProgress:
     """How far a transfer is; counted in bytes of the volume but for `stored` (bytes in the bank)."""
 

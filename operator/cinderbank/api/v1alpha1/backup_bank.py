@@ -190,10 +190,29 @@ class Counts(ApiModel):
 
 
 class Capabilities(ApiModel):
-    """What the S3 store was seen to do."""
+    """What the S3 store was seen to do; tried at every look, unless accessMode is ReadOnly."""
 
+    read_after_write: bool = Field(
+        default=True,
+        description="Whether an object can be read as soon as it was written. Without it the bank is"
+        " not used.",
+    )
+    list_after_write: bool = Field(
+        default=True,
+        description="Whether an object is listed as soon as it was written. Without it the bank is"
+        " not used.",
+    )
+    delete_visible: bool = Field(
+        default=True,
+        description="Whether an object is gone as soon as it was deleted. Without it the bank is not"
+        " used.",
+    )
     conditional_put: bool = Field(
-        description="Whether the store refuses to overwrite when asked to (If-None-Match)."
+        description="Whether the store refuses to overwrite when asked to (If-None-Match), also when"
+        " many ask at once. The bank is safe without it."
+    )
+    range_reads: bool = Field(
+        default=False, description="Whether the store sends a part of an object when asked to."
     )
 
 
