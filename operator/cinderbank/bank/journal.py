@@ -1,8 +1,8 @@
 """What the attempts of one session have stored already, so that the next one goes on from there.
 
-A journal object speaks of the chunks of one attempt from `first` up to, not including, `end`: all of
-them are durable, and the entries of those that this attempt itself has stored are in it. Objects of one
-attempt follow each other without overlap; `first` is in the key, so that none is written twice. Its
+A journal object holds index entries of chunks that one attempt has stored, sorted, each in one object
+only. `first`, the lowest of them, is in the key: so none is written twice, and all can be read side by
+side with the source in the order of its bytes (chunks are stored out of order, but not by much). Its
 plain bytes, in an envelope, always 69,632 of them:
 
     offset size field
@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 
@@ -65,16 +65,8 @@ class SourceIdentity:
         return hashlib.sha256(canonical(asdict(self))).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    first: int
-    end: int
-    entries: tuple[Entry, ...]
-
-
 class Journal:
-    """The journal of one attempt; `note` is thread-safe. Memory: at most 1024 entries, and whatever
-    was done out of order behind a chunk that is not."""
+    """The journal of one attempt; `note` is thread-safe. Memory: at most 1024 entries."""
 
     def __init__(
         self,
@@ -97,51 +89,29 @@ class Journal:
         self._most_entries = most_entries
         self._clock = clock
         self._lock = threading.Lock()
-        self._done: dict[int, Entry | None] = {}
-        self._mark = self._first = 0
         self._entries: list[Entry] = []
         self._told_at = clock()
 
-    def note(self, index: int, entry: Entry | None) -> None:
-        """Chunk `index` is durable; `entry` when this attempt has stored it. Each index once, in any
-        order. Puts a journal object now and then: 1024 entries, or 60 s. Raises what the store does."""
+    def note(self, entry: Entry) -> None:
+        """This attempt has stored the chunk. Each once, in any order. Puts a journal object now and
+        then: 1024 entries, or at the first one after 60 s. Raises what the store does."""
         with self._lock:
-            self._done[index] = entry
-            windows = list(self._advance())
-        for window in windows:
-            key = layout.journal(
-                self._session.site, self._session.backup_id, self._attempt, window.first
-            )
-            body = Envelope(self._keys).encode(_plain(window, self._source), key)
-            self._store.put(key, body)
-
-    def _advance(self) -> Iterator[_Window]:
-        while self._mark in self._done:
-            entry = self._done.pop(self._mark)
-            self._mark += 1
-            if entry is not None:
-                self._entries.append(entry)
-                if len(self._entries) == self._most_entries:
-                    yield self._cut()
-        if self._entries and self._clock() - self._told_at >= INTERVAL_SECONDS:
-            yield self._cut()
-
-    def _cut(self) -> _Window:
-        window = _Window(self._first, self._mark, tuple(self._entries))
-        self._first, self._entries, self._told_at = self._mark, [], self._clock()
-        return window
+            self._entries.append(entry)
+            late = self._clock() - self._told_at >= INTERVAL_SECONDS
+            if len(self._entries) < self._most_entries and not late:
+                return
+            entries, self._entries = sorted(self._entries, key=lambda each: each.index), []
+            self._told_at = self._clock()
+        site, backup_id = self._session.site, self._session.backup_id
+        key = layout.journal(site, backup_id, self._attempt, entries[0].index)
+        body = Envelope(self._keys).encode(_plain(entries, self._source), key)
+        self._store.put(key, body)
 
 
-def _plain(window: _Window, source: SourceIdentity) -> bytes:
-    fields = {
-        "source": source.digest(),
-        "first": window.first,
-        "end": window.end,
-        "entries": len(window.entries),
-    }
-    header = to_json(fields, NAME)
-    entries = b"".join(pack_entry(entry) for entry in window.entries)
-    return header.ljust(HEADER_BYTES) + entries.ljust(MAX_ENTRIES * ENTRY_BYTES, b"\0")
+def _plain(entries: Sequence[Entry], source: SourceIdentity) -> bytes:
+    header = to_json({"source": source.digest(), "entries": len(entries)}, NAME)
+    packed = b"".join(pack_entry(entry) for entry in entries)
+    return header.ljust(HEADER_BYTES) + packed.ljust(MAX_ENTRIES * ENTRY_BYTES, b"\0")
 
 
 class Resumption:
@@ -219,14 +189,13 @@ class Resumption:
         features.check_stamp(document, NAME)
         if document.hex("source", 64) != self._source.digest():
             raise DataCorrupt(f"{key}: is of another source")
-        end = document.integer("end", first, self._geometry.chunk_count)
-        if document.integer("first") != first:
-            raise document.bad("first", "not what the key says")
-        count = document.integer("entries", 0, MAX_ENTRIES)
+        count = document.integer("entries", 1, MAX_ENTRIES)
         entries = list(islice(_entries(plain, self._geometry, key), count))
+        if entries[0].index != first:
+            raise DataCorrupt(f"{key}: begins with chunk {entries[0].index}")
         previous = first - 1
         for entry in entries:
-            if not previous < entry.index < end or entry.is_hole:
+            if entry.index <= previous or entry.is_hole:
                 raise DataCorrupt(f"{key}: entry of chunk {entry.index} is out of its place")
             if entry.session != 0 or entry.attempt != attempt:
                 raise DataCorrupt(f"{key}: entry of chunk {entry.index} is of another attempt")

@@ -17,8 +17,8 @@ from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, SourceGone, U
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.bank import BackupDescription
 
-Noted = Callable[[int, Entry | None], None]
-"""Told the index of every chunk that is done, with its entry when this attempt has stored it."""
+Noted = Callable[[Entry], None]
+"""Told the entry of every chunk that this attempt has stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ def encode_chunk(
 class BackupWriter:
     """One attempt at one backup. Holds the index parts that are not complete, and no chunk.
 
-    Each index is given exactly once, to one of put_chunk, put_hole and reuse. `noted` is called for
-    each, in no order, from the thread that gave it, after the chunk is durable.
+    Each index is given exactly once, to one of put_chunk, put_hole and reuse. `noted` is called once
+    a chunk is durable, in no order, from the thread that gave it.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BackupWriter:
         attempt: int,
         geometry: Geometry,
         keys: EnvelopeKeys | None = None,
-        noted: Noted = lambda index, entry: None,
+        noted: Noted = lambda entry: None,
     ) -> None:
         self._store = store
         self._session = session
@@ -99,14 +99,13 @@ class BackupWriter:
         self._store.put(self.chunk_key(encoded.index), encoded.body)
         stored = len(encoded.body)
         entry = Entry(encoded.index, encoded.hash, encoded.allocation, stored, 0, self._attempt)
+        self._noted(entry)
         self._add(entry)
-        self._noted(encoded.index, entry)
         return stored
 
     def put_hole(self, index: int) -> None:
         """Note a chunk that is all zeros; costs no request."""
         self._add(hole(index))
-        self._noted(index, None)
 
     def reuse(self, known: StoredChunk, allocation: int) -> bool:
         """Name a chunk that is there instead of storing it; the caller has compared its hash.
@@ -124,7 +123,6 @@ class BackupWriter:
         self._add(
             Entry(entry.index, entry.hash, allocation, entry.stored_bytes, position, entry.attempt)
         )
-        self._noted(entry.index, None)
         return True
 
     def _add(self, entry: Entry) -> None:
