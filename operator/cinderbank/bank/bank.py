@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import base, commit, layout, removal, state
+from cinderbank.bank import base, commit, deletion, layout, removal, state
 from cinderbank.bank import manifest as manifests
+from cinderbank.bank.beats import Beats
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
@@ -32,7 +33,7 @@ class StoredBank:
     """A bank in an object store, opened at the first use; thread-safe as far as the store is.
 
     `site` is ours: where read pins go. With `read_only` every verb that would write raises Forbidden
-    (BankReadOnly), but for `pin` and `unpin`, which do nothing.
+    (BankReadOnly), but for `pin`, `beat` and `unpin`, which do nothing.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class StoredBank:
         self.store = store
         self.site = site
         self.read_only = read_only
+        self._beats = Beats(store)
         self._expected_bank_id = expected_bank_id
         self._now = now
         self._header: BankHeader | None = None
@@ -134,7 +136,8 @@ class StoredBank:
             raise DataCorrupt(f"{self.store.where()}: bank.json was written and is not there")
         return header
 
-    def _writable(self) -> None:
+    def require_writable(self) -> None:
+        """Raises Forbidden (BankReadOnly), and what `open` raises."""
         self.open()
         if self.read_only:
             raise Forbidden(
@@ -193,7 +196,7 @@ class StoredBank:
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
     ) -> None:
-        self._writable()
+        self.require_writable()
         # Now, and not in the transfer: a key that is missing is told before any work is done.
         self.writing_keys()
 
@@ -203,16 +206,16 @@ class StoredBank:
         commit.open_session(self.store, site, backup_id, volume_id, choose)
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
-        self._writable()
+        self.require_writable()
         return commit.seal(self.store, site, backup_id, volume_id, self.keys)
 
     def discard(self, site: str, backup_id: BackupId) -> bool:
-        self._writable()
+        self.require_writable()
         return removal.discard(self.store, site, backup_id)
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
-        self._writable()
-        return removal.delete(self.store, site, backup_id)
+        self.require_writable()
+        return deletion.delete(self.store, site, backup_id, self.keys)
 
     def find(self, backup_id: BackupId) -> BackupDescription | None:
         self.open()
@@ -248,7 +251,12 @@ class StoredBank:
 
     def unpin(self, backup_id: BackupId, reader: str) -> None:
         if not self.read_only:
-            removal.delete_or_raise(self.store, [layout.read_pin(self.site, reader)])
+            pin, beat = layout.read_pin(self.site, reader), layout.beat(self.site, reader)
+            removal.delete_or_raise(self.store, [pin, beat])
+
+    def beat(self, session: str, site: str | None = None) -> None:
+        if not self.read_only:
+            self._beats.beat(site or self.site, session)
 
     def seals(self) -> Iterator[layout.SealKey | None]:
         """The keys of all seals of all sites, tombed ones too, sorted by time within a site; None

@@ -3,7 +3,7 @@
 Exit codes: 0 done; 1 damaged backups were found; 64 the command line or the bank file is wrong; 65 the
 backup is not there, is damaged, or is of a newer cinderbank; 66 the bank refuses (credentials, rights,
 keys, ReadOnly, another bank than expected); 69 the store can not be relied upon; 70 a bug of ours;
-75 worth another try; 130 interrupted.
+74 a local file can not be read or written; 75 worth another try; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,8 @@ from cinderbank.domain.errors import (
     Retryable,
 )
 
-OK, DAMAGED, USAGE, DATA, REFUSED, UNFIT, BUG, TRY_AGAIN, INTERRUPTED = (
-    *(0, 1, 64, 65, 66, 69, 70, 75, 130),
-)
+OK, DAMAGED, USAGE, DATA, REFUSED, UNFIT = 0, 1, 64, 65, 66, 69
+BUG, LOCAL_FILE, TRY_AGAIN, INTERRUPTED = 70, 74, 75, 130
 
 FILE_VARIABLE = "CINDERBANK_BANK_FILE"
 
@@ -73,7 +72,13 @@ def run(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         # `| head` has seen enough. Nothing of ours may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        return LOCAL_FILE if verb == "export" else OK
+    except OSError as error:
+        print(
+            f"cinderbank bank {verb}: {error.filename or 'output'}: {error.strerror}",
+            file=sys.stderr,
+        )
+        return LOCAL_FILE
 
 
 def _run_verb(verb: str, arguments: Sequence[str]) -> int:

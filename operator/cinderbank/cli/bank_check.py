@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import secrets
 import sys
 from collections.abc import Callable
@@ -68,13 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a sample: the same seed reads the same chunks (default: chance)",
     )
     parser.add_argument(
-        "--workers",
-        type=int,
-        choices=range(1, 65),
-        metavar="1..64",
-        default=max(4, os.cpu_count() or 1),
+        "--workers", type=table.workers, default=table.default_workers(), metavar="1..64",
         help="chunks that are read at once",
-    )
+    )  # fmt: skip
     parser.add_argument("--ok", action="store_true", help="also list the backups that are whole")
     # For the operator, which runs this as its child: JSON lines, and an end when it ends.
     parser.add_argument("--events", action="store_true", help=argparse.SUPPRESS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import time
@@ -80,8 +81,12 @@ def print_fields(pairs: Iterable[tuple[str, str]]) -> None:
         print(f"{name + ':':<{width}}  {clean(value)}".rstrip())
 
 
+def json_text(document: dict[str, Any]) -> str:
+    return json.dumps({"version": JSON_VERSION, **document}, indent=2)
+
+
 def print_json(document: dict[str, Any]) -> None:
-    print(json.dumps({"version": JSON_VERSION, **document}, indent=2, sort_keys=False))
+    print(json_text(document))
 
 
 def print_json_rows(name: str, rows: Iterable[dict[str, Any]], tail: dict[str, Any]) -> None:
@@ -168,6 +173,23 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def percent(text: str) -> int:
+    if not text.isdecimal() or not 0 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
+    return int(text)
+
+
+def workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
+    return int(text)
+
+
+def default_workers() -> int:
+    """Threads that wait for the store most of their time."""
+    return max(4, os.cpu_count() or 1)
+
+
 def camel(name: str) -> str:
     first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return first + "".join("ID" if word == "id" else word.capitalize() for word in rest)
