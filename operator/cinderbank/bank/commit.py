@@ -78,7 +78,7 @@ def seal(
         # False may be our own first try, whose answer was lost: the read below decides.
         store.put(key, wanted.dump(), if_absent=True)
     _prove(store, site, backup_id, volume_id, wanted)
-    delete_or_raise(store, [layout.intent(site, backup_id)])
+    delete_or_raise(store, [layout.intent(site, backup_id), layout.beat(site, backup_id)])
     return digest
 
 

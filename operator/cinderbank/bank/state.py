@@ -68,6 +68,12 @@ def read_seal_of(
     return None if body is None else Sealed(key, Seal.parse(body, name))
 
 
+def is_sealed_ok(store: ObjectStore, key: layout.SealKey) -> bool:
+    """Whether this backup has a seal that is not VOID; one GET."""
+    found = read_seal_of(store, key.site, key.backup_id, key.volume_id)
+    return found is not None and found.is_ok
+
+
 def read_manifest(
     store: ObjectStore,
     site: str,

@@ -75,7 +75,8 @@ class Bank(Protocol):
         ...
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
-        """Tomb a sealed backup, then free its objects unless a reader pins it; bounded work.
+        """Tomb a sealed backup, then free what no other backup uses, unless that is much: the rest
+        is maintenance's. Bounded work.
 
         True when done, False when the caller should call again. Idempotent; unknown backup: True.
         """
@@ -87,6 +88,12 @@ class Bank(Protocol):
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Read pin of a restore (`reader` is its uid); no-op on a ReadOnly bank. Idempotent."""
+        ...
+
+    def beat(self, session: str, site: str | None = None) -> None:
+        """Say that somebody works at this session: a backup id and its site, or a reader's uid. Else
+        maintenance takes it for dead after a day. No-op on a ReadOnly bank. Idempotent, and cheap: at
+        most one request a minute for each."""
         ...
 
     def unpin(self, backup_id: BackupId, reader: str) -> None:

@@ -120,7 +120,7 @@ def _name(value: object) -> str:
     return "+".join(value) if isinstance(value, tuple) else getattr(value, "__name__", "?")
 
 
-@pytest.mark.parametrize(("play", "rules"), DIRECTED, ids=lambda value: _name(value))
+@pytest.mark.parametrize(("play", "rules"), DIRECTED, ids=_name)
 def test_p13_directed_mutant(play: Play, rules: tuple[str, ...]) -> None:
     with pytest.raises(Violation):
         play(PROTOCOL.without(*rules))
