@@ -15,6 +15,8 @@ from typing import IO, Any
 from cinderbank.adapters.openstack.answers import tidy
 from cinderbank.domain.errors import Unavailable
 from cinderbank.domain.facts import (
+    MAX_LOST_RANGES,
+    LostRanges,
     TransferFacts,
     TransferFailed,
     TransferProgress,
@@ -116,12 +118,14 @@ class Child:
         try:
             if last is not None and last["event"] == "result" and code == 0:
                 progress = TransferProgress(**last["progress"])
-                return TransferSucceeded(progress, str(last["content_sha512"]))
+                return TransferSucceeded(
+                    progress, str(last["content_sha512"]), _lost(last.get("lost"))
+                )
             if last is not None and last["event"] == "error":
                 return TransferFailed(
                     str(last["reason"]), self._clean(str(last["message"])), bool(last["retryable"])
                 )
-        except (LookupError, TypeError):
+        except (LookupError, TypeError, ValueError):
             log.warning("a transfer ended with a line that is no event")
         return TransferFailed("TransferDied", self._epitaph(code), retryable=True)
 
@@ -144,6 +148,13 @@ class Child:
     def _read_stderr(self) -> None:
         for line in _lines(self._process.stderr):
             self._stderr.append(line.decode("utf-8", "replace").strip())
+
+
+def _lost(told: Any) -> LostRanges | None:
+    if told is None:
+        return None
+    ranges = tuple((int(first), int(last)) for first, last in told["ranges"][:MAX_LOST_RANGES])
+    return LostRanges(int(told["count"]), int(told["lost_bytes"]), ranges)
 
 
 def _lines(pipe: IO[bytes] | None) -> Any:

@@ -49,16 +49,27 @@ class BackupReader:
 
     def entries(self) -> Iterator[Entry]:
         """All entries in order; memory is one index part whatever the volume's size."""
-        about = self.manifest.description
-        for number, ref in enumerate(self.manifest.parts):
-            key = layout.index_part(
-                self._site, about.volume_id, about.backup_id, ref.attempt, number
-            )
-            body = read_part_body(
-                self._store, key, self.geometry.part_length(number), ref, self._keys
-            )
-            sessions = len(self.manifest.sessions)
-            yield from index.read_part(body, self.geometry, number, sessions, key)
+        for number in range(len(self.manifest.parts)):
+            yield from self._part(number)
+
+    def entries_left(self) -> Iterator[Entry | None]:
+        """As `entries`, but None for each chunk whose index part is lost. Raises outages, and what is
+        of a newer format."""
+        for number in range(len(self.manifest.parts)):
+            told = 0
+            try:
+                for entry in self._part(number):
+                    yield entry
+                    told += 1
+            except DataCorrupt:
+                for _ in range(told, self.geometry.part_length(number)):
+                    yield None
+
+    def _part(self, number: int) -> Iterator[Entry]:
+        about, ref = self.manifest.description, self.manifest.parts[number]
+        key = layout.index_part(self._site, about.volume_id, about.backup_id, ref.attempt, number)
+        body = read_part_body(self._store, key, self.geometry.part_length(number), ref, self._keys)
+        yield from index.read_part(body, self.geometry, number, len(self.manifest.sessions), key)
 
     def read_chunk(self, entry: Entry, envelope: Envelope) -> Buffer:
         """The plain bytes of a chunk that is no hole. DataCorrupt names backup, chunk and byte range."""

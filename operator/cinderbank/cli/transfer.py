@@ -40,7 +40,7 @@ from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
-from cinderbank.transfer.restore import run_restore
+from cinderbank.transfer.restore import Restored, run_restore
 
 OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69, 75, 130
 
@@ -61,7 +61,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         job = load(arguments.job)
         meter = ProgressMeter(job.transfer.size_bytes, events.progress)
-        digest = _run_job(job, meter)
+        done = _run_job(job, meter)
     except CinderbankError as error:
         events.error(error)
         return exit_code(error)
@@ -73,7 +73,7 @@ def run(argv: Sequence[str]) -> int:
         log.error("unexpected %s at %s", type(error).__name__, _place(error))
         events.error(Retryable(f"unexpected {type(error).__name__} at {_place(error)}"))
         return TRY_AGAIN
-    events.result(digest, meter.now())
+    events.result(done.content_sha512, meter.now(), done.lost)
     return OK
 
 
@@ -105,7 +105,7 @@ def exit_code(error: CinderbankError) -> int:
     return CLOUD
 
 
-def _run_job(job: Job, meter: ProgressMeter) -> str:
+def _run_job(job: Job, meter: ProgressMeter) -> Restored:
     store = S3Store(_location(job.bank), _credentials(job.bank))
     try:
         bank = StoredBank(
@@ -121,7 +121,7 @@ def _run_job(job: Job, meter: ProgressMeter) -> str:
         try:
             glance = Glance(connection, mapped, _refused)
             if isinstance(job.transfer, BackupTransfer):
-                return run_backup(job.transfer, bank, glance, meter, job.workers)
+                return Restored(run_backup(job.transfer, bank, glance, meter, job.workers))
             return run_restore(job.transfer, bank, glance, meter, job.workers)
         finally:
             connection.close()

@@ -137,11 +137,26 @@ class TransferRunning:
     """When `bytes_processed` last grew (the start, before it ever did); None when nobody watches that."""
 
 
+MAX_LOST_RANGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LostRanges:
+    """Parts of a volume that a salvage filled with zeros, in the volume's order."""
+
+    count: int
+    lost_bytes: int
+    ranges: tuple[tuple[int, int], ...]
+    """First and last byte of each; only the first MAX_LOST_RANGES are kept, `count` counts all."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransferSucceeded:
     progress: TransferProgress
     content_sha512: str
-    """Hex digest of the whole volume content."""
+    """Hex digest of the whole volume content, of a backup that was salvaged too: what it should be."""
+    lost: LostRanges | None = None
+    """Restore with salvage: what is zeros now; None when nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ class Cinder(Protocol):
         """All snapshots with metadata {key: value}, oldest first."""
         ...
 
-    def create_snapshot(self, volume_id: VolumeId, *, name: str, description: str, metadata: Mapping[str, str]) -> SnapshotFacts:
+    def create_snapshot(
+        self, volume_id: VolumeId, *, name: str, description: str, metadata: Mapping[str, str]
+    ) -> SnapshotFacts:
         """Snapshot a volume, attached or not (force). Also raises OverQuota, Conflict (volume busy), SourceGone."""
         ...
 

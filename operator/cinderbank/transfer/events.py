@@ -1,7 +1,8 @@
 """What a transfer says: JSON lines on one file descriptor, each written by one write(2).
 
 {"event":"progress","bytes_total":...,...}            at most two a second
-{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end
+{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end;
+    with "lost":{"count":...,"lost_bytes":...,"ranges":[[first,last],...]} when a salvage lost something
 {"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
 """
 
@@ -17,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cinderbank.domain.errors import CinderbankError, Retryable
-from cinderbank.domain.facts import TransferProgress
+from cinderbank.domain.facts import LostRanges, TransferProgress
 
 PROGRESS_INTERVAL_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 15.0
@@ -37,10 +38,11 @@ class EventWriter:
     def progress(self, progress: TransferProgress) -> None:
         self._write({"event": "progress", **asdict(progress)})
 
-    def result(self, content_sha512: str, progress: TransferProgress) -> None:
-        self._write(
-            {"event": "result", "content_sha512": content_sha512, "progress": asdict(progress)}
-        )
+    def result(
+        self, content_sha512: str, progress: TransferProgress, lost: LostRanges | None = None
+    ) -> None:
+        event = {"event": "result", "content_sha512": content_sha512, "progress": asdict(progress)}
+        self._write(event if lost is None else {**event, "lost": asdict(lost)})
 
     def error(self, error: CinderbankError) -> None:
         self._write(
