@@ -14,14 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from cinderbank.bank.bank import StoredBank
 from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank import DAMAGED, OK
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_show import open_backup
 from cinderbank.cli.export_sink import Sink, open_sink
 from cinderbank.cli.export_stream import Export
-from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.errors import DataCorrupt, Forbidden
 from cinderbank.domain.facts import BackupId
+from cinderbank.ports.bank import BackupDescription
 
 MAX_TOLD_RANGES = 1000
 
@@ -58,8 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     with open_bank(arguments.bank, writes=True) as bank:
         backup = open_backup(bank, arguments.backup)
         about, reader_uid = backup.manifest.description, str(uuid.uuid4())
-        bank.pin(about.site, about.backup_id, reader_uid)
-        bar = table.Bar()
+        pinned, bar = _pin(bank, about, reader_uid), table.Bar()
         try:
             with open_sink(arguments.file, about.size_bytes, arguments.overwrite) as sink:
                 export = Export(backup, sink, arguments.workers, arguments.salvage)
@@ -69,9 +70,20 @@ def run(arguments: argparse.Namespace) -> int:
                 _keep_or_refuse(sink, result, arguments.salvage, about.backup_id)
         finally:
             bar.clear()
-            bank.unpin(about.backup_id, reader_uid)
+            if pinned:
+                bank.unpin(about.backup_id, reader_uid)
     _tell(result, arguments, lambda text: print(text, file=told))
     return OK if result.whole else DAMAGED
+
+
+def _pin(bank: StoredBank, about: BackupDescription, reader_uid: str) -> bool:
+    """Keys that may only read must not stand between a person and the last copy."""
+    try:
+        bank.pin(about.site, about.backup_id, reader_uid)
+    except Forbidden as error:
+        print(f"without a read pin, so do not collect meanwhile: {error.message}", file=sys.stderr)
+        return False
+    return True
 
 
 def _progress(done: int, size: int) -> tuple[float, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -157,7 +157,6 @@ def open_bank(
     *,
     writes: bool = False,
     environ: Mapping[str, str] = os.environ,
-    new_store: Callable[[S3Location, S3Credentials], S3Store] = S3Store,
 ) -> Iterator[StoredBank]:
     """The bank of a bank file, opened; its connections are closed at the end.
 
@@ -165,7 +164,7 @@ def open_bank(
     what `StoredBank.open` raises.
     """
     file = BankFile.read(path)
-    store = new_store(file.location(), file.credentials(environ))
+    store = S3Store(file.location(), file.credentials(environ))
     try:
         if store.get(layout.BANK, 64 * 1024) is None:
             raise InvalidSpec(

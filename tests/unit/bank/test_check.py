@@ -28,6 +28,7 @@ from tests.fakes.backups import (
     sample,
 )
 from tests.fakes.object_store import MemoryStore
+from tests.fakes.volumes import BACKUPS, Volume
 
 CONTENT = sample("tzrsrtr", tail=100)
 LEVELS = (Level.EXISTENCE, Level.SAMPLE, Level.FULL)
@@ -319,3 +320,56 @@ def test_progress_grows_to_a_hundred(store: MemoryStore) -> None:
     ).run()
     assert progress == sorted(progress)
     assert progress[-1] == 100.0
+
+
+# Backups that share chunks.
+
+
+def shared_volume() -> Volume:
+    volume = Volume(sample("rtrsrtr", tail=100))
+    volume.back_up(0)
+    volume.write(4 * CHUNK, b"changed")
+    volume.back_up(1)
+    return volume
+
+
+def test_a_shared_chunk_is_read_once_and_counts_for_all_that_need_it() -> None:
+    volume = shared_volume()
+    found = check(volume.store)
+    assert found.tally.ok == 2
+    assert found.tally.chunks_read == found.tally.chunks == 8 + 1
+    volume.store.flip(layout.chunk(SITE, BACKUPS[0], 1, 2), 400)
+    volume.store.flip(layout.chunk(SITE, BACKUPS[0], 1, 4), 400)
+    found = check(volume.store)
+    assert found.tally.chunks_read == 9
+    assert list(found[BACKUPS[0]].bad) == [(2, 2), (4, 4)]
+    assert list(found[BACKUPS[1]].bad) == [(2, 2)]
+    known = scrub.known_damage(volume.store)
+    assert {ref.backup_id for ref in known.backups} == set(BACKUPS[:2])
+
+
+def test_the_next_backup_after_a_check_heals() -> None:
+    """P9: what is known to be lost is stored anew, and only that."""
+    volume = shared_volume()
+    volume.store.flip(layout.chunk(SITE, BACKUPS[0], 1, 2), 400)
+    check(volume.store)
+    puts = len(volume.chunk_puts())
+    volume.back_up(2)
+    assert len(volume.chunk_puts()) - puts == 1
+    assert volume.read(2) == volume.contents[2]
+    found = check(volume.store)
+    assert found[BACKUPS[2]].outcome is Outcome.OK
+    assert found[BACKUPS[1]].outcome is Outcome.DAMAGED
+
+
+def test_many_sessions_are_asked_for_by_few_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More sessions than listings may be open: still right, only dearer."""
+    monkeypatch.setattr("cinderbank.bank.chunk_listing.OPEN_LISTINGS", 2)
+    volume = Volume(sample("rrrrrrrr"))
+    for number in range(6):
+        volume.write((number % 7) * CHUNK, bytes([number + 1]) * 50)
+        volume.back_up(number)
+    del volume.store.objects[layout.chunk(SITE, BACKUPS[0], 1, 7)]
+    found = check(volume.store, Level.EXISTENCE)
+    assert found.tally.damaged == 6
+    assert all(list(v.missing) == [(7, 7)] for v in found.verdicts.values())
