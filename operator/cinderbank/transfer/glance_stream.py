@@ -116,8 +116,8 @@ class Glance:
             )
 
     def _blocks(self, source: _Source, image_id: ImageId, size_bytes: int) -> Iterator[bytes]:
-        position = continued_at = 0
-        for _ in range(CONTINUATIONS + 1):
+        position = continued_at = continuations = 0
+        while True:
             broken: CinderbankError | None = None
             try:
                 for block in self._read(source.answer, f"data of image {image_id}"):
@@ -128,13 +128,15 @@ class Glance:
             if position >= size_bytes:
                 return  # or more: the caller counts
             # Without a byte since the last time there is no hope in it.
-            if position == continued_at or not self._continue(
-                source, image_id, position, size_bytes
+            if (
+                position == continued_at
+                or continuations == CONTINUATIONS
+                or not self._continue(source, image_id, position, size_bytes)
             ):
                 if broken is not None:
                     raise broken
                 return
-            continued_at = position
+            continued_at, continuations = position, continuations + 1
 
     def _read(self, answer: Any, name: str) -> Iterator[bytes]:
         # Only the reads are inside: what the consumer raises between two blocks is not Glance's.
