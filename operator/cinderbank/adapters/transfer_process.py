@@ -139,7 +139,6 @@ class TransferProcesses(Generic[K]):
                 self._command(folder / "job.json"),
                 environment(folder),
                 folder,
-                bytes_total=transfer.size_bytes,
                 secrets=_secrets(access),
                 on_change=lambda: self._on_change(key),
                 on_end=lambda: self._ended(key, folder),

@@ -180,7 +180,7 @@ def test_one_at_a_time_and_whoever_waits_is_woken(programs: Programs) -> None:
 def test_cancel_ends_one_that_ignores_sigterm(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cinderbank.adapters.transfer_child.TERM_SECONDS", 0.2)
+    monkeypatch.setattr("cinderbank.adapters.event_child.TERM_SECONDS", 0.2)
     programs.run(
         "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);"
         f"print('{PROGRESS}',flush=True);time.sleep(600)"
