@@ -66,13 +66,15 @@ class Collection:
                 continue
             yield Request("GET", "intent", key.session)
             intent = self.store.objects.get(key)
-            if intent is not None and not intent.reads_only:
-                yield from self._void(key.session)
+            over = intent is None or intent.reads_only or (yield from self._void(key.session))
+            if not over and self.rules.intent_stays_until_its_session_is_over:
+                continue
             yield Request("DELETE", "intent", key.session)
             self.store.delete(key)
 
-    def _void(self, session: int) -> Actor:
-        """VOID first, so that only one of writer and collection wins; then the tomb."""
+    def _void(self, session: int) -> Generator[Request, None, bool]:
+        """VOID first, so that only one of writer and collection wins; then the tomb. True when the
+        session is over, by that or because it was sealed."""
         seal = Key("seal", session)
         if self.rules.session_is_voided_before_it_is_tombed:
             yield Request("PUT", "seal", session)
@@ -83,14 +85,15 @@ class Collection:
                 self.store.put(seal, VOID)
             yield Request("GET", "seal", session)
             if not is_void(self.store.objects.get(seal)):
-                return
+                return seal in self.store.objects
         else:
             yield Request("GET", "seal", session)
             if seal in self.store.objects:
-                return
+                return True
         if self.rules.session_is_tombed_before_its_intent_goes:
             yield Request("PUT", "tomb", session)
             self.store.put(Key("tomb", session), 1)
+        return True
 
     def _intents(self) -> Generator[Request, None, dict[int, Intent]]:
         """G4."""

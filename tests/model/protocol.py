@@ -25,6 +25,8 @@ class Protocol:
     """G1 before everything else."""
     session_is_voided_before_it_is_tombed: bool = True
     """G2: a frozen collection must not tomb a session that was sealed meanwhile."""
+    intent_stays_until_its_session_is_over: bool = True
+    """G2: when the VOID seal is not there after all (its PUT had no answer), the intent must not go."""
     session_is_tombed_before_its_intent_goes: bool = True
     """G2: else another process opens it again, with the same intent a second time."""
     intents_are_read_before_manifests: bool = True
@@ -91,9 +93,10 @@ MUTANTS = (
         ("session_is_voided_before_it_is_tombed", "session_is_tombed_before_its_intent_goes"),
         182,
     ),
-    Mutant(("intents_are_read_before_manifests",), 817),
+    Mutant(("intent_stays_until_its_session_is_over",), 120131),
+    Mutant(("intents_are_read_before_manifests",), 926),
     Mutant(("pins_keep_tombed_bases",), 22),
-    Mutant(("unsealed_manifests_are_live",), 124),
+    Mutant(("unsealed_manifests_are_live",), 313, of=PLAIN_BREAK),
     Mutant(("vanished_manifest_aborts",)),
     Mutant(("open_sessions_are_spared",), 1),
     Mutant(("tombs_stay",), 71),

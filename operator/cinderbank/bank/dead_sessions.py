@@ -96,8 +96,11 @@ class DeadSessions:
             dead = SealKey(site, BackupId(session), intent.volume_id)
             if self._void(dead):
                 broken.sessions.add(session_of(dead))
+            elif not state.is_sealed_ok(self._store, dead):
+                # Neither over nor sealed: without its intent somebody could open it again.
+                return
         if not self._dry_run:
-            delete_or_raise(self._store, [key])
+            delete_or_raise(self._store, [key, layout.beat(site, session)])
 
     def void_unsealed(self, census: Census) -> Iterator[SessionRef]:
         """G6b: manifests without intent, tomb or seal, put long ago: nobody will seal them any more."""

@@ -119,7 +119,12 @@ class Marker:
         if self._keys is not None and backup.hash_key is not None:
             keys = self._keys.reading(backup.hash_key)
         length = backup.geometry.part_length(number)
-        body = read_part_body(self._store, key, length, part, keys)
+        try:
+            body = read_part_body(self._store, key, length, part, keys)
+        except DataCorrupt as error:
+            if state.read_tomb(self._store, site, backup_id) is not None:
+                raise overtaken(f"backup {backup_id} was deleted while it was read") from error
+            raise
         places, attempts = _entries(body, number * backup.geometry.part_entries, backup, key)
         for owner in np.unique(attempts):
             session = backup.sessions[int(owner) >> 16]
