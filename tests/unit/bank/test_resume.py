@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from cinderbank.bank import layout
+from cinderbank.bank.collect import CollectRules, collect
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
 from cinderbank.bank.journal import (
@@ -26,6 +28,7 @@ from tests.fakes.volumes import BACKUPS, Volume
 from tests.unit.bank.test_incremental import chunks_of
 
 CONTENT = chunks_of(*range(6)) + sample("z") + chunks_of(*range(7, 11)) + b"tail"
+ORPHAN = re.compile("/(chunks|backups|journal)/")
 SESSION = SessionRef(SITE, BACKUP)
 
 
@@ -94,7 +97,12 @@ def test_p10_killed_at_every_request_no_half_backup_and_the_next_run_finishes(
         # Of what was durable all but the chunks that the two workers had in flight is used.
         assert len(before - named) <= 2
         assert set(volume.chunk_puts()) == {key for key in named - before if key.startswith(own)}
-        assert not [key for key in volume.store.objects if "/journal/" in key] or sealed
+        bank_on(volume.store).delete(SITE, BACKUPS[0])
+        bank_on(volume.store).delete(SITE, BACKUPS[1])
+        report = collect(volume.store, SITE, rules=CollectRules(forced=True))
+        assert report.refusal is None
+        orphans = [key for key in volume.store.objects if ORPHAN.search(key)]
+        assert orphans == []
         request += 1
     assert request > 15
 
