@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.geometry import Geometry, allocation_map
+from cinderbank.bank.keyring import BackupKeys
 from cinderbank.bank.manifest import SessionRef, SourceHash
 from cinderbank.bank.store import ObjectStore
 from cinderbank.bank.writer import BackupWriter, encode_chunk
@@ -48,8 +51,8 @@ def describe(content: bytes, stored: int = 0, backup_id: BackupId = BACKUP) -> B
     )
 
 
-def bank_on(store: ObjectStore, site: str = SITE, **options: bool) -> StoredBank:
-    return StoredBank(store, site, now=lambda: NOW, **options)
+def bank_on(store: ObjectStore, site: str = SITE, **options: Any) -> StoredBank:
+    return StoredBank(store, site, **{"now": lambda: NOW, **options})
 
 
 def write_chunks(
@@ -60,36 +63,48 @@ def write_chunks(
     part_entries: int = 3,
     attempt: int = 1,
     backup_id: BackupId = BACKUP,
+    keys: BackupKeys | None = None,
+    site: str = SITE,
 ) -> None:
     """W3 and W4."""
     geometry = Geometry(len(content), CHUNK, part_entries)
-    writer = BackupWriter(store, SessionRef(SITE, backup_id), VOLUME, attempt, geometry)
-    envelope, stored, zero = Envelope(), 0, 0
+    writer = BackupWriter(store, SessionRef(site, backup_id), VOLUME, attempt, geometry, keys)
+    envelope, stored, zero = Envelope(keys), 0, 0
     for index in range(geometry.chunk_count):
         plain = content[index * CHUNK : index * CHUNK + geometry.chunk_length(index)]
         allocation = allocation_map(plain.ljust(CHUNK, b"\0"))
         if allocation:
-            stored += writer.put_chunk(encode_chunk(envelope, index, plain, allocation))
+            key = writer.chunk_key(index)
+            stored += writer.put_chunk(encode_chunk(envelope, index, plain, allocation, key))
         else:
             writer.put_hole(index)
             zero += len(plain)
-    writer.finish(describe(content, stored, backup_id), bank_id, zero, SourceHash())
+    description = replace(describe(content, stored, backup_id), site=site)
+    writer.finish(description, bank_id, zero, SourceHash())
 
 
 def back_up(
-    store: ObjectStore, content: bytes, *, part_entries: int = 3, backup_id: BackupId = BACKUP
+    store: ObjectStore,
+    content: bytes,
+    *,
+    part_entries: int = 3,
+    backup_id: BackupId = BACKUP,
+    site: str = SITE,
+    **options: Any,
 ) -> StoredBank:
-    """W1 to W7."""
-    bank = bank_on(store)
-    bank.open_session(SITE, backup_id, VOLUME)
+    """W1 to W7; `options` are those of StoredBank."""
+    bank = bank_on(store, site, **options)
+    bank.open_session(site, backup_id, VOLUME)
     write_chunks(
         store,
         content,
         bank_id=bank.open().bank_id,
         part_entries=part_entries,
         backup_id=backup_id,
+        keys=bank.writing_keys(),
+        site=site,
     )
-    bank.seal(SITE, backup_id, VOLUME)
+    bank.seal(site, backup_id, VOLUME)
     return bank
 
 

@@ -55,7 +55,9 @@ class FakeBank:
             stored_bytes=session.size_bytes // 2 if session.manifest else None,
         )
 
-    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+    def open_session(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
+    ) -> None:
         with self.faults.effect("open_session"):
             self.sessions.setdefault(backup_id, Session(volume_id))
 
@@ -123,6 +125,9 @@ class FakeBank:
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         with self.faults.effect("pin"):
             self.pins.add((backup_id, reader))
+
+    def beat(self, session: str, site: str | None = None) -> None:
+        self.faults.read("beat")
 
     def unpin(self, backup_id: BackupId, reader: str) -> None:
         with self.faults.effect("unpin"):

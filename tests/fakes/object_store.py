@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 from cinderbank.bank.store import Buffer, DeleteFailure, Listed
-from cinderbank.domain.errors import DataCorrupt, Unavailable
+from cinderbank.domain.errors import DataCorrupt, Unavailable, Unsupported
 
 When = Literal["before", "after"]
 
@@ -21,8 +22,13 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.modified: dict[str, datetime] = {}
+        self.now = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
+        """The store's own clock; a test that needs time to pass sets it."""
         self.requests: list[tuple[str, str]] = []
         self.honours_conditions = True
+        self.honours_ranges = True
+        self.stale_reads = 0
         self.locked: set[str] = set()
         self.after_request: Callable[[int, str, str], None] = lambda count, verb, key: None
         self.before_request: Callable[[int, str, str], None] = lambda count, verb, key: None
@@ -54,6 +60,13 @@ class MemoryStore:
         body[bit // 8] ^= 1 << bit % 8
         self.objects[key] = bytes(body)
 
+    def _read(self, key: str) -> bytes | None:
+        """What a cache in front of the store would answer while `stale_reads` lasts: nothing."""
+        if self.stale_reads > 0 and key in self.objects:
+            self.stale_reads -= 1
+            return None
+        return self.objects.get(key)
+
     # The contract.
 
     def where(self) -> str:
@@ -75,11 +88,18 @@ class MemoryStore:
             return answer
 
     def get(self, key: str, max_bytes: int) -> bytes | None:
-        body = self._do("GET", key, lambda: self.objects.get(key))
+        body = self._do("GET", key, lambda: self._read(key))
         assert body is None or isinstance(body, bytes)
         if body is not None and len(body) > max_bytes:
             raise DataCorrupt(f"{key} has {len(body)} bytes, at most {max_bytes} were expected")
         return body
+
+    def get_range(self, key: str, first: int, count: int) -> bytes | None:
+        body = self._do("GET", key, lambda: self._read(key))
+        assert body is None or isinstance(body, bytes)
+        if body is not None and not self.honours_ranges:
+            raise Unsupported("the whole object was sent", reason="StoreWithoutRanges")
+        return None if body is None else body[first : first + count]
 
     def head(self, key: str) -> int | None:
         body = self._do("HEAD", key, lambda: self.objects.get(key))
@@ -92,6 +112,7 @@ class MemoryStore:
                 return False
             if key not in self._dropped:
                 self.objects[key] = bytes(body)
+                self.modified[key] = self.now
                 self._hidden[key] = self._list_lag
             return True
 
@@ -129,5 +150,5 @@ class MemoryStore:
                 common = prefix + rest.split(delimiter)[0] + delimiter
                 rows[common] = Listed(common, is_prefix=True)
             else:
-                rows[key] = Listed(key, len(body))
+                rows[key] = Listed(key, len(body), last_modified=self.modified.get(key, self.now))
         return list(rows.values())

@@ -218,6 +218,12 @@ BAD: list[tuple[str, Object, str]] = [
     ("prefix dots", bank({"prefix": "a/../b"}), "must be a path without / at its ends"),
     ("site", bank(site="Paris 1"), "must be a short name of lower-case letters"),
     ("no site", bank(site=None), "spec.site: Required value"),
+    ("no key", bank(encryption={}), "keySecretRef: Required value"),
+    (
+        "plain backups",
+        bank(encryption={"keySecretRef": {"name": "keys"}, "plainBackups": "Yes"}),
+        'supported values: "Refused", "Readable"',
+    ),
     ("chunk size", bank(chunkSizeMiB=3), 'supported values: "1", "2", "4", "8", "16"'),
     (
         "CA and no check",
@@ -258,6 +264,11 @@ FROZEN: list[tuple[Object, Object, str]] = [
     (bank(), {"s3": {"bucket": "other"}}, "bucket can not be changed"),
     (bank(), {"s3": {"prefix": "a"}}, "prefix can not be changed"),
     (bank({"prefix": "a"}), {"s3": {"prefix": None}}, "prefix can not be changed"),
+    (
+        bank(encryption={"keySecretRef": {"name": "keys"}}),
+        {"encryption": None},
+        "encryption can be added and its keys changed, but not taken away",
+    ),
 ]
 
 
@@ -297,6 +308,8 @@ def test_what_was_asked_stays_asked(
                 {"s3": {"region": "eu"}},
                 {"accessMode": "ReadOnly"},
                 {"chunkSizeMiB": 8},
+                {"encryption": {"keySecretRef": {"name": "keys"}}},
+                {"encryption": {"keySecretRef": {"name": "new-keys"}, "plainBackups": "Readable"}},
                 {"validation": {"interval": "1m"}},
             ],
         ),

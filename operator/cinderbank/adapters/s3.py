@@ -26,7 +26,7 @@ from cinderbank.adapters.s3_location import S3Credentials, S3Location
 from cinderbank.adapters.s3_pool import bounded_pool
 from cinderbank.adapters.s3_retry import Retries
 from cinderbank.bank.store import Buffer, DeleteFailure, Listed
-from cinderbank.domain.errors import DataCorrupt, Unavailable
+from cinderbank.domain.errors import DataCorrupt, Unavailable, Unsupported
 
 __all__ = ["S3Credentials", "S3Location", "S3Store"]
 
@@ -105,6 +105,32 @@ class S3Store:
         problem = problem_of_answer(404, answer.read(ERROR_BODY_BYTES))
         if problem.code != "NoSuchKey":
             raise problem
+
+    def get_range(self, key: str, first: int, count: int) -> bytes | None:
+        return self._try("GET", key, lambda: self._get_range(key, first, count))
+
+    def _get_range(self, key: str, first: int, count: int) -> bytes | None:
+        answer = self._send("GET", key, headers={"Range": f"bytes={first}-{first + count - 1}"})
+        try:
+            if answer.status == 404:
+                self._absent_or_raise(answer)
+                return None
+            told = answer.headers.get("Content-Range", "")
+            if answer.status == 200 or (
+                answer.status == 206 and not told.startswith(f"bytes {first}-")
+            ):
+                raise Unsupported(
+                    f"the store at {self.where()} sends other bytes than the range that was asked for",
+                    reason="StoreWithoutRanges",
+                )
+            if answer.status != 206:
+                raise problem_of_answer(answer.status, answer.read(ERROR_BODY_BYTES))
+            body = answer.read(count + 1)
+            if len(body) > count:
+                raise DataCorrupt(f"{key}: more than the {count} bytes that were asked for")
+            return body
+        finally:
+            answer.close()
 
     def head(self, key: str) -> int | None:
         def stat() -> int | None:
@@ -257,6 +283,7 @@ class _Rows:
             name.removeprefix(self._root),
             int(getattr(row, "size", 0) or 0),
             bool(getattr(row, "is_dir", False)),
+            getattr(row, "last_modified", None),
         )
 
     def _remember(self, listed: Listed) -> None:

@@ -23,6 +23,8 @@ from cinderbank.adapters.s3 import S3Credentials, S3Location
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_child import Child
 from cinderbank.bank.chunk import DEFAULT_CHUNK_BYTES
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.wrapped_keys import encoded_kek
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import TransferAbsent, TransferFacts
 from cinderbank.domain.failure import NO_TRANSFER_SLOT
@@ -58,6 +60,9 @@ class TransferAccess:
     clouds_yaml: bytes = field(repr=False)
     cacert: bytes | None = field(default=None, repr=False)
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
+    keks: tuple[KeyEncryptionKey, ...] = ()
+    """The bank's keys; none in a bank without encryption."""
+    accepts_plain: bool = False
 
 
 class TransferProcesses(Generic[K]):
@@ -137,7 +142,6 @@ class TransferProcesses(Generic[K]):
                 self._command(folder / "job.json"),
                 environment(folder),
                 folder,
-                bytes_total=transfer.size_bytes,
                 secrets=_secrets(access),
                 on_change=lambda: self._on_change(key),
                 on_end=lambda: self._ended(key, folder),
@@ -213,6 +217,8 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
             ca_file=location.ca_file,
             insecure_skip_tls_verify=location.insecure_skip_tls_verify,
             chunk_bytes=access.chunk_bytes,
+            keys_file=str(folder / "keys.json") if access.keks else None,
+            accepts_plain=access.accepts_plain,
         ),
         cloud=CloudJob(
             clouds_file=str(folder / "clouds.yaml"),
@@ -231,9 +237,16 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
         "s3.json": json.dumps(credentials).encode(),
         "clouds.yaml": access.clouds_yaml,
     }
+    if access.keks:
+        files["keys.json"] = json.dumps(_encoded_keks(access)).encode()
     return {**files, "cacert.pem": access.cacert} if access.cacert else files
 
 
 def _secrets(access: TransferAccess) -> tuple[str, ...]:
     credentials = access.credentials
-    return tuple(s for s in (credentials.secret_key, credentials.session_token) if s)
+    given = (credentials.secret_key, credentials.session_token, *_encoded_keks(access))
+    return tuple(s for s in given if s)
+
+
+def _encoded_keks(access: TransferAccess) -> list[str]:
+    return [encoded_kek(kek).decode("ascii").strip() for kek in access.keks]

@@ -13,12 +13,29 @@ from cinderbank.api.v1alpha1.backup_bank import (
     SECRET_ACCESS_KEY,
     AccessMode,
     BackupBankSpec,
+    PlainBackups,
 )
 from cinderbank.app.clouds import authority_file, need_secret
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.health import validate
+from cinderbank.bank.keys import opening
+from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.engine.bank_validation import BankFound
+
+MAX_KEYS = 16
+"""Entries of the Secret that spec.encryption.keySecretRef names."""
+
+
+@dataclass(frozen=True, slots=True)
+class BankAccess:
+    """How a bank is reached and opened, and a text that changes when any Secret of it does."""
+
+    location: S3Location
+    credentials: S3Credentials
+    keks: tuple[KeyEncryptionKey, ...]
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,11 @@ class OpenBank:
     credentials: S3Credentials
     bank_id: str | None
     """The one it had before; whoever opens it again must find that."""
+    keks: tuple[KeyEncryptionKey, ...] = ()
+
+    @property
+    def accepts_plain(self) -> bool:
+        return _accepts_plain(self.spec)
 
 
 class Banks:
@@ -49,30 +71,32 @@ class Banks:
 
         Raises InvalidSpec (SecretNotFound, SecretKeyMissing, ...), Unavailable, Forbidden.
         """
-        location, credentials, version = self._how(namespace, spec)
-        key = (namespace, spec.model_dump_json(), version, bank_id)
-        return self._cache.get(key, lambda: _open(spec, location, credentials, bank_id))
+        access = self._how(namespace, spec)
+        key = (namespace, spec.model_dump_json(), access.version, bank_id)
+        return self._cache.get(key, lambda: _open(spec, access, bank_id))
 
     def look(self, namespace: str, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
         """The self-test, on a client of its own: nothing remembered hides what has changed."""
-        location, credentials, _ = self._how(namespace, spec)
-        opened = _open(spec, location, credentials, bank_id)
+        opened = _open(spec, self._how(namespace, spec), bank_id)
         try:
             health = validate(opened.bank)
+            keys = opening(opened.store, opened.bank.keys)
         finally:
             opened.store.close()
         return BankFound(
             bank_id=health.bank_id,
             format_version=health.format_version,
             backups=health.backups,
-            conditional_put=health.conditional_put,
-            problems=health.problems,
+            capabilities=health.capabilities,
+            problems=(*health.problems, *keys.problems),
+            encrypted=keys.encrypted,
+            key_ids=keys.kek_ids,
         )
 
     def close(self) -> None:
         self._cache.clear()
 
-    def _how(self, namespace: str, spec: BackupBankSpec) -> tuple[S3Location, S3Credentials, str]:
+    def _how(self, namespace: str, spec: BackupBankSpec) -> BankAccess:
         name = spec.s3.credentials_secret_ref.name
         secret = need_secret(self._secrets, namespace, name)
         for key in (ACCESS_KEY_ID, SECRET_ACCESS_KEY):
@@ -97,7 +121,29 @@ class Banks:
             secret.data[ACCESS_KEY_ID].decode(errors="replace").strip(),
             secret.data[SECRET_ACCESS_KEY].decode(errors="replace").strip(),
         )
-        return location, credentials, f"{secret.uid} {secret.resource_version} {ca_version}"
+        keks, keys_version = self._keys(namespace, spec)
+        version = f"{secret.uid} {secret.resource_version} {ca_version} {keys_version}"
+        return BankAccess(location, credentials, keks, version)
+
+    def _keys(
+        self, namespace: str, spec: BackupBankSpec
+    ) -> tuple[tuple[KeyEncryptionKey, ...], str]:
+        if spec.encryption is None:
+            return (), ""
+        name = spec.encryption.key_secret_ref.name
+        secret = need_secret(self._secrets, namespace, name)
+        if not 1 <= len(secret.data) <= MAX_KEYS:
+            raise InvalidSpec(
+                f"Secret {namespace}/{name} (spec.encryption.keySecretRef) has {len(secret.data)}"
+                f" entries; it needs 1 to {MAX_KEYS}, each a key that `cinderbank bank key generate`"
+                " makes",
+                reason="SecretKeyMissing",
+            )
+        keks = tuple(
+            parse_kek(content, f"entry {entry} of Secret {namespace}/{name}")
+            for entry, content in sorted(secret.data.items())
+        )
+        return keks, f"{secret.uid} {secret.resource_version}"
 
     def _authority(self, namespace: str, spec: BackupBankSpec) -> tuple[str | None, str]:
         reference = spec.s3.ca_secret_ref
@@ -114,14 +160,19 @@ class Banks:
         return str(path), f"{secret.uid} {secret.resource_version}"
 
 
-def _open(
-    spec: BackupBankSpec, location: S3Location, credentials: S3Credentials, bank_id: str | None
-) -> OpenBank:
-    store = S3Store(location, credentials)
+def _accepts_plain(spec: BackupBankSpec) -> bool:
+    encryption = spec.encryption
+    return encryption is not None and encryption.plain_backups is PlainBackups.READABLE
+
+
+def _open(spec: BackupBankSpec, access: BankAccess, bank_id: str | None) -> OpenBank:
+    store = S3Store(access.location, access.credentials)
     bank = StoredBank(
         store,
         spec.site,
         read_only=spec.access_mode is AccessMode.READ_ONLY,
         expected_bank_id=bank_id,
+        keks=access.keks,
+        accepts_plain=_accepts_plain(spec),
     )
-    return OpenBank(bank, store, spec, location, credentials, bank_id)
+    return OpenBank(bank, store, spec, access.location, access.credentials, bank_id, access.keks)

@@ -177,6 +177,8 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         clouds_yaml=cloud.secret.data[CLOUDS_YAML],
         cacert=cloud.secret.data.get(CACERT),
         chunk_bytes=bank.spec.chunk_size_mib << 20,
+        keks=bank.keks,
+        accepts_plain=bank.accepts_plain,
     )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import commit, layout, removal, state
+from cinderbank.bank import base, commit, deletion, layout, removal, state
 from cinderbank.bank import manifest as manifests
-from cinderbank.bank.manifest import SessionRef
-from cinderbank.bank.marks import BankHeader, Intent
+from cinderbank.bank.beats import Beats
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.keyring import BackupKeys, Keyring
+from cinderbank.bank.marks import BankHeader, BaseRef, Intent
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.bank.wrapped_keys import key_missing
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -29,8 +32,8 @@ def _utc_now() -> datetime:
 class StoredBank:
     """A bank in an object store, opened at the first use; thread-safe as far as the store is.
 
-    `site` is ours: the only one that is written below, also by read pins. With `read_only` every verb that would write raises Forbidden
-    (BankReadOnly), but for `pin` and `unpin`, which do nothing.
+    `site` is ours: the only one that is written below, also by read pins. With `read_only` every verb
+    that would write raises Forbidden (BankReadOnly), but for `pin`, `beat` and `unpin`, which do nothing.
     """
 
     def __init__(
@@ -40,13 +43,20 @@ class StoredBank:
         read_only: bool = False,
         expected_bank_id: str | None = None,
         now: Callable[[], datetime] = _utc_now,
+        *,
+        keks: Sequence[KeyEncryptionKey] = (),
+        accepts_plain: bool = False,
     ) -> None:
         self.store = store
         self.site = site
         self.read_only = read_only
+        self._beats = Beats(store)
         self._expected_bank_id = expected_bank_id
         self._now = now
         self._header: BankHeader | None = None
+        self._keks = tuple(keks)
+        self._accepts_plain = accepts_plain
+        self._keys: Keyring | None = None
 
     def open(self) -> BankHeader:
         """Read bank.json, or create it in a bank that has none; checked once, then remembered.
@@ -65,6 +75,33 @@ class StoredBank:
                 )
             self._header = header
         return self._header
+
+    @property
+    def keys(self) -> Keyring | None:
+        """What opens the encrypted backups; None when no key was given. Opens the bank."""
+        header = self.open()
+        if self._keys is None and self._keks:
+            self._keys = Keyring(
+                self.store,
+                header.bank_id,
+                self._keks,
+                accepts_plain=self._accepts_plain,
+                now_seconds=lambda: self._now().timestamp(),
+            )
+        return self._keys
+
+    def writing_keys(self) -> BackupKeys | None:
+        """What a new backup is encrypted with; None in a bank without encryption.
+
+        May make a data key. Idempotent. Raises InvalidSpec: BankKeyMissing when the bank is encrypted
+        and no key was given (nothing plain is ever added to it), BankKeyWrong, BankKeyRetired.
+        """
+        keys = self.keys
+        if keys is not None:
+            return keys.writing()
+        if next(iter(self.store.list_keys(layout.KEYS)), None) is not None:
+            raise key_missing(self.store, "this bank")
+        return None
 
     def _read_header(self) -> BankHeader | None:
         body = self.store.get(layout.BANK, MAX_CONTROL_BYTES)
@@ -112,8 +149,12 @@ class StoredBank:
             )
 
     def _writable(self, site: str) -> None:
-        self.open()
         self.require_own(site)
+        self.require_writable()
+
+    def require_writable(self) -> None:
+        """Raises Forbidden (BankReadOnly), and what `open` raises."""
+        self.open()
         if self.read_only:
             raise Forbidden(
                 f"the bank at {self.store.where()} is ReadOnly here; use its ReadWrite BackupBank",
@@ -138,6 +179,8 @@ class StoredBank:
                 size_bytes=sealed.seal.size_bytes,
                 stored_bytes=sealed.seal.stored_bytes,
                 zero_bytes=sealed.seal.zero_bytes,
+                reused_bytes=sealed.seal.reused_bytes,
+                base_id=sealed.seal.base_id,
             )
         if intent is None or intent.volume_id is None:
             return BankFacts(intent=intent is not None, tombed=tombed)
@@ -152,7 +195,7 @@ class StoredBank:
             return BankFacts(intent=True, tombed=tombed)
         digest = manifests.object_digest(body)
         try:
-            about = manifests.parse(body, key).description
+            about = state.parse_manifest(self.store, body, key, self.keys).description
         except CinderbankError:
             # `seal` refuses it and says why; observing must not, or it could never be discarded.
             return BankFacts(intent=True, manifest=True, tombed=tombed, manifest_digest=digest)
@@ -163,15 +206,25 @@ class StoredBank:
             manifest_digest=digest,
             size_bytes=about.size_bytes,
             stored_bytes=about.stored_bytes,
+            reused_bytes=about.reused_bytes,
+            base_id=about.base_id,
         )
 
-    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
+    def open_session(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
+    ) -> None:
         self._writable(site)
-        commit.open_session(self.store, site, backup_id, volume_id)
+        # Now, and not in the transfer: a key that is missing is told before any work is done.
+        self.writing_keys()
+
+        def choose() -> tuple[BaseRef, ...]:
+            return base.choose(self.store, site, volume_id) if incremental else ()
+
+        commit.open_session(self.store, site, backup_id, volume_id, choose)
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
         self._writable(site)
-        return commit.seal(self.store, site, backup_id, volume_id)
+        return commit.seal(self.store, site, backup_id, volume_id, self.keys)
 
     def discard(self, site: str, backup_id: BackupId) -> bool:
         self._writable(site)
@@ -179,7 +232,7 @@ class StoredBank:
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
         self._writable(site)
-        return removal.delete(self.store, site, backup_id)
+        return deletion.delete(self.store, site, backup_id, self.keys)
 
     def find(self, backup_id: BackupId) -> BackupDescription | None:
         self.open()
@@ -195,22 +248,16 @@ class StoredBank:
             return None
         if state.read_tomb(self.store, site, backup_id) is not None:
             return None
-        read = state.read_manifest(self.store, site, sealed.key.volume_id, backup_id)
-        if read is None:
-            raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
-        manifest, digest = read
-        if digest != sealed.seal.manifest_digest:
-            raise DataCorrupt(
-                f"backup {backup_id} of site {site}: the manifest is not the sealed one"
-            )
-        return manifest.description
+        return state.sealed_manifest(self.store, sealed, self.keys).description
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""
         self.open()
         if self.read_only:
             return
-        pin = Intent(None, (SessionRef(site, backup_id),))
+        sealed = state.read_seal(self.store, site, backup_id)
+        volume_id = None if sealed is None else sealed.key.volume_id
+        pin = Intent(None, (BaseRef(site, backup_id, volume_id),))
         self.store.put(layout.read_pin(self.site, reader), pin.dump())
         # W2: only a pin that was there before the tomb is seen by whoever frees.
         if self._find_at(site, backup_id) is None:
@@ -221,7 +268,12 @@ class StoredBank:
 
     def unpin(self, backup_id: BackupId, reader: str) -> None:
         if not self.read_only:
-            removal.delete_or_raise(self.store, [layout.read_pin(self.site, reader)])
+            pin, beat = layout.read_pin(self.site, reader), layout.beat(self.site, reader)
+            removal.delete_or_raise(self.store, [pin, beat])
+
+    def beat(self, session: str, site: str | None = None) -> None:
+        if not self.read_only:
+            self._beats.beat(site or self.site, session)
 
     def seals(self) -> Iterator[layout.SealKey | None]:
         """The keys of all seals of all sites, tombed ones too, sorted by time within a site; None

@@ -13,21 +13,33 @@ may be created, but never again after that.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cinderbank.bank import layout, state
-from cinderbank.bank.marks import SEAL_OK, Intent, Seal
+from cinderbank.bank.keyring import Keyring
+from cinderbank.bank.marks import SEAL_OK, BaseRef, Intent, Seal
 from cinderbank.bank.removal import delete_or_raise
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
 from cinderbank.domain.errors import DataCorrupt, SourceGone
 from cinderbank.domain.facts import BackupId, VolumeId
 
 
-def open_session(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
-    """W1. Idempotent; SourceGone (SessionBroken) once the session was sealed, discarded or broken."""
+def open_session(
+    store: ObjectStore,
+    site: str,
+    backup_id: BackupId,
+    volume_id: VolumeId,
+    choose_bases: Callable[[], tuple[BaseRef, ...]] = tuple,
+) -> None:
+    """W1. Idempotent; SourceGone (SessionBroken) once the session was sealed, discarded or broken.
+
+    `choose_bases` is asked only when there is no intent yet: what a session has pinned never changes.
+    """
     if state.read_tomb(store, site, backup_id) or state.read_seal(store, site, backup_id):
         raise _broken(backup_id, "it was closed before")
     known = state.read_intent(store, site, backup_id)
     if known is None:
-        intent = Intent(volume_id)
+        intent = Intent(volume_id, choose_bases())
         key = layout.intent(site, backup_id)
         if store.put(key, intent.dump(), if_absent=True):
             return
@@ -36,14 +48,30 @@ def open_session(store: ObjectStore, site: str, backup_id: BackupId, volume_id: 
         raise _broken(backup_id, f"its intent is not of volume {volume_id}")
 
 
-def seal(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
-    """W5 to W7; the manifest's digest. Idempotent. Raises SourceGone (SessionBroken), DataCorrupt."""
-    read = state.read_manifest(store, site, volume_id, backup_id)
+def seal(
+    store: ObjectStore,
+    site: str,
+    backup_id: BackupId,
+    volume_id: VolumeId,
+    keys: Keyring | None = None,
+) -> str:
+    """W5 to W7; the manifest's digest. Idempotent. Raises SourceGone (SessionBroken), DataCorrupt,
+    InvalidSpec (BankKeyMissing, BankKeyWrong) when `keys` do not open the manifest."""
+    read = state.read_manifest(store, site, volume_id, backup_id, keys)
     if read is None:
         raise _broken(backup_id, "its manifest is gone")
     manifest, digest = read
     about = manifest.description
-    wanted = Seal(SEAL_OK, digest, about.size_bytes, about.stored_bytes, manifest.zero_bytes)
+    wanted = Seal(
+        SEAL_OK,
+        digest,
+        about.size_bytes,
+        about.stored_bytes,
+        manifest.zero_bytes,
+        about.reused_bytes,
+        about.base_id,
+        encrypted=manifest.hash_key is not None,
+    )
     key = layout.seal(site, backup_id, volume_id)
     if _read_seal(store, key) is None:
         if state.read_intent(store, site, backup_id) is None:
@@ -51,7 +79,7 @@ def seal(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId
         # False may be our own first try, whose answer was lost: the read below decides.
         store.put(key, wanted.dump(), if_absent=True)
     _prove(store, site, backup_id, volume_id, wanted)
-    delete_or_raise(store, [layout.intent(site, backup_id)])
+    delete_or_raise(store, [layout.intent(site, backup_id), layout.beat(site, backup_id)])
     return digest
 
 
@@ -64,7 +92,7 @@ def _prove(
         raise _broken(backup_id, "its seal is gone")
     if found.state != SEAL_OK:
         raise _broken(backup_id, "a collection has voided it")
-    if found != wanted:
+    if not found.is_of(wanted):
         raise DataCorrupt(
             f"{key}: seals manifest {found.manifest_digest}, not {wanted.manifest_digest}"
         )

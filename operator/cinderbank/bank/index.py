@@ -51,6 +51,26 @@ def hole(index: int) -> Entry:
     return Entry(index, _NO_HASH, 0, 0, 0, 0)
 
 
+def pack_entry(entry: Entry) -> bytes:
+    """The 64 bytes of an entry."""
+    flags = FLAG_HOLE if entry.is_hole else 0
+    return ENTRY.pack(
+        entry.hash, entry.allocation, entry.index, entry.stored_bytes,
+        entry.session, entry.attempt, 0, flags, 0, 0,
+    )  # fmt: skip
+
+
+def unpack_entry(
+    body: bytes | bytearray | memoryview, offset: int, geometry: Geometry, sessions: int, where: str
+) -> Entry:
+    """One entry that may be of any chunk; checked, and raising, as `read_part` does."""
+    fields = ENTRY.unpack_from(body, offset)
+    index = fields[2]
+    if index >= geometry.chunk_count:
+        raise DataCorrupt(f"{where}: entry {index} is behind the end of the volume")
+    return _entry(fields, geometry, index, sessions, where)
+
+
 class PartBuilder:
     """The parts that are not complete yet; entries may come in any order. NOT thread-safe.
 
@@ -71,12 +91,8 @@ class PartBuilder:
             length = self._geometry.part_length(part)
             self._open[part] = bytearray(length * ENTRY_BYTES)
             self._missing[part] = length
-        flags = FLAG_HOLE if entry.is_hole else 0
-        ENTRY.pack_into(
-            self._open[part], position * ENTRY_BYTES,
-            entry.hash, entry.allocation, entry.index, entry.stored_bytes,
-            entry.session, entry.attempt, 0, flags, 0, 0,
-        )  # fmt: skip
+        start = position * ENTRY_BYTES
+        self._open[part][start : start + ENTRY_BYTES] = pack_entry(entry)
         self._missing[part] -= 1
         if self._missing[part]:
             return None

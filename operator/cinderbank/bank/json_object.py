@@ -88,6 +88,9 @@ class Fields:
             raise self.bad(name, f"not a {what}")
         return value
 
+    def checked_or_none(self, name: str, valid: Callable[[str], bool], what: str) -> str | None:
+        return None if self._fields.get(name) is None else self.checked(name, valid, what)
+
     def hex(self, name: str, digits: int) -> str:
         value = self.text(name)
         if len(value) != digits or not _HEX.fullmatch(value):
@@ -100,6 +103,10 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
             raise self.bad(name, f"not an integer in {lowest}..{highest}")
         return value
+
+    def integer_or(self, name: str, default: int) -> int:
+        """An integer that an older writer did not know."""
+        return default if self._fields.get(name) is None else self.integer(name)
 
     def boolean(self, name: str) -> bool:
         value = self._get(name)

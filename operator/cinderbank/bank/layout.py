@@ -14,12 +14,15 @@ from cinderbank.domain.facts import BackupId, VolumeId
 
 BANK = "bank.json"
 SITES = "sites/"
+KEYS = "keys/"
+SCRUBS = "scrub/"
 
 MAX_ATTEMPT = 0xFFFF
 MAX_CHUNK_INDEX = 0xFFFF_FFFF
 
 _SITE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_ATTEMPT = re.compile(r"(?!0000)[0-9a-f]{4}", re.ASCII)
 # 26 characters hold 130 bits, a ULID has 128: the first one is never above 7.
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", re.ASCII)
 
@@ -56,6 +59,53 @@ def _number(value: int, highest: int, what: str) -> int:
     return value
 
 
+_DATA_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_KEK = re.compile(r"[0-9a-f]{16}", re.ASCII)
+_RETIRED = "retired"
+
+
+def is_kek_id(text: str) -> bool:
+    """True for the id of a key-encryption key: 16 hex digits."""
+    return _KEK.fullmatch(text) is not None
+
+
+def is_data_key_id(text: str) -> bool:
+    """True for the id of a data key: 32 hex digits."""
+    return _DATA_KEY.fullmatch(text) is not None
+
+
+def data_key_prefix(data_key_id: str) -> str:
+    return f"{KEYS}{_checked(data_key_id, is_data_key_id(data_key_id), 'data key id')}/"
+
+
+def wrapped_key(data_key_id: str, kek_id: str) -> str:
+    """A data key as one key-encryption key wraps it."""
+    return data_key_prefix(data_key_id) + _checked(kek_id, is_kek_id(kek_id), "kek id")
+
+
+def retired_keys_prefix() -> str:
+    return f"{KEYS}{_RETIRED}/"
+
+
+def retired_key(kek_id: str) -> str:
+    """The mark that a key-encryption key was removed, and is never to come back."""
+    return retired_keys_prefix() + _checked(kek_id, is_kek_id(kek_id), "kek id")
+
+
+def parse_wrapped_key(key: str) -> tuple[str, str] | None:
+    """Data key and kek of a listed wrapped key; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 3 or f"{fields[0]}/" != KEYS:
+        return None
+    return (fields[1], fields[2]) if is_data_key_id(fields[1]) and is_kek_id(fields[2]) else None
+
+
+def parse_retired_key(key: str) -> str | None:
+    """The kek of a listed mark of retirement; None when it is foreign."""
+    kek_id = key.removeprefix(retired_keys_prefix())
+    return kek_id if key.startswith(retired_keys_prefix()) and is_kek_id(kek_id) else None
+
+
 def site_prefix(site: str) -> str:
     return f"{SITES}{_checked(site, is_site(site), 'site name (a DNS label)')}/"
 
@@ -86,14 +136,72 @@ def session_chunks_prefix(site: str, backup_id: str) -> str:
     return f"{site_prefix(site)}chunks/{_session(backup_id)}/"
 
 
+def attempt_chunks_prefix(site: str, backup_id: str, attempt: int) -> str:
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/"
+
+
 def chunk(site: str, backup_id: str, attempt: int, index: int) -> str:
     _number(attempt, MAX_ATTEMPT, "attempt")
     _number(index, MAX_CHUNK_INDEX, "chunk index")
     return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/{index:08x}"
 
 
+def chunks_prefix(site: str) -> str:
+    return f"{site_prefix(site)}chunks/"
+
+
+def backups_prefix(site: str, volume_id: str | None = None) -> str:
+    """Manifests and index parts: of all volumes, or of one."""
+    return f"{site_prefix(site)}backups/" + ("" if volume_id is None else f"{_volume(volume_id)}/")
+
+
+def journals_prefix(site: str) -> str:
+    return f"{site_prefix(site)}journal/"
+
+
+def beats_prefix(site: str) -> str:
+    return f"{site_prefix(site)}beats/"
+
+
+def beat(site: str, session: str) -> str:
+    """The sign of life of a session that writes, or of a reader."""
+    valid = is_backup_id(session) or is_reader(session)
+    return beats_prefix(site) + _checked(session, valid, "session or reader id")
+
+
+def probes_prefix(site: str) -> str:
+    return f"{site_prefix(site)}probes/"
+
+
+def journal_prefix(site: str, backup_id: str) -> str:
+    """Everything that attempts of this session noted of their own progress."""
+    return f"{site_prefix(site)}journal/{_session(backup_id)}/"
+
+
+def journal(site: str, backup_id: str, attempt: int, first_index: int) -> str:
+    """A journal object of one attempt; `first_index` is the first chunk that it speaks of."""
+    _number(attempt, MAX_ATTEMPT, "attempt")
+    _number(first_index, MAX_CHUNK_INDEX, "chunk index")
+    return f"{journal_prefix(site, backup_id)}{attempt:04x}/{first_index:08x}"
+
+
+def parse_session_object(prefix: str, key: str) -> tuple[int, int] | None:
+    """Attempt and number of an object listed under a chunk, journal or `.../index/` prefix of a
+    session; None when it is foreign."""
+    rest = key.removeprefix(prefix)
+    if not key.startswith(prefix) or not _SESSION_OBJECT.fullmatch(rest):
+        return None
+    attempt, number = int(rest[:4], 16), int(rest[5:], 16)
+    return (attempt, number) if attempt else None
+
+
 def backup_prefix(site: str, volume_id: str, backup_id: str) -> str:
     return f"{site_prefix(site)}backups/{_volume(volume_id)}/{_session(backup_id)}/"
+
+
+def index_prefix(site: str, volume_id: str, backup_id: str) -> str:
+    return f"{backup_prefix(site, volume_id, backup_id)}index/"
 
 
 def index_part(site: str, volume_id: str, backup_id: str, attempt: int, part: int) -> str:
@@ -128,6 +236,20 @@ def tomb(site: str, backup_id: str) -> str:
     return tombs_prefix(site) + _session(backup_id)
 
 
+def scrub(site: str, run: str) -> str:
+    """A report of damage that a check at this site found; `run` is a ULID of its own."""
+    checked = _checked(site, is_site(site), "site name (a DNS label)")
+    return f"{SCRUBS}{checked}/{_checked(run, is_backup_id(run), 'run (a ULID)')}"
+
+
+def parse_scrub(key: str) -> tuple[str, str] | None:
+    """Site and run of a listed report's key; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 3 or f"{fields[0]}/" != SCRUBS:
+        return None
+    return (fields[1], fields[2]) if is_site(fields[1]) and is_backup_id(fields[2]) else None
+
+
 def probe(site: str, token: str) -> str:
     """A scratch object of the self-test; deleted at its end, meaningless when found later."""
     return f"{site_prefix(site)}probes/{_checked(token, is_reader(token), 'probe token (a UUID)')}"
@@ -160,11 +282,57 @@ def parse_site_prefix(prefix: str) -> str | None:
 
 
 def parse_intent(key: str) -> str | None:
-    """The session or reader of a listed intent key; None when it is foreign."""
+    """The session or reader of a listed intent or beat; None when it is foreign."""
     fields = key.split("/")
-    if len(fields) != 4 or fields[0] != "sites" or fields[2] != "intents":
+    if len(fields) != 4 or fields[0] != "sites" or fields[2] not in ("intents", "beats"):
         return None
     return fields[3] if is_backup_id(fields[3]) or is_reader(fields[3]) else None
+
+
+def parse_session_prefix(prefix: str) -> BackupId | None:
+    """The session of a listed `sites/<site>/chunks/<session>/` or `.../journal/<session>/`."""
+    fields = prefix.split("/")
+    if len(fields) != 5 or fields[4] or fields[2] not in ("chunks", "journal"):
+        return None
+    return BackupId(fields[3]) if is_backup_id(fields[3]) else None
+
+
+def parse_attempt_prefix(prefix: str) -> int | None:
+    """The attempt of a listed `<session's prefix><attempt>/`; None when it is foreign."""
+    text = prefix.removesuffix("/").rpartition("/")[2]
+    return int(text, 16) if prefix.endswith("/") and _ATTEMPT.fullmatch(text) else None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupObject:
+    """A manifest (`part` is None) or an index part, as its key says."""
+
+    backup: SealKey
+    part: tuple[int, int] | None
+    """Attempt and number of an index part."""
+
+
+def parse_backup_object(key: str) -> BackupObject | None:
+    """Take a key listed under `sites/<site>/backups/` apart; None when it is foreign."""
+    fields = key.split("/", 5)
+    if len(fields) != 6 or not is_site(fields[1]) or fields[2] != "backups":
+        return None
+    if not is_volume_id(fields[3]) or not is_backup_id(fields[4]):
+        return None
+    backup = SealKey(fields[1], BackupId(fields[4]), VolumeId(fields[3]))
+    if fields[5] == "manifest":
+        return BackupObject(backup, None)
+    kind, _, rest = fields[5].partition("/")
+    part = parse_session_object("", rest) if kind == "index" else None
+    return None if part is None else BackupObject(backup, part)
+
+
+def parse_tomb(key: str) -> BackupId | None:
+    """The backup of a listed tomb's key; None when it is foreign."""
+    fields = key.split("/")
+    if len(fields) != 4 or fields[0] != "sites" or fields[2] != "tombs" or not is_site(fields[1]):
+        return None
+    return BackupId(fields[3]) if is_backup_id(fields[3]) else None
 
 
 _SESSION_OBJECT = re.compile(r"[0-9a-f]{4}/[0-9a-f]{8}", re.ASCII)

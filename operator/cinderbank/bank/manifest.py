@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cinderbank.bank import features, layout
+from cinderbank.bank.chunk import Envelope, EnvelopeKeys, is_envelope
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import ENTRY_BYTES
 from cinderbank.bank.json_object import Fields, canonical
@@ -18,6 +19,7 @@ from cinderbank.ports.bank import BackupDescription
 NAME = "cinderbank-manifest"
 MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 HASH_ALGORITHM = "blake3-256"
+KEYED_HASH_ALGORITHM = "blake3-256-keyed"
 MAX_SESSIONS = 0xFFFF
 
 
@@ -55,6 +57,9 @@ class Manifest:
     bank_id: str
     zero_bytes: int = 0
     source_hash: SourceHash = field(default_factory=SourceHash)
+    hash_key: str | None = None
+    """The data key that the chunk hashes are keyed by; None in a backup that is not encrypted. Hashes
+    of two backups can be compared only when this is equal."""
 
 
 def object_digest(body: bytes) -> str:
@@ -69,11 +74,14 @@ def dump(manifest: Manifest) -> bytes:
         "size_bytes": about.pop("size_bytes"),
         "sha512": about.pop("content_sha512"),
         "stored_bytes": about.pop("stored_bytes"),
+        "reused_bytes": about.pop("reused_bytes"),
         "zero_bytes": manifest.zero_bytes,
         "chunk_bytes": manifest.geometry.chunk_bytes,
         "chunk_hash": HASH_ALGORITHM,
         "source_hash": asdict(manifest.source_hash),
     }
+    if manifest.hash_key is not None:
+        content |= {"chunk_hash": KEYED_HASH_ALGORITHM, "hash_key": manifest.hash_key}
     about["snapshot_at"] = about["snapshot_at"].astimezone(UTC).isoformat()
     body = canonical(
         {
@@ -91,18 +99,39 @@ def dump(manifest: Manifest) -> bytes:
         }
     )
     # Never store what no reader will take: a tag of 5000 characters must fail now, not at restore.
-    parse(body, f"manifest of backup {about['backup_id']}")
+    _parse(body, f"manifest of backup {about['backup_id']}")
     return body
 
 
-def parse(body: bytes, where: str) -> Manifest:
-    """Read a manifest; raises DataCorrupt or Unsupported, naming `where` and the field."""
+def to_object(manifest: Manifest, key: str, keys: EnvelopeKeys | None) -> bytes:
+    """What is stored at `key`: the canonical JSON, or with `keys` an envelope of it, which is another
+    one each time. Raises what `dump` raises."""
+    body = dump(manifest)
+    return body if keys is None else Envelope(keys).encode(body, key)
+
+
+def parse(body: bytes, key: str, keys: EnvelopeKeys | None = None) -> Manifest:
+    """The manifest stored at `key`; raises DataCorrupt or Unsupported, naming key and field, and
+    InvalidSpec (BankKeyMissing, BankKeyWrong) when it is encrypted and `keys` do not open it."""
     if len(body) > MAX_MANIFEST_BYTES:
-        raise DataCorrupt(f"{where}: larger than {MAX_MANIFEST_BYTES} bytes")
+        raise DataCorrupt(f"{key}: larger than {MAX_MANIFEST_BYTES} bytes")
+    encrypted = is_envelope(body)
+    if encrypted:
+        body = bytes(Envelope(keys).decode_upto(body, MAX_MANIFEST_BYTES, key))
+    manifest = _parse(body, key)
+    if encrypted != (manifest.hash_key is not None):
+        raise DataCorrupt(f"{key}: encrypted with hashes that are not, or the other way round")
+    return manifest
+
+
+def _parse(body: bytes, where: str) -> Manifest:
     document = Fields.parse(body, where)
     features.check_stamp(document, NAME)
     content, index = document.object("content"), document.object("index")
-    if content.text("chunk_hash") != HASH_ALGORITHM:
+    algorithm, hash_key = content.text("chunk_hash"), None
+    if algorithm == KEYED_HASH_ALGORITHM:
+        hash_key = content.checked("hash_key", layout.is_data_key_id, "data key id")
+    elif algorithm != HASH_ALGORITHM:
         raise content.bad("chunk_hash", f"not {HASH_ALGORITHM}")
     if index.integer("entry_bytes") != ENTRY_BYTES:
         raise index.bad("entry_bytes", f"not {ENTRY_BYTES}")
@@ -120,6 +149,7 @@ def parse(body: bytes, where: str) -> Manifest:
         bank_id=document.text("bank_id"),
         zero_bytes=content.integer("zero_bytes", 0, geometry.size_bytes),
         source_hash=_source_hash(content.object("source_hash")),
+        hash_key=hash_key,
     )
 
 
@@ -170,7 +200,14 @@ def _description(backup: Fields, content: Fields) -> BackupDescription:
         image_metadata=backup.text_map("image_metadata"),
         tags=backup.text_map("tags"),
         stored_bytes=content.integer("stored_bytes"),
+        reused_bytes=content.integer_or("reused_bytes", 0),
+        base_id=_base_id(backup),
     )
+
+
+def _base_id(backup: Fields) -> BackupId | None:
+    base_id = backup.checked_or_none("base_id", layout.is_backup_id, "backup id")
+    return None if base_id is None else BackupId(base_id)
 
 
 def _time(fields: Fields, name: str) -> datetime:
@@ -195,6 +232,7 @@ def digest_of(where: str, fields: Fields, name: str) -> str:
     return value
 
 
-def to_json(fields: dict[str, Any], name: str) -> bytes:
-    """Canonical bytes of a small object of this format: `format` stamp plus fields."""
-    return canonical({"format": features.stamp(name), **fields})
+def to_json(fields: dict[str, Any], name: str, *required: str) -> bytes:
+    """Canonical bytes of a small object of this format: `format` stamp (with the features that a
+    reader must know) plus fields."""
+    return canonical({"format": features.stamp(name, *required), **fields})

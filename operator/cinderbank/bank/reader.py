@@ -7,51 +7,69 @@ from collections.abc import Iterator
 from cinderbank.bank import chunk, index, layout, state
 from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.index import Entry
+from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.manifest import Manifest
 from cinderbank.bank.store import Buffer, ObjectStore
 from cinderbank.bank.writer import read_part_body
-from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId
 
 
 class BackupReader:
     """A sealed backup. Holds the manifest; entries stream one index part at a time."""
 
-    def __init__(self, store: ObjectStore, site: str, manifest: Manifest) -> None:
+    def __init__(
+        self, store: ObjectStore, site: str, manifest: Manifest, keys: Keyring | None = None
+    ) -> None:
         self._store = store
+        self._keys: BackupKeys | None = None
+        if keys is not None and manifest.hash_key is not None:
+            self._keys = keys.reading(manifest.hash_key)
         self._site = site
         self.manifest = manifest
         self.geometry = manifest.geometry
 
     @classmethod
-    def open(cls, store: ObjectStore, site: str, backup_id: BackupId) -> BackupReader:
-        """Raises SourceGone (BackupNotFound) when it is not sealed or deleted, DataCorrupt."""
+    def open(
+        cls, store: ObjectStore, site: str, backup_id: BackupId, keys: Keyring | None = None
+    ) -> BackupReader:
+        """Raises SourceGone (BackupNotFound) when it is not sealed or deleted, DataCorrupt, InvalidSpec
+        (BankKeyMissing, BankKeyWrong, BankPlainBackup)."""
         sealed = state.read_seal(store, site, backup_id)
         if sealed is None or not sealed.is_ok or state.read_tomb(store, site, backup_id):
             raise SourceGone(
                 f"the bank at {store.where()} holds no backup {backup_id} of site {site}",
                 reason="BackupNotFound",
             )
-        read = state.read_manifest(store, site, sealed.key.volume_id, backup_id)
-        if read is None:
-            raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
-        manifest, digest = read
-        if digest != sealed.seal.manifest_digest:
-            raise DataCorrupt(
-                f"backup {backup_id} of site {site}: the manifest is not the sealed one"
-            )
-        return cls(store, site, manifest)
+        return cls(store, site, state.sealed_manifest(store, sealed, keys), keys)
+
+    def envelope(self) -> Envelope:
+        """A decoder for this backup's chunks; one per worker."""
+        return Envelope(self._keys)
 
     def entries(self) -> Iterator[Entry]:
         """All entries in order; memory is one index part whatever the volume's size."""
-        about = self.manifest.description
-        for number, ref in enumerate(self.manifest.parts):
-            key = layout.index_part(
-                self._site, about.volume_id, about.backup_id, ref.attempt, number
-            )
-            body = read_part_body(self._store, key, self.geometry.part_length(number), ref)
-            sessions = len(self.manifest.sessions)
-            yield from index.read_part(body, self.geometry, number, sessions, key)
+        for number in range(len(self.manifest.parts)):
+            yield from self._part(number)
+
+    def entries_left(self) -> Iterator[Entry | None]:
+        """As `entries`, but None for each chunk whose index part is lost. Raises outages, and what is
+        of a newer format."""
+        for number in range(len(self.manifest.parts)):
+            told = 0
+            try:
+                for entry in self._part(number):
+                    yield entry
+                    told += 1
+            except DataCorrupt:
+                for _ in range(told, self.geometry.part_length(number)):
+                    yield None
+
+    def _part(self, number: int) -> Iterator[Entry]:
+        about, ref = self.manifest.description, self.manifest.parts[number]
+        key = layout.index_part(self._site, about.volume_id, about.backup_id, ref.attempt, number)
+        body = read_part_body(self._store, key, self.geometry.part_length(number), ref, self._keys)
+        yield from index.read_part(body, self.geometry, number, len(self.manifest.sessions), key)
 
     def read_chunk(self, entry: Entry, envelope: Envelope) -> Buffer:
         """The plain bytes of a chunk that is no hole. DataCorrupt names backup, chunk and byte range."""
@@ -63,9 +81,11 @@ class BackupReader:
             raise self._corrupt(entry, f"{key} is missing")
         try:
             plain = envelope.decode(body, length, key)
+        except InvalidSpec:
+            raise  # a key of ours is missing: the chunk may be well
         except CinderbankError as error:
             raise self._corrupt(entry, error.message) from error
-        if chunk.digest(plain) != entry.hash:
+        if envelope.digest(plain) != entry.hash:
             raise self._corrupt(entry, f"{key} does not have the hash that the index says")
         return plain
 

@@ -1,4 +1,5 @@
-"""How a backup goes: a tomb first, which ends it for everybody; then its objects, a bounded bit at a time.
+"""How a session goes that never became a backup: a tomb first, which ends it for everybody; then its
+objects, a bounded bit at a time. Nobody has borrowed from it: only sealed backups lend.
 
 The order is tomb, intent, chunks, seal, manifest and index parts. The tomb stays: it holds the volume
 id, so that the rest is found again after a crash, and it stops a writer that sleeps (W6 looks for it).
@@ -10,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from cinderbank.bank import layout, state
-from cinderbank.bank.manifest import SessionRef
-from cinderbank.bank.marks import Intent, Tomb
-from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
-from cinderbank.domain.errors import BrokenInvariant, CinderbankError, Forbidden
+from cinderbank.bank.marks import Tomb
+from cinderbank.bank.store import ObjectStore
+from cinderbank.domain.errors import BrokenInvariant, Forbidden
 from cinderbank.domain.facts import BackupId, VolumeId
 
 BATCH_KEYS = 1000
@@ -48,46 +48,14 @@ def discard(store: ObjectStore, site: str, backup_id: BackupId) -> bool:
     return _free(store, site, backup_id, tomb.volume_id)
 
 
-def delete(store: ObjectStore, site: str, backup_id: BackupId) -> bool:
-    """Tomb a sealed backup and free it unless somebody reads it; see `ports.bank.Bank.delete`.
-
-    A pinned one is left to a later collection: with its tomb it is no backup any more.
-    """
-    tomb = state.read_tomb(store, site, backup_id)
-    if tomb is None:
-        sealed = state.read_seal(store, site, backup_id)
-        if sealed is None or not sealed.is_ok:
-            return True
-        tomb = Tomb(sealed.key.volume_id)
-        store.put(layout.tomb(site, backup_id), tomb.dump())
-    # Only after the tomb: a pin that is set later looks for the tomb, and gives up.
-    if _is_pinned(store, SessionRef(site, backup_id)):
-        return True
-    return _free(store, site, backup_id, tomb.volume_id)
-
-
-def _is_pinned(store: ObjectStore, backup: SessionRef) -> bool:
-    for site in state.sites(store):
-        for row in state.bounded(store, layout.intents_prefix(site), state.MAX_INTENTS):
-            if layout.parse_intent(row.key) is None:
-                continue
-            body = store.get(row.key, MAX_CONTROL_BYTES)
-            if body is None:
-                continue
-            try:
-                intent = Intent.parse(body, row.key)
-            except CinderbankError:
-                # A newer writer's, or damaged: it may pin anything.
-                return True
-            if backup in intent.bases:
-                return True
-    return False
-
-
 def _free(store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId) -> bool:
-    delete_or_raise(store, [layout.intent(site, backup_id)])
-    if not _sweep(store, layout.session_chunks_prefix(site, backup_id)):
-        return False
+    delete_or_raise(store, [layout.intent(site, backup_id), layout.beat(site, backup_id)])
+    for prefix in (
+        layout.journal_prefix(site, backup_id),
+        layout.session_chunks_prefix(site, backup_id),
+    ):
+        if not _sweep(store, prefix):
+            return False
     sealed = state.read_seal(store, site, backup_id)
     # A VOID seal stays for ever: without it a sleeping writer could still create its own.
     if sealed is not None and sealed.is_ok:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from cinderbank.bank import layout
 from cinderbank.bank import manifest as manifests
+from cinderbank.bank.chunk import is_envelope
+from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.manifest import Manifest
 from cinderbank.bank.marks import SEAL_OK, Intent, Seal, Tomb
 from cinderbank.bank.store import MAX_CONTROL_BYTES, Listed, ObjectStore
-from cinderbank.domain.errors import DataCorrupt, Unavailable
+from cinderbank.bank.wrapped_keys import key_missing
+from cinderbank.domain.errors import DataCorrupt, InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeId
 
 MAX_SITES = 4096
@@ -62,15 +65,38 @@ def read_seal(store: ObjectStore, site: str, backup_id: str) -> Sealed | None:
     return None if body is None else Sealed(found[0], Seal.parse(body, name))
 
 
+def read_seal_of(
+    store: ObjectStore, site: str, backup_id: BackupId, volume_id: VolumeId
+) -> Sealed | None:
+    """The seal of a backup whose volume is known: one GET."""
+    name = layout.seal(site, backup_id, volume_id)
+    body = store.get(name, MAX_CONTROL_BYTES)
+    key = layout.SealKey(site, backup_id, volume_id)
+    return None if body is None else Sealed(key, Seal.parse(body, name))
+
+
+def is_sealed_ok(store: ObjectStore, key: layout.SealKey) -> bool:
+    """Whether this backup has a seal that is not VOID; one GET."""
+    found = read_seal_of(store, key.site, key.backup_id, key.volume_id)
+    return found is not None and found.is_ok
+
+
 def read_manifest(
-    store: ObjectStore, site: str, volume_id: VolumeId, backup_id: BackupId
+    store: ObjectStore,
+    site: str,
+    volume_id: VolumeId,
+    backup_id: BackupId,
+    keys: Keyring | None = None,
 ) -> tuple[Manifest, str] | None:
-    """The manifest and its digest; DataCorrupt when it is of another backup than its key says."""
+    """The manifest and its digest; DataCorrupt when it is of another backup than its key says.
+
+    `keys` open an encrypted one. Raises InvalidSpec (BankKeyMissing, BankKeyWrong).
+    """
     key = layout.manifest(site, volume_id, backup_id)
     body = store.get(key, manifests.MAX_MANIFEST_BYTES)
     if body is None:
         return None
-    manifest = manifests.parse(body, key)
+    manifest = parse_manifest(store, body, key, keys)
     about = manifest.description
     if (about.site, about.volume_id, about.backup_id) != (site, volume_id, backup_id):
         raise DataCorrupt(f"{key}: says it is backup {about.backup_id} of volume {about.volume_id}")
@@ -88,6 +114,33 @@ def bounded(store: ObjectStore, prefix: str, most: int, delimiter: str = "") -> 
                 reason="BankUnavailable",
             )
         yield row
+
+
+def sealed_manifest(store: ObjectStore, sealed: Sealed, keys: Keyring | None) -> Manifest:
+    """The manifest that a seal names. Raises DataCorrupt when it is missing or another one, InvalidSpec:
+    BankKeyMissing, BankKeyWrong, BankPlainBackup when `keys` accept encrypted backups only."""
+    site, volume_id, backup_id = sealed.key.site, sealed.key.volume_id, sealed.key.backup_id
+    read = read_manifest(store, site, volume_id, backup_id, keys)
+    if read is None:
+        raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
+    manifest, digest = read
+    if digest != sealed.seal.manifest_digest:
+        raise DataCorrupt(f"backup {backup_id} of site {site}: the manifest is not the sealed one")
+    if keys is not None and manifest.hash_key is None and not keys.accepts_plain:
+        raise InvalidSpec(
+            f"backup {backup_id} of site {site} is not encrypted, and this bank has a key. When it was "
+            "made before the bank got its key, set spec.encryption.plainBackups: Readable of the "
+            "BackupBank (plainBackups: true in a bank file); else somebody has put it there",
+            reason="BankPlainBackup",
+        )
+    return manifest
+
+
+def parse_manifest(store: ObjectStore, body: bytes, key: str, keys: Keyring | None) -> Manifest:
+    """The manifest that was read from `key`; see `read_manifest` for what is raised."""
+    if keys is None and is_envelope(body):
+        raise key_missing(store, key)
+    return manifests.parse(body, key, None if keys is None else keys.reading())
 
 
 def sites(store: ObjectStore) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the bank needs of an object store: five verbs on one flat namespace.
+"""What the bank needs of an object store: six verbs on one flat namespace.
 
 Keys are relative to the bank (the implementation adds bucket and prefix). The store MUST be
 linearizable per key and its LIST MUST show every PUT that ended before the LIST began. Every method
@@ -9,7 +9,8 @@ the bank never does. Each verb may be repeated without harm.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -25,6 +26,9 @@ class Listed:
     key: str
     size_bytes: int = 0
     is_prefix: bool = False
+    last_modified: datetime | None = field(default=None, compare=False)
+    """When it was last put, by the store's own clock (aware); None for a prefix, or when the store
+    does not say. Good for age only, never for order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,11 @@ class ObjectStore(Protocol):
     def get(self, key: str, max_bytes: int) -> bytes | None:
         """The whole object; None when it is absent. DataCorrupt when it is larger than `max_bytes`
         (known before the body is read)."""
+        ...
+
+    def get_range(self, key: str, first: int, count: int) -> bytes | None:
+        """`count` bytes from `first` on (0 is the first byte; fewer at the end of the object); None when
+        it is absent. Unsupported (StoreWithoutRanges) when the store sends something else."""
         ...
 
     def head(self, key: str) -> int | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cinderbank.bank import chunk, layout
 from cinderbank.bank import manifest as manifests
-from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.chunk import Envelope, EnvelopeKeys
 from cinderbank.bank.geometry import Geometry
-from cinderbank.bank.index import Entry, PartBuilder, hole
-from cinderbank.bank.manifest import Manifest, PartRef, SessionRef, SourceHash
+from cinderbank.bank.index import ENTRY_BYTES, Entry, PartBuilder, hole
+from cinderbank.bank.manifest import MAX_SESSIONS, Manifest, PartRef, SessionRef, SourceHash
 from cinderbank.bank.store import Buffer, ObjectStore
-from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, SourceGone
+from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, SourceGone, Unsupported
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.bank import BackupDescription
+
+Noted = Callable[[Entry], None]
+"""Told the entry of every chunk that this attempt has stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,37 @@ class EncodedChunk:
     body: bytes
 
 
-def encode_chunk(envelope: Envelope, index: int, plain: Buffer, allocation: int) -> EncodedChunk:
-    return EncodedChunk(index, chunk.digest(plain), allocation, envelope.encode(plain))
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk that lies in the bank already, as an index says: perhaps the very same bytes.
+
+    `session` is whose; its own position in `entry` means nothing here.
+    """
+
+    session: SessionRef
+    entry: Entry
+
+
+def encode_chunk(
+    envelope: Envelope,
+    index: int,
+    plain: Buffer,
+    allocation: int,
+    key: str,
+    digest: bytes | None = None,
+) -> EncodedChunk:
+    """`key` is where it will be stored (`BackupWriter.chunk_key`); encryption binds it to that.
+    `digest` is `envelope.digest(plain)`, when the caller has it."""
+    body = envelope.encode(plain, key)
+    return EncodedChunk(index, digest or envelope.digest(plain), allocation, body)
 
 
 class BackupWriter:
-    """One attempt at one backup. Holds the index parts that are not complete, and no chunk."""
+    """One attempt at one backup. Holds the index parts that are not complete, and no chunk.
+
+    Each index is given exactly once, to one of put_chunk, put_hole and reuse. `noted` is called once
+    a chunk is durable, in no order, from the thread that gave it.
+    """
 
     def __init__(
         self,
@@ -41,29 +70,60 @@ class BackupWriter:
         volume_id: VolumeId,
         attempt: int,
         geometry: Geometry,
+        keys: EnvelopeKeys | None = None,
+        noted: Noted = lambda entry: None,
     ) -> None:
         self._store = store
         self._session = session
         self._volume_id = volume_id
         self._attempt = attempt
         self.geometry = geometry
+        self.keys = keys
+        self._noted = noted
         self._lock = threading.Lock()
         self._builder = PartBuilder(geometry)
         self._parts: dict[int, PartRef] = {}
+        # In the order of their first use: a position in it is what entries say.
+        self._sessions: dict[SessionRef, int] = {session: 0}
+        self._earlier_parts = _earlier_parts(store, session, volume_id, attempt)
+
+    @property
+    def session(self) -> SessionRef:
+        return self._session
+
+    def chunk_key(self, index: int) -> str:
+        return layout.chunk(self._session.site, self._session.backup_id, self._attempt, index)
 
     def put_chunk(self, encoded: EncodedChunk) -> int:
-        """Store a chunk and note its entry; bytes stored. Each index exactly once."""
-        key = layout.chunk(
-            self._session.site, self._session.backup_id, self._attempt, encoded.index
-        )
-        self._store.put(key, encoded.body)
+        """Store a chunk and note its entry; bytes stored."""
+        self._store.put(self.chunk_key(encoded.index), encoded.body)
         stored = len(encoded.body)
-        self._add(Entry(encoded.index, encoded.hash, encoded.allocation, stored, 0, self._attempt))
+        entry = Entry(encoded.index, encoded.hash, encoded.allocation, stored, 0, self._attempt)
+        self._noted(entry)
+        self._add(entry)
         return stored
 
     def put_hole(self, index: int) -> None:
         """Note a chunk that is all zeros; costs no request."""
         self._add(hole(index))
+
+    def reuse(self, known: StoredChunk, allocation: int) -> bool:
+        """Name a chunk that is there instead of storing it; the caller has compared its hash.
+
+        False, and nothing is noted, when the manifest has no room for one more session. The store is
+        not asked: whoever found `known` has made sure that it stays.
+        """
+        entry = known.entry
+        with self._lock:
+            position = self._sessions.get(known.session)
+            if position is None:
+                if len(self._sessions) >= MAX_SESSIONS:
+                    return False
+                position = self._sessions[known.session] = len(self._sessions)
+        self._add(
+            Entry(entry.index, entry.hash, allocation, entry.stored_bytes, position, entry.attempt)
+        )
+        return True
 
     def _add(self, entry: Entry) -> None:
         with self._lock:
@@ -71,14 +131,37 @@ class BackupWriter:
         if complete is None:
             return
         number, plain = complete
-        # The envelope is made here and not kept: a part comes once in 256 GiB.
-        self._store.put(self._part_key(number), Envelope().encode(plain))
+        ref = self._stored_before(number, plain) or self._store_part(number, plain)
         with self._lock:
-            self._parts[number] = PartRef(self._attempt, chunk.digest(plain).hex())
+            self._parts[number] = ref
 
-    def _part_key(self, number: int) -> str:
+    def _store_part(self, number: int, plain: bytes) -> PartRef:
+        key = self._part_key(self._attempt, number)
+        # The envelope is made here and not kept: a part comes once in 256 GiB.
+        self._store.put(key, Envelope(self.keys).encode(plain, key))
+        return PartRef(self._attempt, Envelope(self.keys).digest(plain).hex())
+
+    def _stored_before(self, number: int, plain: bytes) -> PartRef | None:
+        """The same part as an earlier attempt has stored it, if it has."""
+        wanted = Envelope(self.keys).digest(plain).hex()
+        for attempt in self._earlier_parts.get(number, ()):
+            ref = PartRef(attempt, wanted)
+            try:
+                read_part_body(
+                    self._store,
+                    self._part_key(attempt, number),
+                    len(plain) // ENTRY_BYTES,
+                    ref,
+                    self.keys,
+                )
+            except (DataCorrupt, Unsupported):
+                continue  # of other entries, or damaged: store it anew
+            return ref
+        return None
+
+    def _part_key(self, attempt: int, number: int) -> str:
         site, backup_id = self._session.site, self._session.backup_id
-        return layout.index_part(site, self._volume_id, backup_id, self._attempt, number)
+        return layout.index_part(site, self._volume_id, backup_id, attempt, number)
 
     def finish(
         self,
@@ -95,42 +178,68 @@ class BackupWriter:
             )
         parts = tuple(ref for _, ref in sorted(self._parts.items()))
         for number, ref in enumerate(parts):
-            read_part_body(
-                self._store, self._part_key(number), self.geometry.part_length(number), ref
-            )
+            key = self._part_key(ref.attempt, number)
+            read_part_body(self._store, key, self.geometry.part_length(number), ref, self.keys)
         manifest = Manifest(
-            description, self.geometry, parts, (self._session,), bank_id, zero_bytes, source_hash
+            description,
+            self.geometry,
+            parts,
+            tuple(self._sessions),
+            bank_id,
+            zero_bytes,
+            source_hash,
+            None if self.keys is None else self.keys.hash_key_id,
         )
-        body = manifests.dump(manifest)
         key = layout.manifest(self._session.site, self._volume_id, self._session.backup_id)
+        body = manifests.to_object(manifest, key, self.keys)
         stored = self._store.put(key, body, if_absent=True)
         found = self._store.get(key, manifests.MAX_MANIFEST_BYTES)
         if found is None:
             raise SourceGone(f"{key} was written and is not there", reason="SessionBroken")
         if found == body:
             return manifest
-        earlier = manifests.parse(found, key)
+        earlier = manifests.parse(found, key, self.keys)
         if stored or earlier.description.content_sha512 != description.content_sha512:
             raise DataCorrupt(f"{key} is there and says another content than this attempt read")
         return earlier
 
 
-def read_part_body(store: ObjectStore, key: str, entries: int, ref: PartRef) -> Buffer:
+def _earlier_parts(
+    store: ObjectStore, session: SessionRef, volume_id: VolumeId, attempt: int
+) -> dict[int, list[int]]:
+    """Which attempts before this one have stored which index parts."""
+    found: dict[int, list[int]] = {}
+    if attempt > 1:
+        prefix = layout.index_prefix(session.site, volume_id, session.backup_id)
+        for row in store.list_keys(prefix):
+            place = layout.parse_session_object(prefix, row.key)
+            if place is not None and place[0] != attempt:
+                found.setdefault(place[1], []).append(place[0])
+    return found
+
+
+def read_part_body(
+    store: ObjectStore, key: str, entries: int, ref: PartRef, keys: EnvelopeKeys | None = None
+) -> Buffer:
     """The plain bytes of an index part, hash compared."""
-    plain_bytes = entries * 64
+    plain_bytes = entries * ENTRY_BYTES
     body = store.get(key, chunk.max_object_bytes(plain_bytes))
     if body is None:
         raise DataCorrupt(f"{key}: index part is missing")
-    plain = Envelope().decode(body, plain_bytes, key)
-    if chunk.digest(plain).hex() != ref.hash:
+    envelope = Envelope(keys)
+    plain = envelope.decode(body, plain_bytes, key)
+    if envelope.digest(plain).hex() != ref.hash:
         raise DataCorrupt(f"{key}: hash of the index part is not the manifest's")
     return plain
 
 
 def existing_manifest(
-    store: ObjectStore, session: SessionRef, volume_id: VolumeId
+    store: ObjectStore,
+    session: SessionRef,
+    volume_id: VolumeId,
+    keys: EnvelopeKeys | None = None,
 ) -> Manifest | None:
     """The manifest that an earlier attempt of this session has completed, if any."""
     key = layout.manifest(session.site, volume_id, BackupId(session.backup_id))
     body = store.get(key, manifests.MAX_MANIFEST_BYTES)
-    return None if body is None else manifests.parse(body, key)
+    return None if body is None else manifests.parse(body, key, keys)

@@ -14,6 +14,7 @@ from importlib import import_module
 COMMANDS = {
     "operator": "run the operator: watch VolumeBackups, VolumeRestores and BackupBanks and work on them",
     "transfer": "move the bytes of one backup or restore (started by the operator)",
+    "bank": "look into a bank and care for it: ls, show, check, export, delete, gc, key, stats",
     "crds": "print or write the CustomResourceDefinitions",
     "version": "print the version",
 }

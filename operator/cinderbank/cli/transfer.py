@@ -25,7 +25,9 @@ from cinderbank.adapters.openstack.errors import Call, mapped, refusal
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.geometry import Geometry
+from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -39,7 +41,7 @@ from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
-from cinderbank.transfer.restore import run_restore
+from cinderbank.transfer.restore import Restored, run_restore
 
 OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69, 75, 130
 
@@ -60,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         job = load(arguments.job)
         meter = ProgressMeter(job.transfer.size_bytes, events.progress)
-        digest = _run_job(job, meter)
+        done = _run_job(job, meter)
     except CinderbankError as error:
         events.error(error)
         return exit_code(error)
@@ -72,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
         log.error("unexpected %s at %s", type(error).__name__, _place(error))
         events.error(Retryable(f"unexpected {type(error).__name__} at {_place(error)}"))
         return TRY_AGAIN
-    events.result(digest, meter.now())
+    events.result(done.content_sha512, meter.now(), done.lost)
     return OK
 
 
@@ -104,17 +106,26 @@ def exit_code(error: CinderbankError) -> int:
     return CLOUD
 
 
-def _run_job(job: Job, meter: ProgressMeter) -> str:
+def _run_job(job: Job, meter: ProgressMeter) -> Restored:
     store = S3Store(_location(job.bank), _credentials(job.bank))
     try:
-        bank = StoredBank(store, job.bank.site, job.bank.read_only, job.bank.bank_id)
+        bank = StoredBank(
+            store,
+            job.bank.site,
+            job.bank.read_only,
+            job.bank.bank_id,
+            keks=_keks(job.bank),
+            accepts_plain=job.bank.accepts_plain,
+        )
         ca_file = Path(job.cloud.ca_file) if job.cloud.ca_file else None
         connection = connect(Path(job.cloud.clouds_file), job.cloud.cloud_name, cacert=ca_file)
         try:
             glance = Glance(connection, mapped, _refused)
             if isinstance(job.transfer, BackupTransfer):
                 geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
-                return run_backup(job.transfer, bank, glance, meter, job.workers, geometry)
+                return Restored(
+                    run_backup(job.transfer, bank, glance, meter, job.workers, geometry)
+                )
             return run_restore(job.transfer, bank, glance, meter, job.workers)
         finally:
             connection.close()
@@ -148,5 +159,21 @@ def _credentials(bank: BankJob) -> S3Credentials:
         # Never its text: that may quote the file.
         raise InvalidSpec(
             f"transfer job: bank.credentials_file is not readable ({type(error).__name__})",
+            reason="InvalidJob",
+        ) from None
+
+
+def _keks(bank: BankJob) -> tuple[KeyEncryptionKey, ...]:
+    if bank.keys_file is None:
+        return ()
+    try:
+        encoded = json.loads(Path(bank.keys_file).read_text("utf-8"))
+        return tuple(
+            parse_kek(str(kek).encode(), "transfer job: bank.keys_file") for kek in encoded
+        )
+    except (OSError, ValueError, TypeError) as error:
+        # Never its text: that may quote the file.
+        raise InvalidSpec(
+            f"transfer job: bank.keys_file is not readable ({type(error).__name__})",
             reason="InvalidJob",
         ) from None

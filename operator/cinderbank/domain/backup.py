@@ -45,7 +45,7 @@ from cinderbank.domain.deletion import ended_step, held_step
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
 from cinderbank.domain.facts import GIB, TransferRunning, TransferSucceeded
 from cinderbank.domain.failure import held_back
-from cinderbank.domain.record import DeletionPolicy, Memory, Outcome, Phase
+from cinderbank.domain.record import DeletionPolicy, Incremental, Memory, Outcome, Phase
 from cinderbank.domain.stages import fail, first_usable
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
 from cinderbank.domain.transfer_rules import transfer_step
@@ -72,6 +72,8 @@ def absorbed(o: BackupObserved) -> BackupObserved:
             intents.done(memory, intents.SEAL),
             manifest_digest=memory.manifest_digest or o.bank.manifest_digest,
         )
+    if o.bank is not None and o.bank.base_id is not None:
+        memory = replace(memory, base_id=o.bank.base_id)
     if isinstance(o.transfer, TransferSucceeded):
         memory = replace(memory, content_sha512=o.transfer.content_sha512)
     memory = _with_recovery_point(o, memory)
@@ -189,7 +191,8 @@ def session(o: BackupObserved) -> BackupStep | None:
                 reason="SessionBroken",
             ),
         )
-    return OpenSession(o.memory.backup_id, o.memory.source.id)
+    incremental = o.request.incremental is Incremental.AUTO
+    return OpenSession(o.memory.backup_id, o.memory.source.id, incremental)
 
 
 def sealing(o: BackupObserved) -> BackupStep | None:

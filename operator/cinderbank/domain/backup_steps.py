@@ -84,6 +84,7 @@ class OpenSession(Effect):
     durable = True
     backup_id: BackupId
     volume_id: VolumeId
+    incremental: bool = True
 
 
 @dataclass(frozen=True, slots=True)

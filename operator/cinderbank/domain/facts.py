@@ -89,6 +89,26 @@ class BankFacts:
     size_bytes: int | None = None
     stored_bytes: int | None = None
     zero_bytes: int | None = None
+    reused_bytes: int | None = None
+    base_id: BackupId | None = None
+    """The earlier backup whose chunks it shares, when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCapabilities:
+    """What an S3 store was seen to do when it was tried."""
+
+    read_after_write: bool
+    list_after_write: bool
+    delete_visible: bool
+    conditional_put: bool
+    """One winner among many that create a key at once, and what is there is never overwritten."""
+    range_reads: bool
+
+    @property
+    def fit(self) -> bool:
+        """Whether a bank is safe there: what was acknowledged must be seen. The rest is told only."""
+        return self.read_after_write and self.list_after_write and self.delete_visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +136,26 @@ class TransferRunning:
     """When `bytes_processed` last grew (the start, before it ever did); None when nobody watches that."""
 
 
+MAX_LOST_RANGES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LostRanges:
+    """Parts of a volume that a salvage filled with zeros, in the volume's order."""
+
+    count: int
+    lost_bytes: int
+    ranges: tuple[tuple[int, int], ...]
+    """First and last byte of each; only the first MAX_LOST_RANGES are kept, `count` counts all."""
+
+
 @dataclass(frozen=True, slots=True)
 class TransferSucceeded:
     progress: TransferProgress
     content_sha512: str
-    """Hex digest of the whole volume content."""
+    """Hex digest of the whole volume content, of a backup that was salvaged too: what it should be."""
+    lost: LostRanges | None = None
+    """Restore with salvage: what is zeros now; None when nothing is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from cinderbank.domain.facts import (
     BackupId,
     ImageId,
+    LostRanges,
     SnapshotId,
     TransferProgress,
     VolumeFacts,
@@ -49,6 +50,13 @@ TERMINAL_PHASES = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELED})
 class DeletionPolicy(StrEnum):
     RETAIN = "Retain"
     DELETE = "Delete"
+
+
+class Incremental(StrEnum):
+    """How a backup is made: against the newest usable one of the volume, or all of it."""
+
+    AUTO = "Auto"
+    FULL = "Full"
 
 
 class OnDelete(StrEnum):
@@ -91,6 +99,7 @@ class BackupRequest:
     hold: bool = False
     timeouts: Timeouts = Timeouts()
     retry_limit: int = 3
+    incremental: Incremental = Incremental.AUTO
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -107,6 +116,8 @@ class RestoreRequest:
     size_gib: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     bootable: bool | None = None
+    salvage: bool = False
+    """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
     cancel: bool = False
     on_delete: OnDelete = OnDelete.DETACH
     timeouts: Timeouts = Timeouts()
@@ -175,6 +186,10 @@ class Memory:
     next_try_at: datetime | None = None
     last_error: LastError | None = None
     manifest_digest: str | None = None
+    base_id: BackupId | None = None
+    """Backup: the earlier one whose unchanged chunks it shares."""
+    lost: LostRanges | None = None
+    """Restore: what was not in the bank any more and is zeros in the volume."""
     outcome: Outcome | None = None
     completed_at: datetime | None = None
 

@@ -93,8 +93,14 @@ def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     keys = tuple(sorted(k for k, v in volume.image_metadata.items() if had.get(k) != v))
     if keys and intents.tries(o.memory, intents.IMAGE_METADATA) <= limit:
         return DeleteImageMetadata(volume.id, keys)
-    message = f"volume {volume.id} ({volume.name}) is restored"
-    return Conclude(Outcome(Phase.COMPLETED, "Restored", message, o.now))
+    message, lost = f"volume {volume.id} ({volume.name}) is restored", o.memory.lost
+    if lost is None:
+        return Conclude(Outcome(Phase.COMPLETED, "Restored", message, o.now))
+    message += (
+        f", but {lost.lost_bytes} bytes in {lost.count} ranges were lost in the bank and are zeros in "
+        "it; status.lost lists them"
+    )
+    return Conclude(Outcome(Phase.COMPLETED, "Salvaged", message, o.now))
 
 
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
@@ -166,7 +172,9 @@ def _active(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
                 reason="ContentHashMismatch",
             ),
         )
-    return ProveImage(image.id)
+    if o.transfer.lost is not None and not o.request.salvage:
+        return fail(o, DataCorrupt("a transfer salvaged what it was not asked to"))
+    return ProveImage(image.id, o.transfer.lost)
 
 
 def _start(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
@@ -174,7 +182,7 @@ def _start(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     if site is None or size_bytes is None:
         lost = "the status of this object no longer says which backup it restores"
         return fail(o, ResourceFailed(lost, reason="StatusLost"))
-    return StartTransfer(site, o.request.backup_id, image.id, size_bytes)
+    return StartTransfer(site, o.request.backup_id, image.id, size_bytes, o.request.salvage)
 
 
 def _create_image(o: RestoreObserved) -> RestoreStep:

@@ -11,6 +11,7 @@ from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
     ImageId,
+    LostRanges,
     TransferAbsent,
     TransferFacts,
     UserMessage,
@@ -103,13 +104,15 @@ class StartTransfer(Effect):
     backup_id: BackupId
     image_id: ImageId
     size_bytes: int
+    salvage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProveImage(Step):
-    """Memory only: this image holds what the backup holds."""
+    """Memory only: this image holds what the backup holds, or with `lost` what is left of it."""
 
     image_id: ImageId
+    lost: LostRanges | None = None
 
 
 @dataclass(frozen=True, slots=True)

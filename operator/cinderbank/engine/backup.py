@@ -128,8 +128,8 @@ def perform(  # noqa: C901  one arm per step
             return replace(memory, backup_id=minted, site=world.site, started_at=now)
         case PinSource(source=source):
             return replace(memory, source=source)
-        case OpenSession(backup_id=backup_id, volume_id=volume_id):
-            world.bank.open_session(site, backup_id, volume_id)
+        case OpenSession(backup_id=backup_id, volume_id=volume_id, incremental=incremental):
+            world.bank.open_session(site, backup_id, volume_id, incremental=incremental)
             return intents.done(memory, intents.SESSION)
         case CreateSnapshot() | CreateVolume() | UploadToImage():
             return _create(step, record, world, memory)
@@ -251,4 +251,5 @@ def _progress(memory: Memory, observed: BackupObserved) -> TransferProgress | No
         bytes_processed=memory.size_bytes,
         bytes_stored=bank.stored_bytes or 0,
         bytes_zero=bank.zero_bytes or 0,
+        bytes_reused=bank.reused_bytes or 0,
     )

@@ -73,9 +73,13 @@ def _with_bank(
 ) -> BackupObserved:
     if isinstance(seen.transfer, TransferRunning) and not tolerant:
         # The bank has nothing to say while our own transfer writes into it: saves four requests a look.
+        world.bank.beat(backup_id, seen.site)
         return replace(seen, bank=BankFacts(intent=True))
     try:
-        return replace(seen, bank=world.bank.observe(seen.site, backup_id))
+        facts = world.bank.observe(seen.site, backup_id)
+        if facts.intent and not facts.sealed and not tolerant:
+            world.bank.beat(backup_id, seen.site)
+        return replace(seen, bank=facts)
     except CinderbankError as error:
         if not tolerant:
             raise

@@ -8,19 +8,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cinderbank.domain.errors import CinderbankError, InvalidSpec, Retryable, Unavailable
+from cinderbank.domain.errors import (
+    CinderbankError,
+    InvalidSpec,
+    Retryable,
+    Unavailable,
+    Unsupported,
+)
+from cinderbank.domain.facts import StoreCapabilities
 from cinderbank.domain.record import Condition
 
 
 @dataclass(frozen=True, slots=True)
 class BankFound:
-    """A bank that passed its self-test."""
+    """A bank that answered its self-test; whether the store is fit stands in its capabilities."""
 
     bank_id: str
     format_version: int
     backups: int
-    conditional_put: bool | None = None
+    capabilities: StoreCapabilities | None = None
+    """None when nothing was written, so that nothing was proven."""
     problems: tuple[str, ...] = ()
+    encrypted: bool = False
+    key_ids: tuple[str, ...] = ()
+    """Ids of the keys that open the bank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,10 @@ def judge_bank(looked: BankFound | CinderbankError, remembered_id: str | None) -
                 reason="BankIdMismatch",
             )
         )
+    if looked.capabilities is not None and not looked.capabilities.fit:
+        # Stalled, and not retried in silence: a backup that begins now would not be safe.
+        unfit = Unsupported("; ".join(looked.problems), reason="BankNotConsistent")
+        return BankVerdict(_not_ready(unfit).conditions, looked, False)
     told = "; ".join(("The bank can be used", *looked.problems))
     return BankVerdict((Condition("Ready", "True", "Validated", told),), looked, True)
 

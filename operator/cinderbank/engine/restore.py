@@ -139,6 +139,8 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
     )
     if cleaning:
         return seen
+    if intents.is_done(memory, intents.PIN):
+        world.bank.beat(uid)
     if not seen.volumes and memory.image_proven is not None and request.volume_type is None:
         seen = replace(seen, volume_types=tuple(world.cinder.volume_types()))
     failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
@@ -207,14 +209,15 @@ def perform(  # noqa: C901  one arm per step
                     attempt=memory.transfer_attempt,
                     image_id=step.image_id,
                     size_bytes=step.size_bytes,
+                    salvage=step.salvage,
                 )
             )
             return memory
         case CancelTransfer() | ForgetTransfer():
             world.transfers.cancel()
             return memory
-        case ProveImage(image_id=image_id):
-            return replace(memory, image_proven=image_id)
+        case ProveImage(image_id=image_id, lost=lost):
+            return replace(memory, image_proven=image_id, lost=lost)
         case CreateVolume():
             return _create_volume(step, world, memory)
         case SetBootable(volume_id=volume_id, bootable=bootable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from cinderbank.api.v1alpha1.backup_bank import (
     BackupBankStatus,
     Capabilities,
     Counts,
+    EncryptionStatus,
 )
 from cinderbank.api.v1alpha1.conditions import merge_conditions
 from cinderbank.api.v1alpha1.duration import parse_duration
@@ -99,8 +101,11 @@ class BankChecks:
             format_version=before.format_version if found is None else found.format_version,
             counts=before.counts if found is None else Counts(backups=found.backups),
             capabilities=before.capabilities
-            if found is None or found.conditional_put is None
-            else Capabilities(conditional_put=found.conditional_put),
+            if found is None or found.capabilities is None
+            else Capabilities(**asdict(found.capabilities)),
+            encryption=before.encryption
+            if found is None
+            else EncryptionStatus(encrypted=found.encrypted, key_ids=list(found.key_ids[:64])),
             last_validation_time=now,
         )
         return status.dump()

@@ -30,6 +30,10 @@ class BackupDescription:
     image_metadata: dict[str, str]
     tags: dict[str, str]
     stored_bytes: int
+    reused_bytes: int = 0
+    """Bytes of the volume whose chunks are an earlier backup's."""
+    base_id: BackupId | None = None
+    """The backup that this one was compared with; None when all of it was stored."""
 
 
 class Bank(Protocol):
@@ -44,8 +48,14 @@ class Bank(Protocol):
         """What is there of this backup. Idempotent read."""
         ...
 
-    def open_session(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> None:
-        """Put the intent (W1). Idempotent while the session was never closed; MUST be done before any chunk."""
+    def open_session(
+        self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
+    ) -> None:
+        """Put the intent (W1). Idempotent while the session was never closed; MUST be done before any chunk.
+
+        With `incremental` it pins the newest usable backup of this volume at this site, which then
+        lends its unchanged chunks; an intent that is there already stays as it is.
+        """
         ...
 
     def seal(self, site: str, backup_id: BackupId, volume_id: VolumeId) -> str:
@@ -65,7 +75,8 @@ class Bank(Protocol):
         ...
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
-        """Tomb a sealed backup, then free its objects unless a reader pins it; bounded work.
+        """Tomb a sealed backup, then free what no other backup uses, unless that is much: the rest
+        is maintenance's. Bounded work.
 
         True when done, False when the caller should call again. Idempotent; unknown backup: True.
         """
@@ -77,6 +88,12 @@ class Bank(Protocol):
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Read pin of a restore (`reader` is its uid); no-op on a ReadOnly bank. Idempotent."""
+        ...
+
+    def beat(self, session: str, site: str | None = None) -> None:
+        """Say that somebody works at this session: a backup id and its site, or a reader's uid. Else
+        maintenance takes it for dead after a day. No-op on a ReadOnly bank. Idempotent, and cheap: at
+        most one request a minute for each."""
         ...
 
     def unpin(self, backup_id: BackupId, reader: str) -> None:

@@ -37,6 +37,8 @@ class RestoreTransfer:
     attempt: int
     image_id: ImageId
     size_bytes: int
+    salvage: bool = False
+    """Zeros in place of what the bank has lost, instead of an error."""
 
 
 Transfer = BackupTransfer | RestoreTransfer

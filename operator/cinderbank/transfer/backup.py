@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from datetime import UTC
+
 from cinderbank.bank import state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.geometry import Geometry
-from cinderbank.bank.manifest import Manifest, SessionRef, SourceHash
+from cinderbank.bank.journal import (
+    MAX_ENTRIES,
+    Journal,
+    Resumption,
+    SourceIdentity,
+    sweep_journal,
+)
+from cinderbank.bank.keyring import BackupKeys
+from cinderbank.bank.manifest import Manifest, SessionRef
+from cinderbank.bank.marks import Intent
 from cinderbank.bank.writer import BackupWriter, existing_manifest
 from cinderbank.domain.errors import DataCorrupt, SourceGone, Unsupported
 from cinderbank.domain.facts import ImageFacts
@@ -14,6 +26,7 @@ from cinderbank.ports.transfers import BackupTransfer
 from cinderbank.transfer.content_hash import ContentHash
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance, require_active
+from cinderbank.transfer.known_chunks import KnownChunks, pinned_base
 from cinderbank.transfer.pipeline import Pipeline, default_workers
 
 
@@ -24,53 +37,100 @@ def run_backup(
     meter: ProgressMeter,
     workers: int | None = None,
     geometry: Geometry | None = None,
+    journal_entries: int = MAX_ENTRIES,
 ) -> str:
     """Move the image into the bank; the content's SHA-512. The intent MUST be there already.
 
-    Idempotent: a session whose manifest is there is done. Nothing is stored before status, format and
-    size of the image are right; no manifest is stored when length or hash differ. Raises DataCorrupt
-    (ImageSizeMismatch among others), SourceGone (SessionBroken), Forbidden (another site's part), and what bank and Glance raise.
+    The whole image is read and hashed in each attempt; only what neither the pinned base nor an earlier
+    attempt has stored is sent. Idempotent: a session whose manifest is there is done. Nothing is stored
+    before status, format and size of the image are right; no manifest is stored when length or hash
+    differ. Raises DataCorrupt (ImageSizeMismatch among others), SourceGone (SessionBroken),
+    Forbidden (another site's part), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
     bank.require_own(transfer.site)
-    session = SessionRef(transfer.site, transfer.backup_id)
-    if state.read_intent(bank.store, transfer.site, transfer.backup_id) is None:
+    intent = state.read_intent(bank.store, transfer.site, transfer.backup_id)
+    if intent is None:
         raise SourceGone(
             f"session {transfer.backup_id} has no intent in the bank; take a new backup",
             reason="SessionBroken",
         )
-    done = existing_manifest(bank.store, session, transfer.source.id)
-    if done is not None:
-        if done.geometry.size_bytes != transfer.size_bytes:
-            raise DataCorrupt(
-                f"an earlier attempt at {transfer.backup_id} stored {done.geometry.size_bytes} bytes, "
-                f"the volume has {transfer.size_bytes}"
-            )
-        meter.add(done.geometry.size_bytes, done.description.stored_bytes, done.zero_bytes)
-        return done.description.content_sha512
-    image = glance.show(transfer.image.id)
-    check_image(image, transfer.size_bytes)
-    geometry = geometry or Geometry(transfer.size_bytes)
-    writer = BackupWriter(bank.store, session, transfer.source.id, transfer.attempt, geometry)
-    hashes = ContentHash(image)
-    pipeline = Pipeline(writer, hashes, meter.add, workers or default_workers())
-    with glance.download(image.id, transfer.size_bytes) as blocks:
-        pipeline.run(blocks)
-    source_hash = hashes.compare()
-    return _finish(transfer, bank_id, writer, pipeline, hashes.sha512(), source_hash)
+    keys = bank.writing_keys()
+    session = SessionRef(transfer.site, transfer.backup_id)
+    done = existing_manifest(bank.store, session, transfer.source.id, keys)
+    if done is None:
+        attempt = _Attempt(
+            transfer, bank, keys, intent, geometry or Geometry(transfer.size_bytes), journal_entries
+        )
+        done = attempt.run(glance, meter, workers or default_workers(), bank_id)
+    else:
+        _already_done(transfer, done, meter)
+    # Only now: an attempt that finds the manifest needs no journal any more.
+    sweep_journal(bank.store, session)
+    return done.description.content_sha512
 
 
-def _finish(
-    transfer: BackupTransfer,
-    bank_id: str,
-    writer: BackupWriter,
-    pipeline: Pipeline,
-    content_sha512: str,
-    source_hash: SourceHash,
-) -> str:
-    description = _description(transfer, content_sha512, pipeline.stored_bytes)
-    manifest: Manifest = writer.finish(description, bank_id, pipeline.zero_bytes, source_hash)
-    return manifest.description.content_sha512
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One pass over the whole image."""
+
+    transfer: BackupTransfer
+    bank: StoredBank
+    keys: BackupKeys | None
+    intent: Intent
+    geometry: Geometry
+    journal_entries: int
+
+    def run(self, glance: Glance, meter: ProgressMeter, workers: int, bank_id: str) -> Manifest:
+        transfer, store = self.transfer, self.bank.store
+        image = glance.show(transfer.image.id)
+        check_image(image, transfer.size_bytes)
+        session = SessionRef(transfer.site, transfer.backup_id)
+        source, number = self._identity(image), transfer.attempt
+        journal = Journal(
+            store, session, number, source, self.keys, most_entries=self.journal_entries
+        )
+        writer = BackupWriter(
+            store, session, transfer.source.id, number, self.geometry, self.keys, journal.note
+        )
+        known = KnownChunks(
+            Resumption(store, session, number, source, self.geometry, self.keys),
+            pinned_base(store, self.intent.bases, transfer.source.id, self.geometry, self.keys),
+        )
+        hashes = ContentHash(image)
+        pipeline = Pipeline(writer, hashes, meter.add, workers, known.at)
+        with glance.download(image.id, transfer.size_bytes) as blocks:
+            pipeline.run(blocks)
+        known.warn()
+        source_hash = hashes.compare()
+        description = replace(
+            _description(transfer, hashes.sha512(), pipeline.stored_bytes),
+            reused_bytes=pipeline.reused_bytes,
+            base_id=known.base_id,
+        )
+        return writer.finish(description, bank_id, pipeline.zero_bytes, source_hash)
+
+    def _identity(self, image: ImageFacts) -> SourceIdentity:
+        return SourceIdentity(
+            volume_id=self.transfer.source.id,
+            snapshot_at=self.transfer.snapshot_at.astimezone(UTC).isoformat(),
+            size_bytes=self.transfer.size_bytes,
+            chunk_bytes=self.geometry.chunk_bytes,
+            image_id=image.id,
+            hash_algo=image.hash_algo,
+            hash_value=image.hash_value,
+            hash_key=None if self.keys is None else self.keys.hash_key_id,
+        )
+
+
+def _already_done(transfer: BackupTransfer, done: Manifest, meter: ProgressMeter) -> None:
+    if done.geometry.size_bytes != transfer.size_bytes:
+        raise DataCorrupt(
+            f"an earlier attempt at {transfer.backup_id} stored {done.geometry.size_bytes} bytes, "
+            f"the volume has {transfer.size_bytes}"
+        )
+    about = done.description
+    meter.add(done.geometry.size_bytes, about.stored_bytes, done.zero_bytes, about.reused_bytes)
 
 
 def check_image(image: ImageFacts, size_bytes: int) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from queue import SimpleQueue
+from types import TracebackType
 
 from cinderbank.bank.manifest import SourceHash
 from cinderbank.bank.store import Buffer
@@ -49,3 +52,48 @@ class ContentHash:
                 f"says {image.hash_value[:16]}...; the image changed or was damaged on the way"
             )
         return SourceHash(image.hash_algo, image.hash_value, verified=True)
+
+
+class HashThread:
+    """Feeds a ContentHash from a thread of its own, in order: SHA-512 is slower than everything else
+    that the reading thread does. The hash is complete when the `with` block was left without an error.
+    """
+
+    WAITING_BLOCKS = 8
+
+    def __init__(self, hashes: ContentHash) -> None:
+        self._hashes = hashes
+        self._blocks: SimpleQueue[Buffer | None] = SimpleQueue()
+        self._room = threading.Semaphore(self.WAITING_BLOCKS)
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="content-hash", daemon=True)
+
+    def __enter__(self) -> HashThread:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._blocks.put(None)
+        self._thread.join()
+        if error is None and self._failure is not None:
+            raise self._failure
+
+    def update(self, block: Buffer) -> None:
+        """Hash `block` in its turn; it MUST NOT be changed. Waits while 8 others wait."""
+        self._room.acquire()
+        self._blocks.put(block)
+
+    def _work(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            try:
+                if self._failure is None:
+                    self._hashes.update(block)
+            # It must reach the reader, and the reader must not wait for room for ever.
+            except BaseException as error:  # noqa: BLE001
+                self._failure = error
+            self._room.release()

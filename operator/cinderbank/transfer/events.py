@@ -1,7 +1,8 @@
 """What a transfer says: JSON lines on one file descriptor, each written by one write(2).
 
 {"event":"progress","bytes_total":...,...}            at most two a second
-{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end
+{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end;
+    with "lost":{"count":...,"lost_bytes":...,"ranges":[[first,last],...]} when a salvage lost something
 {"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
 """
 
@@ -17,7 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cinderbank.domain.errors import CinderbankError, Retryable
-from cinderbank.domain.facts import TransferProgress
+from cinderbank.domain.facts import LostRanges, TransferProgress
 
 PROGRESS_INTERVAL_SECONDS = 0.5
 RATE_WINDOW_SECONDS = 15.0
@@ -37,10 +38,11 @@ class EventWriter:
     def progress(self, progress: TransferProgress) -> None:
         self._write({"event": "progress", **asdict(progress)})
 
-    def result(self, content_sha512: str, progress: TransferProgress) -> None:
-        self._write(
-            {"event": "result", "content_sha512": content_sha512, "progress": asdict(progress)}
-        )
+    def result(
+        self, content_sha512: str, progress: TransferProgress, lost: LostRanges | None = None
+    ) -> None:
+        event = {"event": "result", "content_sha512": content_sha512, "progress": asdict(progress)}
+        self._write(event if lost is None else {**event, "lost": asdict(lost)})
 
     def error(self, error: CinderbankError) -> None:
         self._write(
@@ -66,15 +68,16 @@ class ProgressMeter:
         self._emit = emit
         self._clock = clock
         self._lock = threading.Lock()
-        self._processed = self._stored = self._zero = 0
+        self._processed = self._stored = self._zero = self._reused = 0
         self._samples = deque([(clock(), 0)], maxlen=64)
         self._told_at = clock() - PROGRESS_INTERVAL_SECONDS
 
-    def add(self, processed: int, stored: int = 0, zero: int = 0) -> None:
+    def add(self, processed: int, stored: int = 0, zero: int = 0, reused: int = 0) -> None:
         with self._lock:
             self._processed += processed
             self._stored += stored
             self._zero += zero
+            self._reused += reused
             now = self._clock()
             if now - self._told_at < PROGRESS_INTERVAL_SECONDS:
                 return
@@ -88,7 +91,7 @@ class ProgressMeter:
     def restart(self) -> None:
         """Begin at zero again: the same bytes are sent once more."""
         with self._lock:
-            self._processed = self._stored = self._zero = 0
+            self._processed = self._stored = self._zero = self._reused = 0
             self._samples.clear()
             self._samples.append((self._clock(), 0))
 
@@ -97,7 +100,7 @@ class ProgressMeter:
         rate = (self._processed - before) / (now - then) if now > then else 0.0
         eta = (self._total - self._processed) / rate if rate > 0 else None
         return TransferProgress(
-            self._total, self._processed, self._stored, self._zero, 0, rate, eta
+            self._total, self._processed, self._stored, self._zero, self._reused, rate, eta
         )
 
     def now(self) -> TransferProgress:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
     Forbidden,
+    OutcomeUnknown,
     OverQuota,
     SourceGone,
     Unavailable,
@@ -24,6 +26,9 @@ from cinderbank.domain.facts import ImageFacts, ImageId
 BLOCK_BYTES = 1 << 20
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
+CONTINUATIONS = 16
+"""So often one download is taken up again."""
+
 COMMIT_SECONDS = 1800.0
 """After the last byte Glance may still finish the object in its own store before it answers."""
 
@@ -38,6 +43,13 @@ class Body(Protocol):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Any]: ...
+
+
+@dataclass(slots=True)
+class _Source:
+    """The answer that is being read; another one after a connection broke."""
+
+    answer: Any
 
 
 class Glance:
@@ -67,16 +79,12 @@ class Glance:
     def download(self, image_id: ImageId, size_bytes: int) -> Iterator[Iterator[bytes]]:
         """GET the data as blocks of at most 1 MiB. The caller still has to count and hash them.
 
-        DataCorrupt when Glance announces another length, or has no data (204).
+        A connection that breaks is taken up again where it was, if Glance's store can (206 with exactly
+        the range that was asked for); else what broke is raised. DataCorrupt when Glance announces
+        another length, or has no data (204).
         """
         name = f"data of image {image_id}"
-        with self._mapped("read", name):
-            answer = self._connection.image.get(
-                f"/images/{image_id}/file",
-                headers={"Accept": "application/octet-stream", "Accept-Encoding": "identity"},
-                stream=True,
-                timeout=(CONNECT_SECONDS, READ_SECONDS),
-            )
+        answer = self._get_data(image_id, 0)
         try:
             if answer.status_code == 204:
                 raise DataCorrupt(f"image {image_id} is active and Glance has no data of it (204)")
@@ -87,11 +95,50 @@ class Glance:
                 raise DataCorrupt(
                     f"image {image_id}: Glance announces {announced[:32]} bytes, expected {size_bytes}"
                 )
-            yield self._blocks(answer, name)
+            source = _Source(answer)
+            try:
+                yield self._blocks(source, image_id, size_bytes)
+            finally:
+                source.answer.close()
         finally:
             answer.close()
 
-    def _blocks(self, answer: Any, name: str) -> Iterator[bytes]:
+    def _get_data(self, image_id: ImageId, start: int) -> Any:
+        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+        with self._mapped("read", f"data of image {image_id}"):
+            return self._connection.image.get(
+                f"/images/{image_id}/file",
+                headers=headers,
+                stream=True,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+            )
+
+    def _blocks(self, source: _Source, image_id: ImageId, size_bytes: int) -> Iterator[bytes]:
+        position = continued_at = continuations = 0
+        while True:
+            broken: CinderbankError | None = None
+            try:
+                for block in self._read(source.answer, f"data of image {image_id}"):
+                    position += len(block)
+                    yield block
+            except (Unavailable, OutcomeUnknown) as error:
+                broken = error
+            if position >= size_bytes:
+                return  # or more: the caller counts
+            # Without a byte since the last time there is no hope in it.
+            if (
+                position == continued_at
+                or continuations == CONTINUATIONS
+                or not self._continue(source, image_id, position, size_bytes)
+            ):
+                if broken is not None:
+                    raise broken
+                return
+            continued_at, continuations = position, continuations + 1
+
+    def _read(self, answer: Any, name: str) -> Iterator[bytes]:
         # Only the reads are inside: what the consumer raises between two blocks is not Glance's.
         blocks = answer.iter_content(BLOCK_BYTES)
         while True:
@@ -100,6 +147,19 @@ class Glance:
             if block is None:
                 return
             yield block
+
+    def _continue(self, source: _Source, image_id: ImageId, position: int, size_bytes: int) -> bool:
+        """Open the rest of the data. Old Glances answer 206 with all of it, others 400 or 200: only an
+        answer that says exactly our range is taken."""
+        source.answer.close()
+        try:
+            answer = self._get_data(image_id, position)
+        except CinderbankError:
+            return False
+        source.answer = answer
+        said = answer.headers.get("Content-Range"), answer.headers.get("Content-Length")
+        wanted = f"bytes {position}-{size_bytes - 1}/{size_bytes}", str(size_bytes - position)
+        return answer.status_code == 206 and said == wanted
 
     def upload(self, image_id: ImageId, body: Body) -> None:
         """PUT the data into a `queued` image; returns when Glance has it (204). Not idempotent: an

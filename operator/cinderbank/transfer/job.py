@@ -37,6 +37,9 @@ class BankJob:
     ca_file: str | None = None
     insecure_skip_tls_verify: bool = False
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
+    keys_file: str | None = None
+    """JSON: a list of the bank's keys, each base64; None in a bank without encryption."""
+    accepts_plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone
-from cinderbank.domain.facts import ImageFacts
+from cinderbank.domain.facts import ImageFacts, LostRanges
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
@@ -20,6 +22,15 @@ QUEUED_WAIT_SECONDS = 180.0
 POLL_SECONDS = 3.0
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the image holds now: the backup, or what is left of it."""
+
+    content_sha512: str
+    """Of the whole content as it was backed up."""
+    lost: LostRanges | None = None
+
+
 def run_restore(
     transfer: RestoreTransfer,
     bank: StoredBank,
@@ -27,22 +38,22 @@ def run_restore(
     meter: ProgressMeter,
     workers: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
-) -> str:
-    """Fill the queued image with the backup, or prove an active one; the content's SHA-512.
+) -> Restored:
+    """Fill the queued image with the backup, or prove an active one.
 
-    Idempotent. Raises DataCorrupt when a chunk or the image differs, SourceGone when backup or image
+    With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises DataCorrupt when a chunk or the image differs, SourceGone when backup or image
     is gone, Conflict while an earlier upload still holds the image, and what bank and Glance raise.
     """
     bank.open()
-    reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id)
+    reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
     size = reader.geometry.size_bytes
     if size != transfer.size_bytes:
         raise DataCorrupt(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
+    body = VolumeBody(reader, meter, workers or default_workers(), transfer.salvage)
     if image.status == "queued":
-        body = VolumeBody(reader, meter, workers or default_workers())
         try:
             glance.upload(image.id, body)
         except Exception:
@@ -51,11 +62,18 @@ def run_restore(
                 raise body.failure from None
             raise
         image = glance.show(image.id)
+    elif body.salvaged is not None:
+        # An earlier attempt has sent it, and what was lost is known to nobody: read it all again.
+        deque(body, maxlen=0)
     else:
         meter.add(size)
     digest = reader.manifest.description.content_sha512
-    prove(glance, image, size, digest)
-    return digest
+    lost = None if body.salvaged is None else body.salvaged.lost()
+    if body.salvaged is not None and lost is not None:
+        prove(glance, image, size, body.salvaged.sha512())
+    else:
+        prove(glance, image, size, digest)
+    return Restored(digest, lost)
 
 
 def _settled(

@@ -8,6 +8,7 @@ from cinderbank.bank import layout
 from cinderbank.bank.health import validate
 from cinderbank.bank.store import ObjectStore
 from cinderbank.domain.errors import InvalidSpec, SourceGone
+from cinderbank.domain.facts import StoreCapabilities
 from tests.fakes.backups import (
     BACKUP,
     OTHER_BACKUP,
@@ -70,9 +71,9 @@ def test_the_self_test(store: ObjectStore) -> None:
     back_up(store, CONTENT)
     back_up(store, CONTENT, backup_id=OTHER_BACKUP)
     health = validate(bank_on(store, "site-b"))
-    assert health.conditional_put is True
+    assert health.capabilities == StoreCapabilities(True, True, True, True, True)
     assert (health.backups, health.problems, health.format_version) == (2, (), 1)
-    assert validate(bank_on(store, read_only=True)).conditional_put is None
+    assert validate(bank_on(store, read_only=True)).capabilities is None
 
 
 def test_an_empty_place_is_no_bank_for_a_reader(store: ObjectStore) -> None:

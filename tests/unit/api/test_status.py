@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.progress import progress_of, shown_bytes, shown_seconds
 from cinderbank.domain.errors import BrokenInvariant, InvalidSpec
-from cinderbank.domain.facts import ImageId, SnapshotId, TransferProgress, VolumeFacts, VolumeId
+from cinderbank.domain.facts import (
+    ImageId,
+    LostRanges,
+    SnapshotId,
+    TransferProgress,
+    VolumeFacts,
+    VolumeId,
+)
 from cinderbank.domain.record import (
     Condition,
     Intent,
@@ -61,7 +68,7 @@ outcomes = st.builds(
     at=some_times,
     final=st.booleans(),
 )
-backup_memories = st.builds(
+run_memories = st.builds(
     Memory,
     backup_id=st.none() | st.from_regex(r"[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True),
     site=st.none() | st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
@@ -79,8 +86,24 @@ backup_memories = st.builds(
     outcome=st.none() | outcomes,
     completed_at=times,
 )
+backup_memories = st.builds(
+    replace,
+    run_memories,
+    base_id=st.none() | st.from_regex(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", fullmatch=True),
+)
+sizes = st.integers(0, 1 << 60)
+lost = st.builds(
+    LostRanges,
+    count=st.integers(1, 1 << 30),
+    lost_bytes=sizes,
+    ranges=st.lists(st.tuples(sizes, sizes), max_size=5).map(tuple),
+)
 restore_memories = st.builds(
-    replace, backup_memories, image_proven=st.none() | ids, created_volume_id=st.none() | ids
+    replace,
+    run_memories,
+    image_proven=st.none() | ids,
+    created_volume_id=st.none() | ids,
+    lost=st.none() | lost,
 )
 
 

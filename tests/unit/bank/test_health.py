@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
+
 import pytest
 
 from cinderbank.bank import layout
-from cinderbank.bank.health import validate
-from cinderbank.domain.errors import CinderbankError, Unavailable
+from cinderbank.bank.health import RACERS, require_fit, validate
+from cinderbank.bank.store import Buffer
+from cinderbank.domain.errors import CinderbankError, Unsupported
+from cinderbank.domain.facts import StoreCapabilities
 from tests.fakes.backups import back_up, bank_on, sample
 from tests.fakes.object_store import MemoryStore
+
+ALL = StoreCapabilities(True, True, True, True, True)
 
 
 def test_a_good_store() -> None:
     store = MemoryStore()
     health = validate(bank_on(store))
-    assert (health.writable, health.conditional_put, health.backups) == (True, True, 0)
+    assert (health.writable, health.capabilities, health.backups) == (True, ALL, 0)
     assert health.problems == ()
     assert set(store.objects) == {layout.BANK}
 
@@ -32,7 +39,8 @@ def test_a_store_without_conditions_is_told_and_used() -> None:
     store = MemoryStore()
     store.honours_conditions = False
     health = validate(bank_on(store))
-    assert health.conditional_put is False
+    assert health.capabilities == replace(ALL, conditional_put=False)
+    assert health.capabilities.fit
     assert "If-None-Match" in health.problems[0]
 
 
@@ -40,16 +48,86 @@ def test_read_only_writes_nothing() -> None:
     store = MemoryStore()
     bank_on(store).open()
     health = validate(bank_on(store, read_only=True))
-    assert (health.writable, health.conditional_put) == (False, None)
+    assert (health.writable, health.capabilities) == (False, None)
     assert {verb for verb, _ in store.requests[3:]} <= {"GET", "LIST"}
 
 
 def test_stale_lists_are_refused() -> None:
     store = MemoryStore()
+    bank = bank_on(store)
+    bank.open()
     store.lag_lists(1)
-    with pytest.raises(Unavailable, match="not listed"):
-        validate(bank_on(store))
+    health = validate(bank)
+    assert health.capabilities == replace(ALL, list_after_write=False)
+    assert "not listed" in health.problems[0]
+    with pytest.raises(Unsupported) as caught:
+        require_fit(bank)
+    assert caught.value.reason == "BankNotConsistent"
     assert not [key for key in store.objects if "probes" in key]
+
+
+def test_stale_reads_are_refused() -> None:
+    store = MemoryStore()
+    bank = bank_on(store)
+    bank.open()
+    store.stale_reads = 1
+    health = validate(bank)
+    assert health.capabilities is not None
+    assert not health.capabilities.read_after_write
+    assert not health.capabilities.fit
+    assert "can not be read" in health.problems[0]
+
+
+def test_a_delete_that_is_not_seen_is_refused() -> None:
+    store = MemoryStore()
+    bank = bank_on(store)
+    bank.open()
+    kept: dict[str, bytes] = {}
+
+    def bring_back(count: int, verb: str, key: str) -> None:
+        if verb == "PUT" and "probes" in key:
+            kept[key] = store.objects[key]
+        if verb == "DELETE":
+            store.objects.update(kept)
+
+    store.after_request = bring_back
+    health = validate(bank)
+    assert health.capabilities == replace(ALL, delete_visible=False)
+    assert not health.capabilities.fit
+
+
+def test_a_store_without_ranges_is_told_and_used() -> None:
+    store = MemoryStore()
+    store.honours_ranges = False
+    health = validate(bank_on(store))
+    assert health.capabilities == replace(ALL, range_reads=False)
+    assert health.capabilities.fit
+
+
+def test_a_fit_store_is_let_through() -> None:
+    require_fit(bank_on(MemoryStore()))
+
+
+def test_a_store_that_looks_before_it_writes_has_no_conditions() -> None:
+    """It refuses what is there already, and lets two creators win at once."""
+    store = LookBeforeYouLeap()
+    health = validate(bank_on(store))
+    assert health.capabilities == replace(ALL, conditional_put=False)
+
+
+class LookBeforeYouLeap(MemoryStore):
+    """Every creator looks, then all of them write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked = threading.Barrier(RACERS)
+
+    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+        if if_absent and threading.current_thread().name.startswith("race"):
+            free = key not in self.objects
+            self._looked.wait(10)
+            return super().put(key, body) if free else False
+        return super().put(key, body, if_absent)
 
 
 @pytest.mark.parametrize("verb", ["LIST", "GET", "PUT", "DELETE"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.manifest import Manifest, PartRef, SessionRef, SourceHash
-from cinderbank.bank.marks import BankHeader, Intent, Seal, Tomb
+from cinderbank.bank.marks import BankHeader, BaseRef, Intent, Seal, Tomb
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, Unsupported
 from tests.fakes.backups import BACKUP, NOW, SITE, VOLUME, describe
 
@@ -164,7 +164,8 @@ MARKS = [
     Seal("OK", "sha256:" + "ab" * 32, 10, 5, 3),
     Tomb(VOLUME),
     Intent(VOLUME),
-    Intent(None, (SessionRef(SITE, BACKUP),)),
+    Intent(None, (BaseRef(SITE, BACKUP),)),
+    Intent(VOLUME, (BaseRef(SITE, BACKUP, VOLUME),)),
     BankHeader.new(NOW),
 ]
 

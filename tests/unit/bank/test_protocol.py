@@ -230,8 +230,8 @@ def test_sealed_ones_are_not_discarded_and_unknown_ones_are_gone() -> None:
 def test_deletion_takes_bounded_steps_and_spares_foreign_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("cinderbank.bank.removal.BATCH_KEYS", 2)
-    monkeypatch.setattr("cinderbank.bank.removal.BATCHES_PER_CALL", 1)
+    monkeypatch.setattr("cinderbank.bank.deletion.BATCH_KEYS", 1)
+    monkeypatch.setattr("cinderbank.bank.deletion.BATCHES_PER_CALL", 1)
     store = MemoryStore()
     bank = back_up(store, sample("trsrt"))
     foreign = layout.backup_prefix(SITE, VOLUME, BACKUP) + "notes.txt"
@@ -275,13 +275,21 @@ def test_a_pin_that_comes_too_late_is_taken_back() -> None:
     _assert_free(store)
 
 
-def test_a_refused_delete_is_told_and_nothing_is_thought_gone() -> None:
+def test_what_an_object_lock_keeps_is_no_backup_any_more_and_left_to_maintenance(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = MemoryStore()
     bank = back_up(store, CONTENT)
-    store.locked.add(layout.chunk(SITE, BACKUP, 1, 0))
-    with pytest.raises(Forbidden, match="object lock") as caught:
-        bank.delete(SITE, BACKUP)
-    assert caught.value.reason == "BankAccessDenied"
+    locked = layout.chunk(SITE, BACKUP, 1, 0)
+    store.locked.add(locked)
+    assert bank.delete(SITE, BACKUP)
+    assert bank.find(BACKUP) is None
+    assert locked in store.objects
+    assert locked in caplog.text
+    assert [key for key in store.objects if "/chunks/" in key] == [locked]
+    store.locked.clear()
+    assert bank.delete(SITE, BACKUP)
+    _assert_free(store)
 
 
 def test_another_bank_than_before_is_refused() -> None:

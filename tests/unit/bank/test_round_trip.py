@@ -9,16 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cinderbank.bank import layout
-from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
+from cinderbank.domain.facts import BackupId
 from tests.fakes.backups import BACKUP, SITE, VOLUME, back_up, bank_on, sample, write_chunks
 from tests.fakes.object_store import MemoryStore
 
 
-def read_all(store: MemoryStore) -> bytes:
-    reader = BackupReader.open(store, SITE, BACKUP)
-    envelope, blocks = Envelope(), []
+def read_all(
+    store: MemoryStore,
+    keys: Keyring | None = None,
+    *,
+    site: str = SITE,
+    backup_id: BackupId = BACKUP,
+) -> bytes:
+    reader = BackupReader.open(store, site, backup_id, keys)
+    envelope, blocks = reader.envelope(), []
     for entry in reader.entries():
         length = reader.geometry.chunk_length(entry.index)
         blocks.append(bytes(length) if entry.is_hole else bytes(reader.read_chunk(entry, envelope)))

@@ -24,8 +24,9 @@ from cinderbank.domain.facts import (
     UserMessage,
     VolumeId,
 )
-from cinderbank.domain.record import DeletionPolicy, LastError, Memory, Outcome, Phase
+from cinderbank.domain.record import DeletionPolicy, Incremental, LastError, Memory, Outcome, Phase
 from tests.builders import (
+    BACKUP_ID,
     LONG_AGO,
     backup_observed,
     backup_request,
@@ -231,6 +232,24 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
 @pytest.mark.parametrize(("observed", "step"), [row[1:] for row in ROWS], ids=[r[0] for r in ROWS])
 def test_rule(observed: dict[str, Any], step: type[steps.Step]) -> None:
     assert type(next_step(backup_observed(**observed))) is step
+
+
+@pytest.mark.parametrize("choice", Incremental)
+def test_a_full_backup_is_asked_for_when_the_session_is_opened(choice: Incremental) -> None:
+    observed = backup_observed(
+        request=backup_request(incremental=choice),
+        memory=replace(memory(), intents=()),
+        bank=BankFacts(),
+    )
+    step = next_step(observed)
+    assert isinstance(step, b.OpenSession)
+    assert step.incremental is (choice is Incremental.AUTO)
+
+
+def test_the_base_is_remembered_from_manifest_or_seal() -> None:
+    seen_once = absorbed(backup_observed(bank=BankFacts(intent=True, base_id=BACKUP_ID)))
+    assert seen_once.memory.base_id == BACKUP_ID
+    assert absorbed(replace(seen_once, bank=BankFacts(intent=True))).memory.base_id == BACKUP_ID
 
 
 REASONS: list[tuple[str, dict[str, Any]]] = [

@@ -14,6 +14,7 @@ from cinderbank.domain import steps
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.facts import (
     GIB,
+    LostRanges,
     TransferAbsent,
     TransferFailed,
     TransferProgress,
@@ -139,6 +140,41 @@ def created(**changes: Any) -> r.CreateVolume:
     step = next_step(restore_observed(**{**PROVEN, **changes}))
     assert isinstance(step, r.CreateVolume)
     return step
+
+
+LOST = LostRanges(2, 8192, ((0, 4095), (12288, 16383)))
+
+
+def test_what_was_salvaged_is_remembered_and_told() -> None:
+    proving = restore_observed(
+        request=restore_request(salvage=True),
+        memory=restore_memory(seen("image"), STARTED),
+        images=[image()],
+        transfer=replace(SUCCEEDED, lost=LOST),
+    )
+    assert next_step(proving) == r.ProveImage(image().id, LOST)
+    unasked = next_step(replace(proving, request=restore_request()))
+    assert isinstance(unasked, steps.Conclude)
+    assert unasked.outcome.phase is Phase.FAILED
+    done = next_step(
+        restore_observed(memory=restore_memory(seen("image"), lost=LOST), volumes=[made()])
+    )
+    assert isinstance(done, steps.Conclude)
+    assert done.outcome.reason == "Salvaged"
+    assert "8192 bytes in 2 ranges" in done.outcome.message
+
+
+@pytest.mark.parametrize("salvage", [True, False])
+def test_the_transfer_is_told_whether_to_salvage(salvage: bool) -> None:
+    step = next_step(
+        restore_observed(
+            request=restore_request(salvage=salvage),
+            memory=restore_memory(seen("image")),
+            images=[image("queued")],
+        )
+    )
+    assert isinstance(step, r.StartTransfer)
+    assert step.salvage is salvage
 
 
 def test_the_new_volume_is_like_the_old_one() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cinderbank.domain.errors import (
@@ -11,6 +13,7 @@ from cinderbank.domain.errors import (
     InvalidSpec,
     Unavailable,
 )
+from cinderbank.domain.facts import StoreCapabilities
 from cinderbank.engine.bank_validation import BankFound, judge_bank, refusal
 
 FOUND = BankFound(bank_id="one", format_version=1, backups=3)
@@ -33,6 +36,21 @@ def test_another_bank_than_before_stops() -> None:
     assert not verdict.ready
     assert verdict.found is None
     assert told(verdict.conditions)["Stalled"] == ("True", "BankIdMismatch")
+
+
+def test_a_store_that_lies_stops_the_bank_and_is_told_all_the_same() -> None:
+    lying = StoreCapabilities(True, False, True, True, True)
+    looked = replace(FOUND, capabilities=lying, problems=("not listed",))
+    verdict = judge_bank(looked, "one")
+    assert not verdict.ready
+    assert verdict.found == looked
+    assert told(verdict.conditions) == {
+        "Ready": ("False", "BankNotConsistent"),
+        "Stalled": ("True", "BankNotConsistent"),
+    }
+    assert judge_bank(
+        replace(FOUND, capabilities=replace(lying, list_after_write=True)), "one"
+    ).ready
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from cinderbank.adapters.transfer_process import (
 )
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import (
+    LostRanges,
     TransferAbsent,
     TransferFacts,
     TransferFailed,
@@ -38,6 +39,10 @@ TRANSFER = backup_transfer(b"1234")
 PROGRESS = (
     '{"event":"progress","bytes_total":4,"bytes_processed":2,"bytes_stored":1,"bytes_zero":0,'
     '"bytes_reused":0,"rate_bytes_per_second":1.5,"eta_seconds":null}'
+)
+SALVAGED = (
+    '{"event":"result","content_sha512":"ab","progress":{"bytes_total":4,"bytes_processed":4},'
+    '"lost":{"count":3,"lost_bytes":2,"ranges":[[0,0],[3,3]]}}'
 )
 RESULT = '{"event":"result","content_sha512":"ab","progress":{"bytes_total":4,"bytes_processed":4}}'
 ERROR = '{"event":"error","reason":"ImageSizeMismatch","message":"m","retryable":false}'
@@ -92,6 +97,14 @@ def test_progress_then_success(programs: Programs) -> None:
     done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
     assert isinstance(done, TransferSucceeded)
     assert (done.content_sha512, done.progress.bytes_processed) == ("ab", 4)
+
+
+def test_what_a_salvage_lost_is_heard(programs: Programs) -> None:
+    done = programs.outcome(f"print('{SALVAGED}')")
+    assert isinstance(done, TransferSucceeded)
+    assert done.lost == LostRanges(3, 2, ((0, 0), (3, 3)))
+    nonsense = SALVAGED.replace("[[0,0],[3,3]]", "[[0]]")
+    assert isinstance(programs.outcome(f"print('{nonsense}')"), TransferFailed)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +185,7 @@ def test_one_at_a_time_and_whoever_waits_is_woken(programs: Programs) -> None:
 def test_cancel_ends_one_that_ignores_sigterm(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cinderbank.adapters.transfer_child.TERM_SECONDS", 0.2)
+    monkeypatch.setattr("cinderbank.adapters.event_child.TERM_SECONDS", 0.2)
     programs.run(
         "import signal,time;signal.signal(signal.SIGTERM,signal.SIG_IGN);"
         f"print('{PROGRESS}',flush=True);time.sleep(600)"

@@ -18,7 +18,7 @@ from cinderbank.domain.errors import (
 )
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
-from cinderbank.transfer.restore import run_restore
+from cinderbank.transfer.restore import Restored, run_restore
 from cinderbank.transfer.volume_body import VolumeBody
 from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, sample
 from tests.fakes.glance_images import FakeGlance, Image
@@ -38,8 +38,8 @@ def run(store: MemoryStore, glance: FakeGlance, size: int = len(CONTENT)) -> Pro
     meter = ProgressMeter(size, lambda progress: None)
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, size)
     bank = bank_on(store, "site-b", read_only=True)
-    digest = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
-    assert digest == hashlib.sha512(CONTENT).hexdigest()
+    done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
+    assert done == Restored(hashlib.sha512(CONTENT).hexdigest())
     return meter
 
 

@@ -115,6 +115,27 @@ class S3(ApiModel):
     )
 
 
+class PlainBackups(StrEnum):
+    REFUSED = "Refused"
+    READABLE = "Readable"
+
+
+class Encryption(ApiModel):
+    """How new backups are encrypted, before they leave the operator."""
+
+    key_secret_ref: SecretRef = Field(
+        description="Secret with the keys that open the bank. Every entry is one: 32 random bytes, or"
+        " base64 of them (`cinderbank bank key generate` makes one). Each opens everything, so keep one"
+        " of them elsewhere, too: without any key the backups are lost."
+    )
+    plain_backups: PlainBackups = Field(
+        default=PlainBackups.REFUSED,
+        description="Whether backups that are not encrypted may be restored. Readable is for a bank"
+        " that was begun without a key; who can write to the bucket could then put a backup of his own"
+        " in place of an encrypted one.",
+    )
+
+
 class Validation(ApiModel):
     """How often the bank is looked at."""
 
@@ -126,7 +147,15 @@ class Validation(ApiModel):
 class BackupBankSpec(ApiModel):
     """Which bucket, and which site writes there through this object."""
 
-    rules = (immutable("site", "make a new BackupBank instead", required=True),)
+    rules = (
+        immutable("site", "make a new BackupBank instead", required=True),
+        rule(
+            "!has(oldSelf.encryption) || has(self.encryption)",
+            "encryption can be added and its keys changed, but not taken away; make a new BackupBank"
+            " with another prefix for backups without it",
+            field="encryption",
+        ),
+    )
 
     s3: S3 = Field(description="The bucket that the bank lives in.")
     site: SiteName = Field(
@@ -136,6 +165,11 @@ class BackupBankSpec(ApiModel):
     access_mode: AccessMode = Field(
         default=AccessMode.READ_WRITE,
         description="ReadWrite, or ReadOnly to restore only (a bank that another site writes).",
+    )
+    encryption: Encryption | None = Field(
+        default=None,
+        description="Encrypt new backups (AES-256-GCM). Can be added later, not taken away; without it"
+        " backups are stored as they are.",
     )
     chunk_size_mib: Annotated[
         Literal[1, 2, 4, 8, 16], Field(json_schema_extra={"type": "integer"})
@@ -156,10 +190,38 @@ class Counts(ApiModel):
 
 
 class Capabilities(ApiModel):
-    """What the S3 store was seen to do."""
+    """What the S3 store was seen to do; tried at every look, unless accessMode is ReadOnly."""
 
+    read_after_write: bool = Field(
+        default=True,
+        description="Whether an object can be read as soon as it was written. Without it the bank is"
+        " not used.",
+    )
+    list_after_write: bool = Field(
+        default=True,
+        description="Whether an object is listed as soon as it was written. Without it the bank is"
+        " not used.",
+    )
+    delete_visible: bool = Field(
+        default=True,
+        description="Whether an object is gone as soon as it was deleted. Without it the bank is not"
+        " used.",
+    )
     conditional_put: bool = Field(
-        description="Whether the store refuses to overwrite when asked to (If-None-Match)."
+        description="Whether the store refuses to overwrite when asked to (If-None-Match), also when"
+        " many ask at once. The bank is safe without it."
+    )
+    range_reads: bool = Field(
+        default=False, description="Whether the store sends a part of an object when asked to."
+    )
+
+
+class EncryptionStatus(ApiModel):
+    """Whether the bank is encrypted. Ids of keys are public."""
+
+    encrypted: bool = Field(description="Whether new backups are encrypted.")
+    key_ids: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=64)] = Field(
+        description="Ids of the keys that open the bank, as `cinderbank bank key ls` tells them."
     )
 
 
@@ -183,6 +245,9 @@ class BackupBankStatus(ApiModel):
     counts: Counts | None = Field(default=None, description="How much is in the bank.")
     capabilities: Capabilities | None = Field(
         default=None, description="What the S3 store was seen to do."
+    )
+    encryption: EncryptionStatus | None = Field(
+        default=None, description="Whether the bank is encrypted, and by which keys it opens."
     )
     last_validation_time: Time | None = Field(
         default=None, description="When the bank was last looked at."

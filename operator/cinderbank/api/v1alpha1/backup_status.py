@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
+from pydantic import Field
+
+from cinderbank.api.v1alpha1.model import BackupULID
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
 from cinderbank.api.v1alpha1.run_status import RunStatus
+from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Memory, Report
 
 
 class VolumeBackupStatus(RunStatus):
     """What the operator found and did for a backup; written by the operator only."""
 
+    base_backup_id: BackupULID | None = Field(
+        default=None,
+        description="Id of the earlier backup of this volume whose unchanged data is shared;"
+        " progress.bytesReused says how much. It may be deleted at any time without harm to this one.",
+    )
+
 
 def memory_of(status: object) -> Memory:
     """What `status` (as the API server gave it, or None) makes us remember. Raises InvalidSpec."""
-    return memory_of_run(read_remembered(VolumeBackupStatus, status))
+    read = read_remembered(VolumeBackupStatus, status)
+    base_id = read.base_backup_id
+    return replace(memory_of_run(read), base_id=None if base_id is None else BackupId(base_id))
 
 
 def status_of(
     memory: Memory, report: Report, previous: object, generation: int, now: datetime
 ) -> VolumeBackupStatus:
     """The status to write; `previous` is the one read, of which conditions keep their times."""
-    return status_of_run(VolumeBackupStatus, memory, report, previous, generation, now)
+    return status_of_run(
+        VolumeBackupStatus,
+        memory,
+        report,
+        previous,
+        generation,
+        now,
+        base_backup_id=memory.base_id,
+    )

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from cinderbank.api.v1alpha1.model import CloudID
+from cinderbank.api.v1alpha1.model import ApiModel, CloudID
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
-from cinderbank.api.v1alpha1.run_status import RunStatus
-from cinderbank.domain.facts import ImageId, VolumeId
+from cinderbank.api.v1alpha1.run_status import Bytes, RunStatus
+from cinderbank.domain.facts import MAX_LOST_RANGES, ImageId, LostRanges, VolumeId
 from cinderbank.domain.record import Memory, Report
+
+
+class LostRange(ApiModel):
+    """One part of the volume that is zeros now; both bytes belong to it."""
+
+    first_byte: Bytes = Field(description="First byte, counted from 0.")
+    last_byte: Bytes = Field(description="Last byte, counted from 0.")
+
+
+class Lost(ApiModel):
+    """What a salvage could not bring back."""
+
+    count: Annotated[int, Field(ge=1)] = Field(description="How many ranges are lost.")
+    lost_bytes: Bytes = Field(description="Bytes in all of them.")
+    ranges: Annotated[tuple[LostRange, ...], Field(max_length=MAX_LOST_RANGES)] = Field(
+        description="The first 100 of them."
+    )
 
 
 class VolumeRestoreStatus(RunStatus):
@@ -25,6 +43,10 @@ class VolumeRestoreStatus(RunStatus):
         default=None,
         description="Id of the temporary image whose bytes were proven to be those of the backup.",
     )
+    lost: Lost | None = Field(
+        default=None,
+        description="What the bank had lost, and is zeros in the new volume: only with spec.salvage.",
+    )
 
 
 def memory_of(status: object) -> Memory:
@@ -33,6 +55,7 @@ def memory_of(status: object) -> Memory:
     return replace(
         memory_of_run(read),
         image_proven=None if read.image_proven is None else ImageId(read.image_proven),
+        lost=None if read.lost is None else _lost_ranges(read.lost),
         created_volume_id=None if read.volume_id is None else VolumeId(read.volume_id),
     )
 
@@ -50,4 +73,18 @@ def status_of(
         now,
         volume_id=memory.created_volume_id,
         image_proven=memory.image_proven,
+        lost=None if memory.lost is None else _told(memory.lost),
     )
+
+
+def _lost_ranges(lost: Lost) -> LostRanges:
+    ranges = tuple((each.first_byte, each.last_byte) for each in lost.ranges)
+    return LostRanges(lost.count, lost.lost_bytes, ranges)
+
+
+def _told(lost: LostRanges) -> dict[str, Any]:
+    return {
+        "count": lost.count,
+        "lost_bytes": lost.lost_bytes,
+        "ranges": [{"first_byte": first, "last_byte": last} for first, last in lost.ranges],
+    }

@@ -101,6 +101,7 @@ class VolumeBackupSpec(ApiModel):
         immutable("timeouts", _ANEW),
         immutable("retryLimit", _ANEW),
         immutable("tags", _ANEW),
+        immutable("incremental", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
     )
 
@@ -129,6 +130,12 @@ class VolumeBackupSpec(ApiModel):
     )
     timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
     retry_limit: RetryLimit = 3
+    incremental: record.Incremental = Field(
+        default=record.Incremental.AUTO,
+        description="Auto stores only what differs from the newest usable backup of the same volume"
+        " that this site has in the bank, if there is one; each backup is whole by itself all the"
+        " same, and any can be deleted. Full stores everything anew.",
+    )
     tags: Annotated[
         dict[str, Annotated[str, Field(max_length=255)]],
         Field(max_length=32),
@@ -156,6 +163,7 @@ class VolumeBackupSpec(ApiModel):
             hold=self.hold,
             timeouts=self.timeouts.to_domain(),
             retry_limit=self.retry_limit,
+            incremental=self.incremental,
             tags=self.tags,
         )
 

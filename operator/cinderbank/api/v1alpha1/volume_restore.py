@@ -104,6 +104,7 @@ class VolumeRestoreSpec(ApiModel):
         immutable("target", _ANEW),
         immutable("timeouts", _ANEW),
         immutable("retryLimit", _ANEW),
+        immutable("salvage", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
     )
 
@@ -118,6 +119,11 @@ class VolumeRestoreSpec(ApiModel):
         default=OnDelete.DETACH,
         description="What deleting this object does to the restored volume: Detach leaves it alone,"
         " Delete deletes it. May be changed at any time.",
+    )
+    salvage: bool = Field(
+        default=False,
+        description="Restore what is left of a damaged backup: what the bank has lost becomes zeros,"
+        " and status.lost lists it. Without it a damaged backup fails, and no volume is made.",
     )
     cancel: CancelSwitch = False
     timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
@@ -135,6 +141,7 @@ class VolumeRestoreSpec(ApiModel):
             size_gib=target.size_gib,
             metadata=target.metadata,
             bootable=target.bootable,
+            salvage=self.salvage,
             cancel=self.cancel,
             on_delete=self.on_delete,
             timeouts=self.timeouts.to_domain(),

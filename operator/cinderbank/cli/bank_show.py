@@ -1,0 +1,117 @@
+"""Tell everything of one backup that its manifest says."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cinderbank.bank import catalog, state
+from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.manifest import Manifest
+from cinderbank.bank.reader import BackupReader
+from cinderbank.cli import bank_table as table
+from cinderbank.cli.bank_file import open_bank
+from cinderbank.cli.bank_ls import told_damage
+from cinderbank.domain.errors import SourceGone
+from cinderbank.domain.facts import BackupId
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("backup", type=table.backup_id, metavar="BACKUP_ID")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with open_bank(arguments.bank) as bank:
+        manifest = open_backup(bank, arguments.backup).manifest
+        about = manifest.description
+        degraded = told_damage(bank).has_backup(about.site, about.backup_id)
+        if arguments.output == "json":
+            table.print_json(_document(manifest, degraded))
+        else:
+            table.print_fields(_fields(manifest, degraded))
+    return 0
+
+
+def open_backup(bank: StoredBank, backup_id: BackupId) -> BackupReader:
+    """The backup of this id, whichever site wrote it. Raises SourceGone (BackupNotFound), DataCorrupt."""
+    for site in state.sites(bank.store):
+        if state.read_seal(bank.store, site, backup_id) is not None:
+            return BackupReader.open(bank.store, site, backup_id, bank.keys)
+    raise SourceGone(
+        f"the bank at {bank.store.where()} holds no backup {backup_id}; `cinderbank bank ls` lists them",
+        reason="BackupNotFound",
+    )
+
+
+def _document(manifest: Manifest, degraded: bool) -> dict[str, Any]:
+    about, source = manifest.description, manifest.source_hash
+    return {
+        "backupID": about.backup_id,
+        "backupName": about.backup_name,
+        "description": about.description,
+        "state": "Degraded" if degraded else "OK",
+        "site": about.site,
+        "begun": table.json_time(catalog.begun_at(about.backup_id)),
+        "snapshotTime": table.json_time(about.snapshot_at),
+        "tags": about.tags,
+        "volume": {
+            "id": about.volume_id,
+            "name": about.volume_name,
+            "description": about.volume_description,
+            "type": about.volume_type,
+            "availabilityZone": about.availability_zone,
+            "bootable": about.bootable,
+            "metadata": about.volume_metadata,
+            "imageMetadata": about.image_metadata,
+        },
+        "content": {
+            "sizeBytes": about.size_bytes,
+            "storedBytes": about.stored_bytes,
+            "reusedBytes": about.reused_bytes,
+            "zeroBytes": manifest.zero_bytes,
+            "sha512": about.content_sha512,
+            "chunkBytes": manifest.geometry.chunk_bytes,
+            "chunks": manifest.geometry.chunk_count,
+            "sourceHash": None
+            if source.value is None
+            else {"algo": source.algo, "value": source.value, "verified": source.verified},
+        },
+        "encrypted": manifest.hash_key is not None,
+        "borrowsFrom": [
+            {"site": ref.site, "backupID": ref.backup_id} for ref in manifest.sessions[1:]
+        ],
+    }
+
+
+def _fields(manifest: Manifest, degraded: bool) -> list[tuple[str, str]]:
+    about = manifest.description
+    told = [
+        ("Backup", about.backup_id),
+        ("State", "Degraded: `cinderbank bank check` tells what is lost" if degraded else "OK"),
+        ("Name", about.backup_name),
+        ("Description", about.description),
+        ("Site", about.site),
+        ("Moment", table.shown_time(about.snapshot_at)),
+        ("Volume", f"{about.volume_id} {about.volume_name}".strip()),
+        ("Volume type", about.volume_type),
+        ("Zone", about.availability_zone),
+        ("Bootable", "yes" if about.bootable else "no"),
+        ("Size", f"{table.shown_bytes(about.size_bytes)} ({about.size_bytes} bytes)"),
+        ("Stored", table.shown_bytes(about.stored_bytes)),
+        ("Borrowed", table.shown_bytes(about.reused_bytes)),
+        ("Zeros", table.shown_bytes(manifest.zero_bytes)),
+        (
+            "Chunks",
+            f"{manifest.geometry.chunk_count} of {table.shown_bytes(manifest.geometry.chunk_bytes)}",
+        ),
+        ("Encrypted", "no" if manifest.hash_key is None else "yes"),
+        ("SHA-512", about.content_sha512),
+    ]
+    told += [("Borrows from", f"{ref.backup_id} of {ref.site}") for ref in manifest.sessions[1:]]
+    for name, pairs in (
+        ("Tag", about.tags),
+        ("Metadata", about.volume_metadata),
+        ("Image metadata", about.image_metadata),
+    ):
+        told += [(name, f"{key}={value}") for key, value in sorted(pairs.items())]
+    return [(name, value) for name, value in told if value]
