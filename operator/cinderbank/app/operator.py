@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from cinderbank.adapters.check_process import CheckProcesses
 from cinderbank.adapters.kube.client import KubeApi, connect
 from cinderbank.adapters.kube.events import KubeEvents
 from cinderbank.adapters.kube.paths import collection_path
@@ -29,9 +30,11 @@ from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.checks import CheckRuns
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
     BACKUP_BANK,
+    BANK_CHECK,
     VOLUME_BACKUP,
     VOLUME_RESTORE,
     Key,
@@ -49,6 +52,8 @@ log = logging.getLogger(__name__)
 LOOP_LAG_LIMIT_SECONDS = 30.0
 STUCK_TICK_SECONDS = 900.0
 """Longer than any step of a tick may take by its own timeouts."""
+CHECKS_AT_ONCE = 1
+"""A check reads as fast as it can: beside backups, never beside another check."""
 TRANSFER_WAKE_SECONDS = 2.0
 """A transfer tells its progress twice a second; its object is looked at this often."""
 
@@ -92,6 +97,11 @@ class Operator:
         self._transfers: TransferProcesses[Key] = TransferProcesses(
             folder / "transfers",
             settings.max_concurrent_transfers,
+            lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+        )
+        self._checks: CheckProcesses[Key] = CheckProcesses(
+            folder / "checks",
+            CHECKS_AT_ONCE,
             lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
         )
         self._workers: Workers[Key] = Workers(
@@ -153,6 +163,7 @@ class Operator:
         if not self._workers.join(max(1.0, deadline - time.monotonic())):
             log.warning("ticks are still in flight; the next operator goes on from their intents")
         self._transfers.close()
+        self._checks.close()
         self._events.close(1.0)
         self._clouds.close()
         self._probes.close()
@@ -185,6 +196,7 @@ class Operator:
         self._writer.forget(key.uid)
         self._meter.forget(key)
         self._transfers.forget(key)
+        self._checks.forget(key)
 
     def _list(self, kind: str) -> Iterator[Raw]:
         for namespace in self._settings.namespaces or (None,):
@@ -212,12 +224,13 @@ class Operator:
             clouds=self._clouds,
             banks=self._banks,
             transfers=self._transfers,
+            checks=self._checks,
             clock=clock,
             identities=UlidMint(clock),
         )
         checks = BankChecks(
             worlds.look_at_bank,
-            worlds.write_bank_status,
+            worlds.write_status,
             worlds.say,
             clock,
             self._metrics.error,
@@ -227,6 +240,9 @@ class Operator:
             BACKUP_BANK: checks.run,
             VOLUME_BACKUP: BackupRuns(worlds, clock, self._meter, retry).run,
             VOLUME_RESTORE: RestoreRuns(worlds, clock, self._meter, retry).run,
+            BANK_CHECK: CheckRuns(
+                worlds, clock, self._checks.forget, self._metrics.error, retry
+            ).run,
         }
         return Reconciler(KubeObjects(self._api), works, on_gone=self._on_gone, about=_about)
 

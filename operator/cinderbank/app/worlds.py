@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
@@ -22,6 +23,7 @@ from cinderbank.kube.banks import read_bank_status, stalled_message
 from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
+from cinderbank.ports.checks import Checks
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.records import Records
 
@@ -48,6 +50,7 @@ class AppWorlds:
         clouds: Clouds,
         banks: Banks,
         transfers: TransferProcesses[Key],
+        checks: CheckProcesses[Key],
         clock: Clock,
         identities: Identities,
     ) -> None:
@@ -58,6 +61,7 @@ class AppWorlds:
         self._clouds = clouds
         self._banks = banks
         self._transfers = transfers
+        self._checks = checks
         self._clock = clock
         self._identities = identities
 
@@ -151,7 +155,11 @@ class AppWorlds:
         """The self-test on a client of its own, so that nothing remembered hides what changed."""
         return self._banks.look(namespace, spec, bank_id)
 
-    def write_bank_status(self, raw: Raw, status: dict[str, Any]) -> None:
+    def checks(self, key: Key, bank_name: str) -> Checks:
+        """What a BankCheck works with; raises as `for_backup` does."""
+        return self._checks.of(key, check_access(self._open_bank(key.namespace, bank_name)))
+
+    def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self._writer.write_if_worth_it(raw, status)
 
     def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None:
@@ -175,6 +183,18 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         cloud_name=cloud.name,
         clouds_yaml=cloud.secret.data[CLOUDS_YAML],
         cacert=cloud.secret.data.get(CACERT),
+        keks=bank.keks,
+        accepts_plain=bank.accepts_plain,
+    )
+
+
+def check_access(bank: OpenBank) -> CheckAccess:
+    return CheckAccess(
+        location=bank.location,
+        credentials=bank.credentials,
+        site=bank.spec.site,
+        read_only=bank.bank.read_only,
+        bank_id=bank.bank_id,
         keks=bank.keks,
         accepts_plain=bank.accepts_plain,
     )

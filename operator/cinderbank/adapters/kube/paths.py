@@ -14,6 +14,7 @@ PLURALS = {
     "VolumeBackup": "volumebackups",
     "VolumeRestore": "volumerestores",
     "BackupBank": "backupbanks",
+    "BankCheck": "bankchecks",
 }
 
 
