@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cinderbank.adapters.check_process import CheckProcesses
+from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi, connect
 from cinderbank.adapters.kube.events import KubeEvents
 from cinderbank.adapters.kube.paths import collection_path
@@ -41,6 +42,7 @@ from cinderbank.kube.known import (
     KnownObjects,
     key_of,
 )
+from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.probes import ProbeServer
 from cinderbank.kube.queue import Workers, WorkQueue
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
@@ -104,6 +106,9 @@ class Operator:
             CHECKS_AT_ONCE,
             lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
         )
+        self._collections: CollectProcesses[Key] = CollectProcesses(
+            folder / "collections", self._queue.wake
+        )
         self._workers: Workers[Key] = Workers(
             self._queue, self._make_reconciler().run, settings.max_concurrent_ticks
         )
@@ -164,6 +169,7 @@ class Operator:
             log.warning("ticks are still in flight; the next operator goes on from their intents")
         self._transfers.close()
         self._checks.close()
+        self._collections.close()
         self._events.close(1.0)
         self._clouds.close()
         self._probes.close()
@@ -197,6 +203,7 @@ class Operator:
         self._meter.forget(key)
         self._transfers.forget(key)
         self._checks.forget(key)
+        self._collections.forget(key)
 
     def _list(self, kind: str) -> Iterator[Raw]:
         for namespace in self._settings.namespaces or (None,):
@@ -225,6 +232,7 @@ class Operator:
             banks=self._banks,
             transfers=self._transfers,
             checks=self._checks,
+            collections=self._collections,
             clock=clock,
             identities=UlidMint(clock),
         )
@@ -235,6 +243,9 @@ class Operator:
             clock,
             self._metrics.error,
             retry,
+            Maintenance(
+                worlds.collections, worlds.write_status, worlds.say, clock, self._metrics.error
+            ),
         )
         works = {
             BACKUP_BANK: checks.run,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
+from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
@@ -25,6 +26,7 @@ from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
 from cinderbank.ports.checks import Checks
 from cinderbank.ports.clock import Clock, Identities
+from cinderbank.ports.collections import Collections
 from cinderbank.ports.records import Records
 
 
@@ -51,6 +53,7 @@ class AppWorlds:
         banks: Banks,
         transfers: TransferProcesses[Key],
         checks: CheckProcesses[Key],
+        collections: CollectProcesses[Key],
         clock: Clock,
         identities: Identities,
     ) -> None:
@@ -62,6 +65,7 @@ class AppWorlds:
         self._banks = banks
         self._transfers = transfers
         self._checks = checks
+        self._collections = collections
         self._clock = clock
         self._identities = identities
 
@@ -158,6 +162,10 @@ class AppWorlds:
     def checks(self, key: Key, bank_name: str) -> Checks:
         """What a BankCheck works with; raises as `for_backup` does."""
         return self._checks.of(key, check_access(self._open_bank(key.namespace, bank_name)))
+
+    def collections(self, key: Key) -> Collections:
+        """What the maintenance of a BackupBank works with; raises as `for_backup` does."""
+        return self._collections.of(key, check_access(self._open_bank(key.namespace, key.name)))
 
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self._writer.write_if_worth_it(raw, status)
