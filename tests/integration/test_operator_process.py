@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.wrapped_keys import encoded_kek
 from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, condition
 from tests.stage.operator_process import OperatorProcess
@@ -114,10 +117,34 @@ def test_a_bank_says_what_it_is(site: Site, home: Namespace, operator: OperatorP
     status = ready["status"]
     assert status["bankID"]
     assert status["formatVersion"] == 1
+    assert status["encryption"] == {"encrypted": False, "keyIDs": []}
     assert status["lastValidationTime"]
     assert "finalizers" not in ready["metadata"]
     name = f'cinderbank_bank_ready{{name="main",namespace="{home.name}"}}'
     assert metric(operator.fetch("/metrics"), name) == 1
+
+
+def test_a_bank_that_is_given_a_key_says_its_id_and_never_the_key(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    site.furnish(home, prefix=home.name)
+    home.secret("bank-keys", {"current": "password"})
+    locked = site.bank("locked", prefix=f"{home.name}-locked")
+    locked["spec"]["encryption"] = {"keySecretRef": {"name": "bank-keys"}}
+    home.apply(locked)
+    refused = home.wait(
+        "bank", "locked", lambda o: condition(o, "Ready")["reason"] == "BankKeyInvalid", seconds=30
+    )
+    assert "entry current of Secret" in condition(refused, "Stalled")["message"]
+    kek = KeyEncryptionKey(os.urandom(32))
+    encoded = encoded_kek(kek).decode()
+    home.secret("bank-keys", {"current": encoded})
+    ready = home.wait(
+        "bank", "locked", lambda o: condition(o, "Ready")["status"] == "True", seconds=60
+    )
+    assert ready["status"]["encryption"] == {"encrypted": True, "keyIDs": [kek.id]}
+    assert encoded.strip() not in json.dumps(ready)
+    assert encoded.strip() not in operator.log.read_text()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Stage:
             for part in rig.parts
             for name, (value, _remark) in part.environment(rig).items()
         }
-        os.environ["OS_CLIENT_CONFIG_FILE"] = self.environment["OS_CLIENT_CONFIG_FILE"]
+        if "OS_CLIENT_CONFIG_FILE" in self.environment:  # not in a rig without OpenStack
+            os.environ["OS_CLIENT_CONFIG_FILE"] = self.environment["OS_CLIENT_CONFIG_FILE"]
 
     def cloud(self, name: str) -> Cloud:
         """Cloud a, b, a-admin or b-admin of the rig's clouds.yaml."""
@@ -44,7 +46,11 @@ class Site:
         self.stage = stage
         self.letter = letter
         self.cluster = cluster(stage.rig, letter)
-        self.cloud = stage.cloud(letter)
+
+    @cached_property
+    def cloud(self) -> Cloud:
+        """The first who asks needs the OpenStack part of the rig."""
+        return self.stage.cloud(self.letter)
 
     def namespace(self, name: str) -> Namespace:
         return Namespace(self.cluster.kubectl, self.cluster.kubeconfig, name)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from cinderbank.adapters.check_process import CheckProcesses
+from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi, connect
 from cinderbank.adapters.kube.events import KubeEvents
 from cinderbank.adapters.kube.paths import collection_path
@@ -29,15 +31,18 @@ from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.checks import CheckRuns
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
     BACKUP_BANK,
+    BANK_CHECK,
     VOLUME_BACKUP,
     VOLUME_RESTORE,
     Key,
     KnownObjects,
     key_of,
 )
+from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.probes import ProbeServer
 from cinderbank.kube.queue import Workers, WorkQueue
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
@@ -49,6 +54,8 @@ log = logging.getLogger(__name__)
 LOOP_LAG_LIMIT_SECONDS = 30.0
 STUCK_TICK_SECONDS = 900.0
 """Longer than any step of a tick may take by its own timeouts."""
+CHECKS_AT_ONCE = 1
+"""A check reads as fast as it can: beside backups, never beside another check."""
 TRANSFER_WAKE_SECONDS = 2.0
 """A transfer tells its progress twice a second; its object is looked at this often."""
 
@@ -91,6 +98,14 @@ class Operator:
             folder / "transfers",
             settings.max_concurrent_transfers,
             lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+        )
+        self._checks: CheckProcesses[Key] = CheckProcesses(
+            folder / "checks",
+            CHECKS_AT_ONCE,
+            lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+        )
+        self._collections: CollectProcesses[Key] = CollectProcesses(
+            folder / "collections", self._queue.wake
         )
         self._workers: Workers[Key] = Workers(
             self._queue, self._make_reconciler().run, settings.max_concurrent_ticks
@@ -151,6 +166,8 @@ class Operator:
         if not self._workers.join(max(1.0, deadline - time.monotonic())):
             log.warning("ticks are still in flight; the next operator goes on from their intents")
         self._transfers.close()
+        self._checks.close()
+        self._collections.close()
         self._events.close(1.0)
         self._clouds.close()
         self._probes.close()
@@ -183,6 +200,8 @@ class Operator:
         self._writer.forget(key.uid)
         self._meter.forget(key)
         self._transfers.forget(key)
+        self._checks.forget(key)
+        self._collections.forget(key)
 
     def _list(self, kind: str) -> Iterator[Raw]:
         for namespace in self._settings.namespaces or (None,):
@@ -210,21 +229,29 @@ class Operator:
             clouds=self._clouds,
             banks=self._banks,
             transfers=self._transfers,
+            checks=self._checks,
+            collections=self._collections,
             clock=clock,
             identities=UlidMint(clock),
         )
         checks = BankChecks(
             worlds.look_at_bank,
-            worlds.write_bank_status,
+            worlds.write_status,
             worlds.say,
             clock,
             self._metrics.error,
             retry,
+            Maintenance(
+                worlds.collections, worlds.write_status, worlds.say, clock, self._metrics.error
+            ),
         )
         works = {
             BACKUP_BANK: checks.run,
             VOLUME_BACKUP: BackupRuns(worlds, clock, self._meter, retry).run,
             VOLUME_RESTORE: RestoreRuns(worlds, clock, self._meter, retry).run,
+            BANK_CHECK: CheckRuns(
+                worlds, clock, self._checks.forget, self._metrics.error, retry
+            ).run,
         }
         return Reconciler(KubeObjects(self._api), works, on_gone=self._on_gone, about=_about)
 

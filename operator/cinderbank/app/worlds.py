@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
+from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
@@ -22,7 +24,9 @@ from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
 from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
+from cinderbank.ports.checks import Checks
 from cinderbank.ports.clock import Clock, Identities
+from cinderbank.ports.collections import Collections
 from cinderbank.ports.records import Records
 
 
@@ -48,6 +52,8 @@ class AppWorlds:
         clouds: Clouds,
         banks: Banks,
         transfers: TransferProcesses[Key],
+        checks: CheckProcesses[Key],
+        collections: CollectProcesses[Key],
         clock: Clock,
         identities: Identities,
     ) -> None:
@@ -58,6 +64,8 @@ class AppWorlds:
         self._clouds = clouds
         self._banks = banks
         self._transfers = transfers
+        self._checks = checks
+        self._collections = collections
         self._clock = clock
         self._identities = identities
 
@@ -152,7 +160,15 @@ class AppWorlds:
         """The self-test on a client of its own, so that nothing remembered hides what changed."""
         return self._banks.look(namespace, spec, bank_id)
 
-    def write_bank_status(self, raw: Raw, status: dict[str, Any]) -> None:
+    def checks(self, key: Key, bank_name: str) -> Checks:
+        """What a BankCheck works with; raises as `for_backup` does."""
+        return self._checks.of(key, check_access(self._open_bank(key.namespace, bank_name)))
+
+    def collections(self, key: Key) -> Collections:
+        """What the maintenance of a BackupBank works with; raises as `for_backup` does."""
+        return self._collections.of(key, check_access(self._open_bank(key.namespace, key.name)))
+
+    def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self._writer.write_if_worth_it(raw, status)
 
     def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None:
@@ -177,6 +193,18 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         clouds_yaml=cloud.secret.data[CLOUDS_YAML],
         cacert=cloud.secret.data.get(CACERT),
         chunk_bytes=bank.spec.chunk_size_mib << 20,
+        keks=bank.keks,
+        accepts_plain=bank.accepts_plain,
+    )
+
+
+def check_access(bank: OpenBank) -> CheckAccess:
+    return CheckAccess(
+        location=bank.location,
+        credentials=bank.credentials,
+        site=bank.spec.site,
+        read_only=bank.bank.read_only,
+        bank_id=bank.bank_id,
         keks=bank.keks,
         accepts_plain=bank.accepts_plain,
     )

@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dead-after-hours", type=table.positive, default=hours, metavar="N",
         help=f"end sessions without a sign of life for so long (default {hours})",
     )  # fmt: skip
+    # For the operator, which runs this as its child: JSON lines, and an end when it ends.
+    parser.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         forced=arguments.force,
         dead_after=timedelta(hours=arguments.dead_after_hours),
     )
+    if arguments.events:
+        from cinderbank.cli.bank_gc_events import run_for_operator
+
+        return run_for_operator(arguments.bank, rules)
     bar = table.Bar()
     with open_bank(arguments.bank, writes=arguments.run) as bank:
         bank.open()

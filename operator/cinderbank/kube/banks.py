@@ -20,6 +20,7 @@ from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from cinderbank.engine.bank_validation import BankFound, BankVerdict, judge_bank
 from cinderbank.kube.known import Key
+from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
 
@@ -44,6 +45,7 @@ class BankChecks:
         clock: Clock,
         on_error: Callable[[str], None],
         retry_seconds: float,
+        maintenance: Maintenance,
     ) -> None:
         self._look = look
         self._write_status = write_status
@@ -51,6 +53,7 @@ class BankChecks:
         self._clock = clock
         self._on_error = on_error
         self._retry_seconds = retry_seconds
+        self._maintenance = maintenance
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """Look now, unless the last good look is young enough and at this very spec."""
@@ -61,12 +64,26 @@ class BankChecks:
         before = read_bank_status(raw)
         rest = self._rest_seconds(raw, before, interval)
         if rest > 0:
-            return rest
+            # Only beside a look that was good a moment ago: never on a bank that is wrong.
+            return min(rest, self._maintain(key, raw, spec, before))
         verdict = judge_bank(self._found(key, spec, before.bank_id), before.bank_id)
         self._write_status(raw, self._status(raw, before, verdict))
         self._tell(raw, before, verdict)
         seconds = interval.total_seconds()
-        return seconds if verdict.ready else min(seconds, self._retry_seconds)
+        if not verdict.ready:
+            return min(seconds, self._retry_seconds)
+        due = self._maintenance.due_seconds(spec, before)
+        return seconds if due is None else min(seconds, max(due, 1.0))
+
+    def _maintain(
+        self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus
+    ) -> float:
+        try:
+            wanted = self._maintenance.run(key, raw, spec, before)
+        except CinderbankError as error:
+            log.warning("maintenance waits: %s", error.message)
+            return self._retry_seconds
+        return float("inf") if wanted is None else wanted
 
     def _rest_seconds(self, raw: Raw, before: BackupBankStatus, interval: timedelta) -> float:
         settled = before.observed_generation == raw["metadata"].get("generation")
@@ -107,6 +124,7 @@ class BankChecks:
             if found is None
             else EncryptionStatus(encrypted=found.encrypted, key_ids=list(found.key_ids[:64])),
             last_validation_time=now,
+            maintenance=before.maintenance,
         )
         return status.dump()
 

@@ -1,4 +1,4 @@
-"""kopf, as informer only: it watches our three kinds and tells; it never touches an object.
+"""kopf, as informer only: it watches our kinds and tells; it never touches an object.
 
 Why no kopf handler does work: a failed delete handler releases the object, an event handler's error
 is dropped, timers and daemons put a finalizer on every object (also finished ones), and its patch is

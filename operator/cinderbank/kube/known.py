@@ -17,7 +17,8 @@ from cinderbank.domain.record import Phase
 VOLUME_BACKUP = "VolumeBackup"
 VOLUME_RESTORE = "VolumeRestore"
 BACKUP_BANK = "BackupBank"
-KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE)
+BANK_CHECK = "BankCheck"
+KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, BANK_CHECK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +146,17 @@ def known_of(raw: Mapping[str, Any]) -> Known:
         deleting="deletionTimestamp" in metadata,
         phase=phase if isinstance(phase, str) else "",
         ready=_is_ready(status),
-        finished=_mapping(status.get("outcome")).get("final") is True
+        finished=_has_ended(raw["kind"], status)
         and status.get("observedGeneration") == metadata.get("generation", 0)
         and "deletionTimestamp" not in metadata,
         references=frozenset(_references(_mapping(raw.get("spec")))),
     )
+
+
+def _has_ended(kind: str, status: Mapping[str, Any]) -> bool:
+    if kind == BANK_CHECK:
+        return status.get("phase") in ("Completed", "Failed")
+    return _mapping(status.get("outcome")).get("final") is True
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:

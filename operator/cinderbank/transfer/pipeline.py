@@ -122,7 +122,9 @@ class Pipeline:
                     if buffer is None:
                         return
                 take = min(len(rest), self._geometry.chunk_length(index) - filled)
-                buffer[filled : filled + take] = rest[:take]
+                # A slice of the bytearray itself would be assigned through a copy of `rest`.
+                with memoryview(buffer) as view:
+                    view[filled : filled + take] = rest[:take]
                 filled += take
                 rest = rest[take:]
                 if filled == self._geometry.chunk_length(index):

@@ -120,6 +120,7 @@ def test_every_kind_is_reachable_by_short_name_and_category() -> None:
         "VolumeBackup": ["vbk"],
         "VolumeRestore": ["vrs"],
         "BackupBank": ["bank"],
+        "BankCheck": ["bchk"],
     }
     assert all(found["categories"] == ["cinderbank"] for found in names.values())
 

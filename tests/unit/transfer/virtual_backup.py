@@ -1,8 +1,9 @@
 """Backs up a volume that exists only as a pattern, in a process of its own; says what it cost.
 
-    python virtual_backup.py MIB zero|pattern|mixed [discard|s3|restore]
+    python virtual_backup.py MIB zero|pattern|mixed [discard|s3|restore|slow-sink|slow-source|incremental]
 
-`discard` keeps no chunk, so that what grows is ours. Prints one JSON object.
+`discard` keeps no chunk, so that what grows is ours; `slow-sink` sends with 32 workers to a bank that
+takes its time, `incremental` has a base that lends everything. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
+from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.geometry import Geometry
+from cinderbank.bank.index import Entry
 from cinderbank.bank.manifest import SessionRef, SourceHash
 from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.store import Buffer
-from cinderbank.bank.writer import BackupWriter
+from cinderbank.bank.writer import BackupWriter, StoredChunk
 from cinderbank.domain.facts import ImageFacts, ImageId
 from cinderbank.transfer.content_hash import ContentHash
 from cinderbank.transfer.events import ProgressMeter
-from cinderbank.transfer.pipeline import Pipeline, default_workers
+from cinderbank.transfer.pipeline import Known, Pipeline, default_workers, nothing_known
 from cinderbank.transfer.volume_body import VolumeBody
-from tests.fakes.backups import BACKUP, SITE, VOLUME, describe
+from tests.fakes.backups import BACKUP, OTHER_BACKUP, SITE, VOLUME, describe
 from tests.fakes.object_store import MemoryStore
 
 MIB = 1 << 20
@@ -37,10 +40,12 @@ class DiscardingStore(MemoryStore):
     """Keeps all but chunks, and of those the last: with `pattern` they are all the same."""
 
     _chunk = b""
+    seconds_per_put = 0.0
 
     def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
         if "/chunks/" not in key:
             return super().put(key, body, if_absent)
+        time.sleep(self.seconds_per_put)
         self._chunk = bytes(body)
         return True
 
@@ -64,18 +69,44 @@ def blocks(mib: int, kind: str) -> Iterator[bytes]:
             yield (zero, zero, text, text, noise)[chunk]
 
 
+def slowly(source: Iterator[bytes]) -> Iterator[bytes]:
+    for block in source:
+        time.sleep(0.002)
+        yield block
+
+
+def lent(mib: int) -> Known:
+    """A base of the same content, of which every chunk is there."""
+    chunk = b"".join(blocks(4, "pattern"))
+    session = SessionRef(SITE, OTHER_BACKUP)
+    digest = Envelope().digest(chunk)
+
+    def known(index: int) -> list[StoredChunk]:
+        return [StoredChunk(session, Entry(index, digest, 1, 4 * MIB, 0, 1))]
+
+    return known
+
+
 def main() -> None:
     mib, kind = int(sys.argv[1]), sys.argv[2]
-    store = _s3() if sys.argv[3:] == ["s3"] else DiscardingStore()
+    how = sys.argv[3] if sys.argv[3:] else "discard"
+    store = _s3() if how == "s3" else DiscardingStore()
+    workers = default_workers()
+    source = blocks(mib, kind)
+    if how == "slow-sink":
+        store.seconds_per_put, workers = 0.05, 32
+    if how == "slow-source":
+        source = slowly(source)
     writer = BackupWriter(store, SessionRef(SITE, BACKUP), VOLUME, 1, Geometry(mib * MIB))
     meter = ProgressMeter(mib * MIB, lambda progress: None)
     hashes = ContentHash(ImageFacts(ImageId("x"), "x", "active"))
-    pipeline = Pipeline(writer, hashes, meter.add, default_workers())
+    known = lent(mib) if how == "incremental" else nothing_known
+    pipeline = Pipeline(writer, hashes, meter.add, workers, known)
     wall, cpu = time.perf_counter(), time.process_time()
-    pipeline.run(blocks(mib, kind))
+    pipeline.run(source)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     assert hashes.compare() == SourceHash()
-    if sys.argv[3:] == ["restore"]:
+    if how == "restore":
         wall = time.perf_counter()
         _restore(store, writer)
         wall = time.perf_counter() - wall
@@ -87,6 +118,8 @@ def main() -> None:
                 "cpu_seconds": cpu,
                 "stored_bytes": pipeline.stored_bytes,
                 "zero_bytes": pipeline.zero_bytes,
+                "reused_bytes": pipeline.reused_bytes,
+                "requests": len(store.requests) if isinstance(store, MemoryStore) else None,
             }
         )
     )

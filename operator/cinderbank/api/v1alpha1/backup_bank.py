@@ -144,6 +144,21 @@ class Validation(ApiModel):
     )
 
 
+class Maintenance(ApiModel):
+    """Freeing what no backup needs any more: chunks of deleted backups, sessions that died."""
+
+    interval: Duration = Field(default="24h", description="Time between two runs, for example 24h.")
+    max_delete_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=50,
+        description="A run that would delete a greater share of all chunks deletes nothing and says so.",
+    )
+    suspend: bool = Field(
+        default=False,
+        description="Do not run: nothing is freed. One ReadWrite BackupBank of a bank is enough; more"
+        " of them do no harm.",
+    )
+
+
 class BackupBankSpec(ApiModel):
     """Which bucket, and which site writes there through this object."""
 
@@ -180,6 +195,10 @@ class BackupBankSpec(ApiModel):
     )
     validation: Validation = Field(
         default=Validation(), description="How often the bank is looked at."
+    )
+    maintenance: Maintenance = Field(
+        default=Maintenance(),
+        description="Freeing space in the bank. It never runs when accessMode is ReadOnly.",
     )
 
 
@@ -225,6 +244,32 @@ class EncryptionStatus(ApiModel):
     )
 
 
+class MaintenanceStatus(ApiModel):
+    """The last run of the bank's maintenance."""
+
+    last_run_time: Time | None = Field(default=None, description="When it ended.")
+    freed_objects: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Objects that it deleted."
+    )
+    freed_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Bytes of them; the store may take its time to free them."
+    )
+    refused_deletes: Annotated[int, Field(ge=0)] = Field(
+        default=0,
+        description="Objects that the store refused to delete (an object lock, a policy); the next run"
+        " tries again.",
+    )
+    complete: bool = Field(
+        default=True, description="False when there is more to free; the next run goes on."
+    )
+    refused_reason: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="Why it deleted nothing; unset when it ran."
+    )
+    refused_message: Annotated[str, Field(max_length=1024)] | None = Field(
+        default=None, description="The same in words, with the way out."
+    )
+
+
 class BackupBankStatus(ApiModel):
     """What the operator found in the bank; written by the operator only."""
 
@@ -251,6 +296,9 @@ class BackupBankStatus(ApiModel):
     )
     last_validation_time: Time | None = Field(
         default=None, description="When the bank was last looked at."
+    )
+    maintenance: MaintenanceStatus | None = Field(
+        default=None, description="The last run of the bank's maintenance."
     )
 
 
