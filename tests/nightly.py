@@ -28,6 +28,7 @@ PARTS: dict[str, list[str]] = {
         str(MUTANT_SCHEDULES),
     ],
     "interleavings": ["-m", "pytest", "-q", "--timeout=0", "tests/crash/bank/test_interleaving.py"],
+    "memory": ["-m", "pytest", "-q", "--timeout=0", "tests/unit/transfer/test_memory.py"],
     "fuzz": ["-m", "tests.fuzz", "all", "--seconds", str(FUZZ_SECONDS)],
 }
 
@@ -42,6 +43,7 @@ def main(chosen: list[str]) -> int:
         **os.environ,
         "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}",
         "CINDERBANK_INTERLEAVINGS": str(INTERLEAVINGS),
+        "CINDERBANK_NIGHTLY": "1",
     }
     rows = []
     for name in chosen or PARTS:
