@@ -38,7 +38,8 @@ class Census:
     """G3, and when the store says that it was put."""
     intents: dict[tuple[str, str], Intent] = field(default_factory=dict)
     """G4, by site and session (or reader)."""
-    seals: set[SealKey] = field(default_factory=set)
+    seals: dict[SealKey, None] = field(default_factory=dict)
+    """Keys only, in the order of the listings: a run is the same for the same bank."""
     manifests: dict[SealKey, datetime | None] = field(default_factory=dict)
     """G5."""
     foreign: int = 0
@@ -115,7 +116,7 @@ class CensusTaker:
             for row in self._store.list_keys(layout.intents_prefix(site)):
                 self._read_intent(site, row.key)
         for site in state.sites(self._store):
-            self.census.seals.update(self._seals(site))
+            self.census.seals.update(dict.fromkeys(self._seals(site)))
         for site in state.sites(self._store):
             volume = None if self._only is None else self._only.volume_id
             for row in self._store.list_keys(layout.backups_prefix(site, volume)):

@@ -314,12 +314,12 @@ class Collection:
 def to_bury(store: ObjectStore, census: Census, plan: Plan) -> Iterator[SealKey]:
     """G8: backups with a tomb of which something is left, and which nobody pins or has open."""
     pinned = census.pinned()
-    known: dict[SessionRef, set[SealKey]] = {}
+    known: dict[SessionRef, dict[SealKey, None]] = {}
     for key in (*census.parts, *census.manifests):
-        known.setdefault(session_of(key), set()).add(key)
+        known.setdefault(session_of(key), {})[key] = None
     for key in census.seals:
         if session_of(key) in census.tombs and state.is_sealed_ok(store, key):
-            known.setdefault(session_of(key), set()).add(key)
+            known.setdefault(session_of(key), {})[key] = None
     for session in census.tombs:
         if session in pinned or census.is_open(session):
             continue

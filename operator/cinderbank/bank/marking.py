@@ -79,8 +79,10 @@ class Marker:
             if base.volume_id is None:
                 raise overtaken(f"a writer pins backup {base.backup_id}, which is not listed")
             live.add(seal_key(SessionRef(base.site, base.backup_id), base.volume_id))
-        for key in census.seals - live:
-            if session_of(key) not in census.tombs and state.is_sealed_ok(self._store, key):
+        for key in census.seals:
+            if key in live or session_of(key) in census.tombs:
+                continue
+            if state.is_sealed_ok(self._store, key):
                 raise DataCorrupt(
                     f"backup {key.backup_id} of site {key.site} is sealed and has no manifest; what it"
                     " needs is not known. Delete that backup, then collect again"

@@ -79,7 +79,8 @@ def load(path: Path) -> Job:
     if not isinstance(document, dict) or document.get("version") != JOB_VERSION:
         raise _bad("version", f"not {JOB_VERSION}")
     kinds = {"backup": BackupTransfer, "restore": RestoreTransfer}
-    if document.get("kind") not in kinds:
+    kind = document.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
         raise _bad("kind", "not backup or restore")
     workers = document.get("workers")
     if workers is not None and (type(workers) is not int or not 1 <= workers <= 64):
@@ -87,7 +88,7 @@ def load(path: Path) -> Job:
     return Job(
         bank=_decode(document.get("bank"), BankJob, "bank"),
         cloud=_decode(document.get("cloud"), CloudJob, "cloud"),
-        transfer=_decode(document.get("transfer"), kinds[document["kind"]], "transfer"),
+        transfer=_decode(document.get("transfer"), kinds[kind], "transfer"),
         workers=workers,
     )
 

@@ -17,6 +17,7 @@ from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.record import (
     BackupRequest,
     DeletionPolicy,
+    Incremental,
     OnDelete,
     RestoreRequest,
     Timeouts,
@@ -65,6 +66,7 @@ def test_a_full_backup() -> None:
         cancel=True,
         hold=True,
         timeouts={"snapshot": "90s", "clone": "1h30m", "noProgress": "5m"},
+        incremental="Full",
         retryLimit=0,
         tags={"app": "db"},
     )
@@ -81,6 +83,7 @@ def test_a_full_backup() -> None:
             clone=timedelta(minutes=90),
             no_progress=timedelta(minutes=5),
         ),
+        incremental=Incremental.FULL,
         retry_limit=0,
         tags={"app": "db"},
     )
@@ -117,6 +120,7 @@ def test_a_full_restore() -> None:
         onDelete="Delete",
         cancel=True,
         timeouts={"image": "2h"},
+        salvage=True,
         retryLimit=9,
     )
     assert VolumeRestoreSpec.read(raw, "spec").to_request(BACKUP) == RestoreRequest(
@@ -131,6 +135,7 @@ def test_a_full_restore() -> None:
         cancel=True,
         on_delete=OnDelete.DELETE,
         timeouts=Timeouts(image=timedelta(hours=2)),
+        salvage=True,
         retry_limit=9,
     )
 
