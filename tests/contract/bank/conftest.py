@@ -1,58 +1,107 @@
-"""The stores that the bank must work on: in memory, and the rig's S3 server through the SDK."""
+"""The stores that the bank must work on: in memory, and three S3 servers through the SDK."""
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.store import ObjectStore
 from tests.fakes.object_store import MemoryStore
+from tests.rig import s3 as rig_s3
+from tests.rig.rig import Rig, RigIsDown
 
 RIG_ENV = Path(__file__).parents[3] / ".rig" / "env"
 
 
 def rig_environment() -> dict[str, str]:
-    """The rig's S3 server; skips when no rig is there."""
+    """What the rig tells of itself; without one the test is skipped, or fails where none may be."""
     if not RIG_ENV.exists():
-        pytest.skip("no rig is up: python3 -m tests.rig up")
+        _missing("no rig is up: python3 -m tests.rig up")
     rows = (line.partition("=") for line in RIG_ENV.read_text().splitlines() if "=" in line)
-    environment = {name: value for name, _, value in rows if not name.startswith("#")}
-    if "S3_ENDPOINT" not in environment:
-        pytest.skip("the rig that is up has no S3 server")
-    return environment
+    return {name: value for name, _, value in rows if not name.startswith("#")}
 
 
-@pytest.fixture
-def s3_credentials() -> S3Credentials:
-    rig = rig_environment()
-    return S3Credentials(rig["S3_ACCESS_KEY"], rig["S3_SECRET_KEY"])
+def _missing(what: str) -> NoReturn:
+    if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
+        pytest.fail(what)
+    pytest.skip(what)
 
 
-@pytest.fixture
-def s3_location() -> S3Location:
+@cache
+def _ready(server: str) -> rig_s3.Store | str:
+    """The server, started if need be; else why it is not there. Asked for once in a session."""
+    try:
+        rig = Rig.open()
+    except RigIsDown as error:
+        return str(error)
+    # A cluster is too much to start on demand: it comes with the OpenStack part.
+    if server == rig_s3.RADOSGW and not rig.supervisor.is_running("ceph-mon"):
+        return "radosgw needs the rig's part ceph"
+    return rig_s3.ready_store(rig, server)
+
+
+@pytest.fixture(params=rig_s3.CHOICES)
+def s3_server(request: pytest.FixtureRequest) -> rig_s3.Store:
+    """Each S3 server of the rig; a module that needs one only says which by a fixture of its own."""
+    return ready(request.param)
+
+
+def ready(server: str) -> rig_s3.Store:
+    found = _ready(server)
+    if isinstance(found, str):
+        _missing(found)
+    return found
+
+
+def credentials_of(server: rig_s3.Store) -> S3Credentials:
+    return S3Credentials(server.keys.access_key, server.keys.secret_key)
+
+
+def location_of(server: rig_s3.Store) -> S3Location:
     """A prefix of its own for each test."""
-    rig = rig_environment()
-    return S3Location(
-        rig["S3_ENDPOINT"], rig["S3_BUCKET"], f"test/{uuid.uuid4()}", rig["S3_REGION"], "path"
-    )
+    prefix = f"test/{uuid.uuid4()}"
+    return S3Location(server.endpoint, server.bucket, prefix, server.region, "path")
 
 
 @pytest.fixture
-def s3_store(s3_location: S3Location, s3_credentials: S3Credentials) -> Iterator[S3Store]:
-    store = S3Store(s3_location, s3_credentials)
+def s3_credentials(s3_server: rig_s3.Store) -> S3Credentials:
+    return credentials_of(s3_server)
+
+
+@pytest.fixture
+def s3_location(s3_server: rig_s3.Store) -> S3Location:
+    return location_of(s3_server)
+
+
+@contextmanager
+def emptied(location: S3Location, credentials: S3Credentials) -> Iterator[S3Store]:
+    """A store that is empty again at the end."""
+    store = S3Store(location, credentials)
     yield store
     while keys := [row.key for _, row in zip(range(1000), store.list_keys(""), strict=False)]:
         store.delete_many(keys)
     store.close()
 
 
-@pytest.fixture(params=["memory", "s3"])
-def store(request: pytest.FixtureRequest) -> ObjectStore:
+@pytest.fixture
+def s3_store(s3_location: S3Location, s3_credentials: S3Credentials) -> Iterator[S3Store]:
+    with emptied(s3_location, s3_credentials) as store:
+        yield store
+
+
+@pytest.fixture(params=["memory", *rig_s3.CHOICES])
+def store(request: pytest.FixtureRequest) -> Iterator[ObjectStore]:
     if request.param == "memory":
-        return MemoryStore()
-    found: ObjectStore = request.getfixturevalue("s3_store")
-    return found
+        yield MemoryStore()
+        return
+    server = ready(request.param)
+    with emptied(location_of(server), credentials_of(server)) as found:
+        yield found

@@ -25,12 +25,20 @@ from cinderbank.domain.facts import (
     TransferSucceeded,
 )
 from cinderbank.ports.transfers import RestoreTransfer, Transfer
-from tests.contract.bank.conftest import RIG_ENV, rig_environment
+from tests.contract.bank.conftest import RIG_ENV, ready, rig_environment
 from tests.fakes.backups import BACKUP, SITE, VOLUME, backup_transfer
+from tests.rig.s3 import Store
+from tests.rig.s3_servers import MINIO
 
 MIB = 1 << 20
 CONTENT = bytes(5 * MIB) + os.urandom(6 * MIB) + b"text " * MIB + bytes(9 * MIB) + b"end"
 CLOUD = "a"
+
+
+@pytest.fixture
+def s3_server() -> Store:
+    """One is enough here: what differs between them is below the bank."""
+    return ready(MINIO)
 
 
 @pytest.fixture(scope="module")
