@@ -9,10 +9,15 @@ import pytest
 
 TESTS = Path(__file__).parent
 RINGS = ("unit", "crash", "contract", "integration", "e2e")
+NIGHTLY = os.environ.get("CINDERBANK_NIGHTLY") == "1"
 RING_REQUIRED = os.environ.get("CINDERBANK_RING_REQUIRED") == "1"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not NIGHTLY:
+        long = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     for item in items:
         ring = item.path.relative_to(TESTS).parts[0]
         if ring in RINGS:

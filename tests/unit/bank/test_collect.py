@@ -185,7 +185,7 @@ def test_a_session_without_a_sign_of_life_is_voided_and_freed() -> None:
 
 def test_a_store_that_ignores_conditions_loses_only_that() -> None:
     store = deleted_backup()
-    bank_on(store).open_session("site-b", BackupId("01KAPZ5J3VQ6Z0C4M8T2R7W9AA"), VOLUME)
+    bank_on(store, "site-b").open_session("site-b", BackupId("01KAPZ5J3VQ6Z0C4M8T2R7W9AA"), VOLUME)
     store.honours_conditions = False
     store.now += timedelta(hours=25)
     report = run(store)

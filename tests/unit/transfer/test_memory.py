@@ -14,10 +14,6 @@ PROGRAM = Path(__file__).with_name("virtual_backup.py")
 INDEX_PROGRAM = Path(__file__).with_name("virtual_index.py")
 MIB = 1 << 20
 
-nightly = pytest.mark.skipif(
-    os.environ.get("CINDERBANK_NIGHTLY") != "1", reason="takes long; CINDERBANK_NIGHTLY=1 runs it"
-)
-
 
 def measured(program: Path, *arguments: str, seconds: float = 50) -> dict[str, float]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
@@ -70,13 +66,13 @@ def test_p19_the_index_streams(kind: str) -> None:
     assert large < small * 1.2
 
 
-@nightly
+@pytest.mark.nightly
 @pytest.mark.timeout(3600)
 def test_p19_the_index_of_4_tib_streams() -> None:
     assert measured(INDEX_PROGRAM, "4", "data", seconds=3600)["rss_mib"] < 120
 
 
-@nightly
+@pytest.mark.nightly
 @pytest.mark.timeout(5 * 3600)
 def test_p19_1_tib_of_zeros_at_constant_memory() -> None:
     found = measured(PROGRAM, str(1 << 20), "zero", seconds=5 * 3600)
