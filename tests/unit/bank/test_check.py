@@ -13,6 +13,7 @@ from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.catalog import Filter
 from cinderbank.bank.check import Checker
 from cinderbank.bank.check_plan import Level, Outcome, Plan, Tally, Verdict
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.scrub import AttemptRef
 from cinderbank.domain.errors import SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
@@ -348,8 +349,8 @@ def test_a_shared_chunk_is_read_once_and_counts_for_all_that_need_it() -> None:
     assert {ref.backup_id for ref in known.backups} == set(BACKUPS[:2])
 
 
-def test_the_next_backup_after_a_check_heals() -> None:
-    """P9: what is known to be lost is stored anew, and only that."""
+def test_p9_the_next_backup_after_a_check_heals() -> None:
+    """What is known to be lost is stored anew, and only that."""
     volume = shared_volume()
     volume.store.flip(layout.chunk(SITE, BACKUPS[0], 1, 2), 400)
     check(volume.store)
@@ -373,3 +374,21 @@ def test_many_sessions_are_asked_for_by_few_lists(monkeypatch: pytest.MonkeyPatc
     found = check(volume.store, Level.EXISTENCE)
     assert found.tally.damaged == 6
     assert all(list(v.missing) == [(7, 7)] for v in found.verdicts.values())
+
+
+# Encrypted banks.
+
+
+def test_an_encrypted_backup_is_judged_with_its_key_only() -> None:
+    store, kek = MemoryStore(), KeyEncryptionKey(bytes(range(32)))
+    back_up(store, CONTENT, keks=[kek])
+    assert check_with(bank_on(store, keks=[kek]), Plan(Level.FULL)).tally.ok == 1
+    blind = check_with(bank_on(store), Plan(Level.FULL))
+    assert blind[BACKUP].outcome is Outcome.UNCHECKED
+    store.flip(chunk(2), 999)
+    found = check_with(bank_on(store, keks=[kek]), Plan(Level.FULL))
+    assert list(found[BACKUP].bad) == [(2, 2)]
+    before = reports(store)
+    assert len(before) == 1
+    assert check_with(bank_on(store), Plan(Level.FULL)).tally.unchecked == 1
+    assert reports(store) == before, "who can not judge takes nothing back"

@@ -35,7 +35,7 @@ def test_counts_backups_and_foreign_objects() -> None:
     assert "1 objects among the seals are not ours" in health.problems[0]
 
 
-def test_a_store_without_conditions_is_told_and_used() -> None:
+def test_p18_a_store_without_conditions_is_told_and_used() -> None:
     store = MemoryStore()
     store.honours_conditions = False
     health = validate(bank_on(store))
@@ -52,7 +52,7 @@ def test_read_only_writes_nothing() -> None:
     assert {verb for verb, _ in store.requests[3:]} <= {"GET", "LIST"}
 
 
-def test_stale_lists_are_refused() -> None:
+def test_p18_stale_lists_are_refused() -> None:
     store = MemoryStore()
     bank = bank_on(store)
     bank.open()
@@ -66,7 +66,7 @@ def test_stale_lists_are_refused() -> None:
     assert not [key for key in store.objects if "probes" in key]
 
 
-def test_stale_reads_are_refused() -> None:
+def test_p18_stale_reads_are_refused() -> None:
     store = MemoryStore()
     bank = bank_on(store)
     bank.open()
@@ -78,7 +78,7 @@ def test_stale_reads_are_refused() -> None:
     assert "can not be read" in health.problems[0]
 
 
-def test_a_delete_that_is_not_seen_is_refused() -> None:
+def test_p18_a_delete_that_is_not_seen_is_refused() -> None:
     store = MemoryStore()
     bank = bank_on(store)
     bank.open()
@@ -108,7 +108,7 @@ def test_a_fit_store_is_let_through() -> None:
     require_fit(bank_on(MemoryStore()))
 
 
-def test_a_store_that_looks_before_it_writes_has_no_conditions() -> None:
+def test_p18_a_store_that_looks_before_it_writes_has_no_conditions() -> None:
     """It refuses what is there already, and lets two creators win at once."""
     store = LookBeforeYouLeap()
     health = validate(bank_on(store))

@@ -12,6 +12,8 @@ import pytest
 
 from cinderbank import cli
 from cinderbank.bank import layout
+from cinderbank.bank.crypto import KeyEncryptionKey
+from cinderbank.bank.wrapped_keys import encoded_kek
 from cinderbank.domain.errors import (
     AuthRefused,
     BrokenInvariant,
@@ -274,6 +276,23 @@ def test_a_device_is_written_with_its_zeros(bank: ShellBank, tmp_path: Path) -> 
 def test_a_full_disk_is_74(bank: ShellBank) -> None:
     assert bank_command("export", BACKUP, "/dev/full", "--overwrite") == 74
     assert bank_command("export", BACKUP, "no/such/folder/x") == 74
+
+
+def test_an_encrypted_bank_needs_the_files_of_its_keys(
+    shell: ShellBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kek = KeyEncryptionKey(bytes(range(32)))
+    back_up(shell.store, CONTENT, keks=[kek])
+    assert bank_command("ls") == 0, "what there is can be listed without a key"
+    assert bank_command("export", BACKUP, "out.raw") == 66
+    assert "BankKeyMissing" in capsys.readouterr().err
+    (tmp_path / "kek").write_bytes(encoded_kek(kek))
+    (tmp_path / "bank.yaml").write_text(f"{BANK_FILE}keyFiles: [kek]\n")
+    assert bank_command("export", BACKUP, "out.raw") == 0
+    assert (tmp_path / "out.raw").read_bytes() == CONTENT
+    capsys.readouterr()
+    assert bank_command("show", BACKUP, "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["encrypted"] is True
 
 
 def test_names_of_a_bank_do_not_move_the_cursor(
