@@ -1,7 +1,7 @@
 """Checking backups: what is there, what is whole, and which bytes of which backup are lost.
 
 Backups are looked at volume by volume, as only backups of one volume share chunks: each shared chunk
-is looked at once, and what is known of it forgotten with its volume. Memory: 100 bytes for each backup
+is looked at once, and what is known of it forgotten with its volume. Memory: some 300 bytes for each backup
 of the bank, one bit for each chunk of one volume's backups, one index part, and the chunks in flight.
 
 Damage is what a store lost or changed; that it can not be reached is an error of the check.
