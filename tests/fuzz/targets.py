@@ -180,10 +180,10 @@ def _report_samples() -> tuple[bytes, ...]:
 
 
 def _from_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    folder = Path(tempfile.mkdtemp(prefix="cinderbank-fuzz-"))
+    folder = tempfile.TemporaryDirectory(prefix="cinderbank-fuzz-")  # gone with the process
 
     def reading(body: bytes) -> object:
-        path = folder / "input"
+        path = Path(folder.name) / "input"
         path.write_bytes(body)
         return read(path)
 
