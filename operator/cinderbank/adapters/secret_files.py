@@ -41,9 +41,7 @@ def private_folder() -> Iterator[Path]:
     What an operator that was killed has left behind, secrets of its transfers among it, is removed by
     the next one: a lock that only a living process can hold tells them apart.
     """
-    folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-    lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, lock = _own_folder()
     try:
         for other in folder.parent.glob(f"{FOLDER_PREFIX}*"):
             if other != folder:
@@ -52,6 +50,21 @@ def private_folder() -> Iterator[Path]:
     finally:
         os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_folder() -> tuple[Path, int]:
+    """A new folder and the lock that we hold on it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
+        try:
+            lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Before we held the lock, another operator that starts now may have taken it for a dead one's.
+        if (folder / "lock").exists():
+            return folder, lock
+        os.close(lock)
 
 
 def _remove_if_left_behind(folder: Path) -> None:

@@ -67,3 +67,15 @@ def test_secret_files_are_readable_by_us_alone(temporary: Path) -> None:
         assert stat.S_IMODE((folder / "clouds.yaml").stat().st_mode) == 0o600
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert list(temporary.iterdir()) == []
+
+
+def test_many_that_start_at_once_leave_each_other_alone(temporary: Path) -> None:
+    processes = [holder(temporary) for _ in range(6)]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert Path(process.stdout.readline().strip()).joinpath("secret").exists()
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
