@@ -7,6 +7,7 @@ import logging
 import signal
 import subprocess
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ KEPT_LINES = 5
 TERM_SECONDS = 5.0
 
 
-class EventChild:
+class EventChild(ABC):
     """Running from the moment it is made. Subclasses say what an event means (`heard`) and what the
     end does (`ended`); both are called from one thread of ours, `heard` first."""
 
@@ -63,13 +64,13 @@ class EventChild:
         self._reader = threading.Thread(target=self._follow, daemon=True, name=self.what)
         self._reader.start()
 
+    @abstractmethod
     def heard(self, event: dict[str, Any]) -> None:
         """One event; ValueError, LookupError or TypeError when it is none of ours."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self, code: int) -> None:
         """The process is gone; `code` is negative for a signal."""
-        raise NotImplementedError
 
     def terminate(self) -> None:
         """Ask it to end; does not wait."""
