@@ -6,11 +6,18 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 RINGS = ("unit", "crash", "contract", "integration", "e2e")
 NIGHTLY = os.environ.get("CINDERBANK_NIGHTLY") == "1"
 RING_REQUIRED = os.environ.get("CINDERBANK_RING_REQUIRED") == "1"
+
+# No clock decides, and the same examples each time: what is new is found by night, not in a landing.
+settings.register_profile(
+    "rings", deadline=None, derandomize=not NIGHTLY, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("rings")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ from tests.stage.namespace import Namespace
 from tests.stage.site import Site, Stage, backup, restore
 from tests.stage.transfer_memory import TransferMemory
 
-pytestmark = pytest.mark.timeout(1500)
+pytestmark = pytest.mark.timeout(2400)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,9 @@ def trips(
     for name, trip in found.items():
         if CASES[name].attached:
             trip.source.cloud.detach(trip.volume_id)
-            until(lambda t=trip: t.source.cloud.volume(t.volume_id).status == "available", 30, name)
+            until(
+                lambda t=trip: t.source.cloud.volume(t.volume_id).status == "available", 240, name
+            )
         trip.source.cloud.delete_volume(trip.volume_id)
 
 
@@ -118,13 +120,13 @@ def test_deletion_policy(scene: Scene, a: Running) -> None:
         spec = {"deletionPolicy": policy, "incremental": "Full"}  # so that neither lends chunks
         scene.at_a.apply(backup(name, source={"volumeName": "kept"}, **spec))
     ids = {
-        name: scene.at_a.wait_phase("vbk", name, "Completed", seconds=300)["status"]["backupID"]
+        name: scene.at_a.wait_phase("vbk", name, "Completed", seconds=900)["status"]["backupID"]
         for name in ("retained", "deleted")
     }
     for name in ids:
         scene.at_a.delete("vbk", name)
     for name in ids:
-        scene.at_a.wait_gone("vbk", name, seconds=60)
+        scene.at_a.wait_gone("vbk", name, seconds=900)
     keys = scene.bucket.keys(scene.prefix)
     assert any("seals/" + ids["retained"] in key for key in keys)
     left = [key for key in keys if ids["deleted"] in key and "/tombs/" not in key]

@@ -15,7 +15,10 @@ from tests.stage.namespace import GROUP, Namespace, Object, Refused, condition
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import Site, Stage
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1200)
+
+LIMIT_SECONDS = 180.0
+"""Only what never comes is given up."""
 
 CONTENT = sample("tzrsrt", tail=100)
 
@@ -80,7 +83,10 @@ def a_check(name: str, **spec: object) -> Object:
 
 def ended(home: Namespace, name: str) -> Object:
     return home.wait(
-        "bchk", name, lambda o: o["status"].get("phase") in ("Completed", "Failed"), seconds=90
+        "bchk",
+        name,
+        lambda o: o["status"].get("phase") in ("Completed", "Failed"),
+        seconds=LIMIT_SECONDS,
     )["status"]
 
 
@@ -136,6 +142,6 @@ def test_what_a_check_may_not_be(home: Namespace, operator: OperatorProcess) -> 
 
 def test_a_bank_that_is_not_there_is_waited_for(home: Namespace, operator: OperatorProcess) -> None:
     home.apply({**a_check("early"), "spec": {"bankRef": {"name": "later"}}})
-    home.wait("bchk", "early", lambda o: "BankNotFound" in str(o["status"]), seconds=30)
+    home.wait("bchk", "early", lambda o: "BankNotFound" in str(o["status"]), seconds=LIMIT_SECONDS)
     home.delete("bchk", "early")
-    home.wait_gone("bchk", "early", seconds=10)
+    home.wait_gone("bchk", "early", seconds=LIMIT_SECONDS)

@@ -28,7 +28,7 @@ from tests.stage.site import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Site, Stage, 
 
 KIND = "VolumeBackup"
 MEMORY = Memory(backup_id=BackupId("01JD0000000000000000000000"), site="site-a")
-RACE = 200
+LIMIT_SECONDS = 180.0
 T = TypeVar("T")
 
 
@@ -192,7 +192,7 @@ def test_the_finalizer_comes_and_goes_beside_others(api: KubeApi, namespace: Nam
     namespace.run(
         "patch", "vbk", bench.name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
     )
-    namespace.wait_gone("vbk", bench.name, seconds=10)
+    namespace.wait_gone("vbk", bench.name, seconds=LIMIT_SECONDS)
 
 
 def test_the_last_finalizer_lets_the_object_go(api: KubeApi, namespace: Namespace) -> None:
@@ -208,7 +208,7 @@ def test_nothing_is_ever_created(api: KubeApi, namespace: Namespace) -> None:
     bench = Bench(api, namespace)
     records = bench.records()
     namespace.delete("vbk", bench.name)
-    namespace.wait_gone("vbk", bench.name, seconds=10)
+    namespace.wait_gone("vbk", bench.name, seconds=LIMIT_SECONDS)
     with pytest.raises(SourceGone):
         records.remember(MEMORY, report())
     with pytest.raises((SourceGone, Conflict)):
@@ -221,7 +221,7 @@ def test_a_re_created_object_is_not_taken_for_the_first(api: KubeApi, namespace:
     bench = Bench(api, namespace)
     raw = bench.read()
     namespace.delete("vbk", bench.name)
-    namespace.wait_gone("vbk", bench.name, seconds=10)
+    namespace.wait_gone("vbk", bench.name, seconds=LIMIT_SECONDS)
     bench.create()
     fresh = bench.read()
     with pytest.raises(Conflict):
@@ -268,7 +268,7 @@ def test_equal_events_are_one_with_a_series(api: KubeApi, namespace: Namespace) 
     for _ in range(50):
         records.event("RetryScheduled", "trying again", warning=True)
     records.event("Completed", "x" * 5000)
-    bench.events.close(20)
+    bench.events.close(LIMIT_SECONDS)
     events = {
         event["reason"]: event
         for event in namespace.events(bench.name)

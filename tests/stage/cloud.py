@@ -92,7 +92,7 @@ class Cloud:
             assert status != "error", f"volume {name} ({volume_id}) went into error"
             return bool(status == "available")
 
-        until(is_available, 240, f"volume {name}")
+        until(is_available, 600, f"volume {name}")
 
     def _image(self, name: str, path: Path, disk_format: str) -> str:
         glance = self.connection.image
@@ -102,7 +102,7 @@ class Cloud:
         with open(path, "rb") as data:
             answer = glance.put(f"/images/{image}/file", data=data, headers=kind)
         assert answer.status_code == 204, answer.text
-        until(lambda: glance.get_image(image).status == "active", 60, f"image {name}")
+        until(lambda: glance.get_image(image).status == "active", 240, f"image {name}")
         return str(image)
 
     def volume(self, volume_id: str) -> Any:
@@ -112,7 +112,7 @@ class Cloud:
         """Make it `in-use` as a server would; no Nova is needed for that."""
         body = {"instance_uuid": str(uuid.uuid4()), "mountpoint": "/dev/vdb", "mode": "rw"}
         self._action(volume_id, {"os-attach": body})
-        until(lambda: self.volume(volume_id).status == "in-use", 30, "in-use")
+        until(lambda: self.volume(volume_id).status == "in-use", 240, "in-use")
 
     def detach(self, volume_id: str) -> None:
         self._action(volume_id, {"os-detach": {}})

@@ -38,7 +38,7 @@ class Namespace:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         if done.returncode:
             raise Refused(done.stderr.strip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -47,7 +48,7 @@ class OperatorProcess:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        until(self._is_ready, 60, f"operator (its log: {self.log})")
+        until(self._is_ready, 240, f"operator (its log: {self.log})")
 
     def _is_ready(self) -> bool:
         assert self.process is not None
@@ -61,7 +62,7 @@ class OperatorProcess:
 
     def fetch(self, path: str) -> str:
         """The body of a page of its HTTP server; OSError when it does not answer with 200."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
             return str(answer.read().decode())
 
     def kill(self) -> None:
@@ -76,13 +77,20 @@ class OperatorProcess:
             return 0
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(40)
+            return self.process.wait(240)
         except subprocess.TimeoutExpired:
             self.kill()
             raise
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Of those that Linux gives to nobody by itself: it must still be free at the next start, and no
+    connection of somebody else may have it as its own end. Rigs have theirs from 15000 on."""
+    for port in random.sample(range(10_000, 15_000), 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("of 100 ports from 10000 to 14999 none is free")

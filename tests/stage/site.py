@@ -96,7 +96,7 @@ class Site:
 def install(namespace: Namespace) -> str:
     """Into the cluster of that namespace. A CRD is Established before kubectl can find its kind."""
     said = namespace.run("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "deploy"))
-    namespace.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    namespace.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=240s")
 
     def all_are_known() -> bool:
         try:
@@ -105,7 +105,7 @@ def install(namespace: Namespace) -> str:
             return False
         return True
 
-    until(all_are_known, 30, "the API server's discovery of our kinds")
+    until(all_are_known, 240, "the API server's discovery of our kinds")
     return said
 
 

@@ -84,7 +84,7 @@ def test_the_operators_child_collects(
         access = CheckAccess(s3_location, s3_credentials, SITE, False, bank.open().bank_id)
         one = processes.of("one", access)
         one.start(CollectionRequest(max_delete_percent))
-        assert ended.wait(50)
+        assert ended.wait(240)
         return one.observe()
 
     refused = run(50)

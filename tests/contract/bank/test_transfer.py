@@ -60,7 +60,7 @@ class Runner:
     def run(self, transfer: Transfer) -> TransferFacts:
         self.processes.of("x", self._access).start(transfer)
         while isinstance(facts := self.processes.observe("x"), TransferRunning):
-            self._news.get(timeout=50)
+            self._news.get(timeout=240)
         return facts
 
 

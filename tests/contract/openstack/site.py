@@ -22,7 +22,7 @@ from tests.fakes.cloud import FakeCloud
 from tests.fakes.faults import Faults
 from tests.fakes.glance import FakeGlance
 
-GIVE_UP_SECONDS = 90.0
+GIVE_UP_SECONDS = 270.0
 Seen = TypeVar("Seen")
 
 

@@ -16,7 +16,7 @@ from cinderbank.bank.store import Buffer, DeleteFailure, Listed
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from tests.fakes.object_store import Crash, MemoryStore
 
-TURN_SECONDS = 30.0
+TURN_SECONDS = 240.0
 """No turn takes as long; a schedule that hangs fails instead."""
 
 

@@ -125,7 +125,7 @@ class LookBeforeYouLeap(MemoryStore):
     def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
         if if_absent and threading.current_thread().name.startswith("race"):
             free = key not in self.objects
-            self._looked.wait(10)
+            self._looked.wait(120)
             return super().put(key, body) if free else False
         return super().put(key, body, if_absent)
 

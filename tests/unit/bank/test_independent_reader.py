@@ -55,7 +55,7 @@ def restore(
     # -I: neither this folder, nor PYTHONPATH with our code.
     command = [sys.executable, "-I", str(READER), str(bank), site, backup_id, str(output)]
     return subprocess.run(
-        [*command, *map(str, key_files)], capture_output=True, text=True, check=False, timeout=50
+        [*command, *map(str, key_files)], capture_output=True, text=True, check=False, timeout=120
     )
 
 

@@ -72,7 +72,7 @@ class Programs:
 
     def until(self, wanted: Callable[[CheckFacts], bool], key: str = "one") -> CheckFacts:
         while not wanted(facts := self.processes.observe(key)):
-            self.news.get(timeout=30)
+            self.news.get(timeout=120)
         return facts
 
     def end(self) -> CheckFacts:
@@ -138,7 +138,7 @@ def test_one_at_a_time_and_the_next_is_woken(programs: Programs) -> None:
         programs.start("pass", key="two")
     assert caught.value.reason == "NoCheckSlot"
     programs.processes.forget("one")
-    assert {programs.news.get(timeout=30), programs.news.get(timeout=30)} == {"one", "two"}
+    assert {programs.news.get(timeout=120), programs.news.get(timeout=120)} == {"one", "two"}
     assert isinstance(programs.processes.observe("one"), CheckAbsent)
 
 

@@ -48,7 +48,7 @@ def test_it_ends_when_its_parent_does(tmp_path: Path, silence: socket.socket) ->
     connection, _ = silence.accept()  # it is in the middle of its first request
     assert child.stdin is not None
     child.stdin.close()
-    assert child.wait(timeout=30) == 130
+    assert child.wait(timeout=120) == 130
     connection.close()
 
 
@@ -58,7 +58,7 @@ def test_what_stops_it_is_its_last_line(tmp_path: Path) -> None:
     assert child.stderr is not None
     # Not communicate(): that closes stdin, and so ends the child.
     out, err = child.stdout.read(), child.stderr.read()
-    child.wait(timeout=30)
+    child.wait(timeout=120)
     last = json.loads(out.splitlines()[-1])
     assert (last["event"], last["reason"], last["retryable"]) == (
         "error",

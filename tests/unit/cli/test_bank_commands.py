@@ -270,7 +270,7 @@ def test_a_device_is_written_with_its_zeros(bank: ShellBank, tmp_path: Path) -> 
          str(fifo)], stdout=subprocess.PIPE,
     )  # fmt: skip
     assert bank_command("export", BACKUP, str(fifo), "--overwrite") == 0
-    assert reader.communicate(timeout=30)[0] == CONTENT
+    assert reader.communicate(timeout=120)[0] == CONTENT
 
 
 def test_a_full_disk_is_74(bank: ShellBank) -> None:

@@ -187,7 +187,7 @@ def test_a_child_tells_how_it_ended(
     )
     one = processes.of("one", access())
     one.start(CollectionRequest(50))
-    assert ended.wait(30)
+    assert ended.wait(120)
     assert one.observe() == facts
     one.forget()
     assert one.observe() == CollectionAbsent()
@@ -201,7 +201,7 @@ def test_a_child_that_dies_is_told_without_its_secrets(tmp_path: Path) -> None:
         tmp_path, lambda key: ended.set(), child_that('{"event":', 3)
     )
     processes.of("one", access()).start(CollectionRequest(50))
-    assert ended.wait(30)
+    assert ended.wait(120)
     facts = processes.observe("one")
     assert isinstance(facts, CollectionRefused)
     assert (facts.reason, facts.retryable) == ("CollectionDied", True)

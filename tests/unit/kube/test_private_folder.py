@@ -21,7 +21,7 @@ from cinderbank.adapters.secret_files import private_folder
 with private_folder() as folder:
     (folder / "secret").write_text("x")
     print(folder, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 

@@ -88,7 +88,7 @@ def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
         env={**kept, "PYTHONPATH": str(ROOT / "operator"), **env},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=120,
     )
 
 
@@ -117,6 +117,6 @@ def test_a_transfer_carries_neither_kopf_nor_the_kubernetes_client() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=50,
+        timeout=120,
     ).stdout.split()
     assert not {"kopf", "kubernetes", "pydantic"} & set(loaded)

@@ -65,6 +65,8 @@ class Cloud:
         self.regions = {"volumev3": ["One"], "image": ["One"]}
         self.project: str | None = PROJECT
         self.ending = threading.Event()
+        self.heard_in_silence = threading.Event()
+        """A request has come that gets no answer."""
         handler = type("Handler", (_Handler,), {"cloud": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -196,6 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 self.connection.close()
             case Silence():
+                self.cloud.heard_in_silence.set()
                 self.cloud.ending.wait()
                 self.close_connection = True
 

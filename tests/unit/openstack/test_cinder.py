@@ -319,9 +319,15 @@ class TestCreates:
         assert len(cloud.asked("POST", "/volumes")) == 1
 
     def test_an_answer_that_does_not_come(self, cloud: Cloud, connect_to: Connect) -> None:
+        cloud.cinder("GET", "/types", Answer(body={"volume_types": []}))
         cloud.cinder("POST", "/volumes", Silence())
+        connection = connect_to()
+        cinder = OpenStackCinder(connection)
+        cinder.volume_types()  # what has to be found out first has its time
+        connection.session.timeout = (5, 0.2)
         with pytest.raises(ours.OutcomeUnknown, match="timed out"):
-            create(OpenStackCinder(connect_to(read_seconds=0.2)))
+            create(cinder)
+        assert cloud.heard_in_silence.wait(120)
         assert len(cloud.asked("POST", "/volumes")) == 1
 
     def test_503_says_that_nothing_was_done(self, cloud: Cloud, cinder: OpenStackCinder) -> None:

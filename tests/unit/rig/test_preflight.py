@@ -16,7 +16,7 @@ PYTHON = "/usr/bin/python3"  # not the venv's: the preflight comes before there 
 
 def preflight_as(*become: str, purpose: str) -> subprocess.CompletedProcess[str]:
     command = [*become, PYTHON, "-m", "tests.rig", "preflight", purpose]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("purpose", ["demo", "test"])

@@ -51,7 +51,7 @@ def test_keys_come_as_a_file_and_never_get_out(tmp_path: Path) -> None:
         assert not [kek for kek in KEKS if repr(kek.secret)[2:-1] in repr(access)]
         processes.of("one", access).start(TRANSFER)
         while isinstance(facts := processes.observe("one"), TransferRunning):
-            news.get(timeout=30)
+            news.get(timeout=120)
     finally:
         processes.close()
     encoded = [encoded_kek(kek).decode().strip() for kek in KEKS]
