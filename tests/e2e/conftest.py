@@ -11,6 +11,7 @@ import pytest
 
 from tests.rig.rig import Rig, RigIsDown
 from tests.stage.bucket import Bucket
+from tests.stage.gate import Gate
 from tests.stage.namespace import Namespace
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import Site, Stage
@@ -52,6 +53,14 @@ def a(stage: Stage) -> Iterator[Running]:
 @pytest.fixture(scope="session")
 def b(stage: Stage) -> Iterator[Running]:
     yield from _running(stage, "b")
+
+
+@pytest.fixture
+def gate(stage: Stage) -> Iterator[Gate]:
+    """In front of the S3 server, for a bank that names `gate.url` as its endpoint."""
+    found = Gate(stage.environment["S3_ENDPOINT"])
+    yield found
+    found.close()
 
 
 @dataclass

@@ -1,22 +1,28 @@
-"""kill -9 of the operator, five times in one backup and five times in one restore."""
+"""kill -9 of the operator, at six moments of one backup and at five of one restore.
+
+Each moment is seen, not hoped for: the gate in front of the S3 server holds the request that the moment
+is about, so that nothing goes on before the operator is dead.
+"""
 
 from __future__ import annotations
 
-import random
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 
 from tests.e2e.conftest import Running, Scene
-from tests.stage.cloud import Cloud, Content, is_ours
+from tests.stage.cloud import Cloud, Content, is_ours, until
+from tests.stage.gate import LIMIT_SECONDS, Gate, Hold
 from tests.stage.namespace import TERMINAL, Namespace, phase_of
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import backup, restore
 
-pytestmark = pytest.mark.timeout(1200)
-KILLS = 5
+pytestmark = pytest.mark.timeout(2400)
+
+Moment = Hold | Callable[[], object]
+"""A request at the gate, or what is looked for again and again until it is so."""
 
 
 class Watch(threading.Thread):
@@ -34,49 +40,82 @@ class Watch(threading.Thread):
             self.snapshot_ids |= {s.id for s in found if is_ours(s.name)}
 
 
-def kill_at_random(operator: OperatorProcess, chance: random.Random) -> Iterator[float]:
-    """Kills it five times, each a random moment after it was ready again; yields the moments."""
-    for _ in range(KILLS):
-        moment = chance.uniform(0.2, 7.0)
-        time.sleep(moment)  # the moment is what the test is about
-        operator.kill()
-        operator.start()
-        yield moment
+@pytest.fixture
+def watch(a: Running) -> Iterator[Watch]:
+    found = Watch(a.site.cloud)
+    found.start()
+    yield found
+    found.ended.set()
+    found.join()
 
 
-def run_through_kills(
-    namespace: Namespace, kind: str, name: str, operator: OperatorProcess
-) -> list[str]:
-    """The phase in which each kill met it."""
-    seed = random.randrange(1 << 30)
-    print(f"seed {seed}")
-    met = []
-    for moment in kill_at_random(operator, random.Random(seed)):
-        phase = phase_of(namespace.get(kind, name) or {})
-        met.append(f"{moment:.1f}s:{phase}")
-        if phase in TERMINAL:
-            break
-    print(kind, "killed at", met)
-    return met
+def kill_at(
+    moments: Mapping[str, Moment],
+    gate: Gate,
+    operator: OperatorProcess,
+    begin: Callable[[], None],
+    phase: Callable[[], str],
+) -> None:
+    """Begins it, kills the operator at each of these moments, in their order, and starts it again."""
+    with ExitStack() as all_at_once:
+        held = {
+            name: all_at_once.enter_context(gate.holding(moment))
+            for name, moment in moments.items()
+            if isinstance(moment, Hold)
+        }
+        begin()
+        for name, moment in moments.items():
+            if isinstance(moment, Hold):
+                moment.wait()
+            else:
+                until(moment, LIMIT_SECONDS, name)
+            met = phase()
+            assert met not in TERMINAL, f"it was over before {name}"
+            operator.kill_and_wait_for_its_children()
+            print(f"killed: {name} ({met})")
+            if name in held:
+                gate.end(held[name])
+            operator.start()
 
 
-def test_backup_and_restore_go_on_after_kill_9(scene: Scene, a: Running, b: Running) -> None:
+def phase_in(namespace: Namespace, kind: str, name: str) -> Callable[[], str]:
+    return lambda: phase_of(namespace.get(kind, name) or {})
+
+
+def test_backup_and_restore_go_on_after_kill_9(
+    scene: Scene, a: Running, b: Running, gate: Gate, watch: Watch
+) -> None:
     content = Content(size_gib=1, used_mib=300, seed=7)
     volume_id = a.site.cloud.make_volume("killed", content)
-    watch = Watch(a.site.cloud)
-    watch.start()
-    scene.at_a.apply(backup("killed", source={"volumeID": volume_id}))
-    met = run_through_kills(scene.at_a, "vbk", "killed", a.operator)
-    done = scene.at_a.wait_phase("vbk", "killed", "Completed", seconds=600)
-    watch.ended.set()
-    watch.join()
-    assert len(met) >= 3, "the backup was over before it was killed often enough"
+    scene.at_a.apply(a.site.bank("main", prefix=scene.prefix, endpoint=gate.url))
+    phase = phase_in(scene.at_a, "vbk", "killed")
+    moments: dict[str, Moment] = {
+        "the snapshot is there": lambda: watch.snapshot_ids,
+        "the image is made": lambda: phase() in ("Imaging", "Queued", "Transferring"),
+        "some chunks are stored": Hold("PUT", "/chunks/", passing=20),
+        "the manifest is sent": Hold("PUT", "/manifest$"),
+        "the seal is sent": Hold("PUT", "/seals/"),
+        "the intent is deleted": Hold("DELETE", "/intents/"),
+    }
+    body = backup("killed", source={"volumeID": volume_id})
+    kill_at(moments, gate, a.operator, lambda: scene.at_a.apply(body), phase)
+    done = scene.at_a.wait_phase("vbk", "killed", "Completed", seconds=LIMIT_SECONDS)
     assert len(watch.snapshot_ids) == 1
     assert a.site.cloud.temporaries() == []
 
-    scene.at_b.apply(restore("killed", backup_id=done["status"]["backupID"]))
-    run_through_kills(scene.at_b, "vrs", "killed", b.operator)
-    back = scene.at_b.wait_phase("vrs", "killed", "Completed", seconds=600)
+    scene.at_b.apply(b.site.bank("main", prefix=scene.prefix, endpoint=gate.url))
+    last = max(key.rpartition("/")[2] for key in gate.done("PUT", "/chunks/"))
+    moments = {
+        "the reader is pinned": Hold("PUT", "/intents/"),
+        "some chunks are read": Hold("GET", "/chunks/", passing=5),
+        "more chunks are read": Hold("GET", "/chunks/", passing=60),
+        "the last chunk is read": Hold("GET", f"/{last}$"),
+        "the reader is unpinned": Hold("DELETE", "/intents/"),
+    }
+    body = restore("killed", backup_id=done["status"]["backupID"])
+    phase = phase_in(scene.at_b, "vrs", "killed")
+    kill_at(moments, gate, b.operator, lambda: scene.at_b.apply(body), phase)
+    back = scene.at_b.wait_phase("vrs", "killed", "Completed", seconds=LIMIT_SECONDS)
     restored = back["status"]["volumeID"]
     assert b.site.cloud.temporaries() == []
     named = [v.id for v in b.site.cloud.connection.block_storage.volumes() if v.name == "killed"]

@@ -23,3 +23,8 @@ class Bucket:
         """Every key under the prefix, without the prefix."""
         found = self.client.list_objects(self.name, prefix=f"{prefix}/", recursive=True)
         return sorted((item.object_name or "").removeprefix(f"{prefix}/") for item in found)
+
+    def read(self, key: str) -> bytes:
+        """The whole object of that key, prefix included."""
+        with self.client.get_object(self.name, key) as answer:
+            return bytes(answer.read())

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.rig.processes import Process
 from tests.stage.cloud import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +71,26 @@ class OperatorProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+    def transfers(self) -> list[int]:
+        """The pids of its transfer processes."""
+        found = []
+        for process in Process.all():
+            try:
+                stat = Path(f"/proc/{process.pid}/stat").read_text()
+                words = Path(f"/proc/{process.pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue  # it ended while it was looked at
+            parent = int(stat.rsplit(")", 1)[1].split()[1])
+            if self.process is not None and parent == self.process.pid and b"transfer" in words:
+                found.append(process.pid)
+        return found
+
+    def kill_and_wait_for_its_children(self) -> None:
+        """SIGKILL; back when what it left behind has noticed and is gone."""
+        left = [process for pid in self.transfers() if (process := Process.read(pid)) is not None]
+        self.kill()
+        until(lambda: not any(each.again() for each in left), 240, "its transfers' end")
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""

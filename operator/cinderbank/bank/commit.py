@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from cinderbank.bank import layout, state
 from cinderbank.bank.keyring import Keyring
+from cinderbank.bank.manifest import MAX_MANIFEST_BYTES, object_digest
 from cinderbank.bank.marks import SEAL_OK, BaseRef, Intent, Seal
 from cinderbank.bank.removal import delete_or_raise
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
@@ -96,8 +97,13 @@ def _prove(
         raise DataCorrupt(
             f"{key}: seals manifest {found.manifest_digest}, not {wanted.manifest_digest}"
         )
-    if store.head(layout.manifest(site, volume_id, backup_id)) is None:
+    name = layout.manifest(site, volume_id, backup_id)
+    body = store.get(name, MAX_MANIFEST_BYTES)
+    if body is None:
         raise _broken(backup_id, "its manifest is gone")
+    if object_digest(body) != wanted.manifest_digest:
+        # Only where the store ignores If-None-Match: another attempt's came since it was read.
+        raise DataCorrupt(f"{name}: was overwritten while it was sealed; take a new backup")
     if state.read_tomb(store, site, backup_id) is not None:
         raise _broken(backup_id, "it was deleted meanwhile")
 
