@@ -95,7 +95,8 @@ def _problems(store: ObjectStore, found: StoreCapabilities) -> list[str]:
     if not found.conditional_put:
         problems.append(
             f"the store at {store.where()} ignores If-None-Match: sessions of dead operators "
-            "can be discarded, but not voided by a collection"
+            "can be discarded, but not voided by a collection, and an attempt that was taken for dead "
+            "can make its own backup unreadable (docs/bank-safety.md)"
         )
     return problems
 
