@@ -15,7 +15,7 @@ from cinderbank.api.v1alpha1.backup_bank import (
     Counts,
     EncryptionStatus,
 )
-from cinderbank.api.v1alpha1.conditions import merge_conditions
+from cinderbank.api.v1alpha1.conditions import Condition, merge_conditions
 from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from cinderbank.engine.bank_validation import BankFound, BankVerdict, judge_bank
@@ -133,7 +133,8 @@ class BankChecks:
         ready = verdict.conditions[0]
         if not verdict.ready:
             self._on_error(ready.reason)
-        if _condition(before, "Ready") == (ready.status, ready.reason):
+        told = _condition(before, "Ready")
+        if told is not None and (told.status, told.reason) == (ready.status, ready.reason):
             return
         level = logging.INFO if verdict.ready else logging.WARNING
         log.log(level, "%s: %s", ready.reason, ready.message)
@@ -147,10 +148,8 @@ def read_bank_status(raw: Mapping[str, Any]) -> BackupBankStatus:
 
 def not_ready(status: BackupBankStatus) -> tuple[str, str] | None:
     """Reason and message of its condition Ready when that is False."""
-    for condition in status.conditions or ():
-        if condition.type == "Ready" and condition.status == "False":
-            return condition.reason, condition.message
-    return None
+    ready = _condition(status, "Ready")
+    return None if ready is None or ready.status != "False" else (ready.reason, ready.message)
 
 
 def is_stalled(status: BackupBankStatus) -> bool:
@@ -160,11 +159,8 @@ def is_stalled(status: BackupBankStatus) -> bool:
 
 def _is_true(status: BackupBankStatus, type_: str) -> bool:
     found = _condition(status, type_)
-    return found is not None and found[0] == "True"
+    return found is not None and found.status == "True"
 
 
-def _condition(status: BackupBankStatus, type_: str) -> tuple[str, str] | None:
-    for condition in status.conditions or ():
-        if condition.type == type_:
-            return condition.status, condition.reason
-    return None
+def _condition(status: BackupBankStatus, type_: str) -> Condition | None:
+    return next((each for each in status.conditions or () if each.type == type_), None)

@@ -205,7 +205,9 @@ class BackupBankSpec(ApiModel):
 class Counts(ApiModel):
     """How much is in the bank, of all sites, when last looked at."""
 
-    backups: Annotated[int, Field(ge=0)] = Field(description="Number of backups.")
+    backups: Annotated[int, Field(ge=0)] = Field(
+        description="Number of backups; 10000 when there are more."
+    )
 
 
 class Capabilities(ApiModel):
