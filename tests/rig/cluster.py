@@ -75,7 +75,7 @@ class Cluster:
         )
 
     def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = 30
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = 120
     ) -> Any:
         """The API's answer to the administrator as parsed JSON; ApiError when it refuses.
 
@@ -143,7 +143,7 @@ class Cluster:
 
     def has_default_service_account(self) -> bool:
         try:
-            self.request("GET", "/api/v1/namespaces/default/serviceaccounts/default", timeout_s=2)
+            self.request("GET", "/api/v1/namespaces/default/serviceaccounts/default", timeout_s=10)
         except (ApiError, OSError):
             return False
         return True

@@ -17,7 +17,7 @@ class CommandFailed(Exception):
 
 def run(
     *words: str | Path | int,
-    timeout_seconds: float = 120,
+    timeout_seconds: float = 600,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     stdin: Path | None = None,
@@ -46,7 +46,7 @@ def run(
     return said
 
 
-def succeeds(*words: str | Path | int, timeout_seconds: float = 10) -> bool:
+def succeeds(*words: str | Path | int, timeout_seconds: float = 60) -> bool:
     """Whether the command ends well within the time."""
     try:
         run(*words, timeout_seconds=timeout_seconds)

@@ -181,5 +181,5 @@ def _service(
         log=cluster.state / "log" / f"{name}.log",
         ready=ready,
         ports=tuple(cluster.port(port) for port in ports),
-        ready_timeout_seconds=90,
+        ready_timeout_seconds=300,
     )

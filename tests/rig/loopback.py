@@ -26,7 +26,7 @@ def request(
     body: bytes | None = None,
     *,
     context: ssl.SSLContext | None = None,
-    timeout_s: float = 30,
+    timeout_s: float = 120,
 ) -> Answer:
     """The whole answer, whatever its status; OSError when there was none."""
     parts = urlsplit(url)
@@ -48,9 +48,9 @@ def request(
 
 
 def answers(url: str, context: ssl.SSLContext | None = None, *, with_text: bytes = b"") -> bool:
-    """Whether a GET gives 200 and the text within two seconds; never raises for a dead server."""
+    """Whether a GET gives 200 and the text within ten seconds; never raises for a dead server."""
     try:
-        answer = request("GET", url, context=context, timeout_s=2)
+        answer = request("GET", url, context=context, timeout_s=10)
     except OSError:
         return False
     return answer.status == 200 and with_text in answer.body

@@ -65,7 +65,7 @@ def services(rig: Rig) -> list[Service]:
             cwd=folder(rig),
             log=rig.log(NAME),
             ready=mounted,
-            ready_timeout_seconds=10,
+            ready_timeout_seconds=120,
             stop_timeout_seconds=2,
         )
     ]

@@ -29,7 +29,7 @@ CHOICES = (MINIO, SEAWEEDFS, RADOSGW)
 
 BUCKET = "bank"
 REGION = "us-east-1"
-BUCKET_TIMEOUT_S = 60
+BUCKET_TIMEOUT_S = 240
 
 
 class StoreFailed(Exception):

@@ -139,7 +139,7 @@ def _seaweedfs(rig: Rig) -> Service:
         log=rig.log(SEAWEEDFS),
         ready=lambda: loopback.answers(f"{endpoint(rig, SEAWEEDFS)}/healthz"),
         ports=tuple(ports.values()),
-        ready_timeout_seconds=90,  # 3 s from empty, 18 s seen after a kill
+        ready_timeout_seconds=300,  # 3 s from empty, 18 s seen after a kill
     )
 
 

@@ -37,7 +37,7 @@ class Service:
     ready: Callable[[], bool]
     env: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
-    ready_timeout_seconds: float = 60
+    ready_timeout_seconds: float = 300
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_seconds: float = 10
     in_namespace: bool = False
@@ -168,7 +168,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while not pid_file.exists():
             if time.monotonic() > deadline:
                 raise ServiceFailed(f"{service.name} could not be started, see {service.log}")

@@ -49,8 +49,8 @@ def services(rig: Rig) -> list[Service]:
 def ceph(rig: Rig, *words: object) -> str:
     """Runs `ceph WORDS`; needs the monitor up, else it ends after the connect timeout."""
     return run(
-        "ceph", "--conf", settings(rig), "--connect-timeout", 10, *map(str, words),
-        timeout_seconds=30,
+        "ceph", "--conf", settings(rig), "--connect-timeout", 60, *map(str, words),
+        timeout_seconds=180,
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def start_radosgw(rig: Rig, access_key: str, secret_key: str) -> str:
     rig.wait_ready(RADOSGW)
     admin = ("radosgw-admin", "--conf", settings(rig))
     try:
-        run(*admin, "user", "info", "--uid", RADOSGW_USER, timeout_seconds=60)
+        run(*admin, "user", "info", "--uid", RADOSGW_USER, timeout_seconds=240)
     except CommandFailed:
         run(
             *admin, "user", "create", "--uid", RADOSGW_USER, "--display-name", RADOSGW_USER,
@@ -236,7 +236,7 @@ def _osd_asked(rig: Rig) -> bool:
     try:
         said = run(
             "ceph", "--admin-daemon", folder(rig) / "run" / "osd.0.asok", "status",
-            timeout_seconds=5,
+            timeout_seconds=60,
         )  # fmt: skip
     except CommandFailed:
         return False
@@ -252,7 +252,7 @@ def _radosgw(rig: Rig) -> Service:
         log=rig.log(RADOSGW),
         ports=(port,),
         ready=lambda: answers(port) is not None,
-        ready_timeout_seconds=120,  # the first start makes its pools
+        ready_timeout_seconds=600,  # the first start makes its pools
     )
 
 

@@ -138,7 +138,7 @@ def _epmd(rig: Rig) -> Service:
         log=rig.log("rabbitmq-epmd"),
         ports=(port,),
         ready=lambda: answers(port) is not None,
-        ready_timeout_seconds=10,
+        ready_timeout_seconds=120,
     )
 
 
@@ -192,7 +192,7 @@ def _rabbitmq(rig: Rig) -> Service:
 def answers(port: int, request: bytes = b"") -> bytes | None:
     """What a loopback port says to `request`; b"" when nothing was asked; None when it is shut."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=2) as connection:
+        with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
             if not request:
                 return b""
             connection.sendall(request)

@@ -23,7 +23,7 @@ class RestError(Exception):
 def status_of(url: str) -> int | None:
     """The HTTP status of a GET; None when nobody answers."""
     try:
-        with _OPENER.open(url, timeout=5) as answer:
+        with _OPENER.open(url, timeout=20) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -75,7 +75,7 @@ class Cloud:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, headers=headers, method=method)
         try:
-            with _OPENER.open(request, timeout=30) as answer:
+            with _OPENER.open(request, timeout=240) as answer:
                 text = answer.read()
                 return (json.loads(text) if text else None), answer.headers
         except urllib.error.HTTPError as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 DRIVERS = Path(__file__).with_name("drivers")
 # A busy machine of two cores takes most of a minute for ten Python services at once.
-READY_TIMEOUT_SECONDS = 180
+READY_TIMEOUT_SECONDS = 600
 
 
 def site_services(site: Site) -> list[Service]:
