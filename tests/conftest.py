@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
-RINGS = ("unit", "crash", "contract", "integration", "e2e")
+ON_THE_RIG = ("contract", "integration", "e2e")
+RINGS = ("unit", "crash", *ON_THE_RIG)
 NIGHTLY = os.environ.get("CINDERBANK_NIGHTLY") == "1"
 RING_REQUIRED = os.environ.get("CINDERBANK_RING_REQUIRED") == "1"
 
@@ -29,6 +30,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         ring = item.path.relative_to(TESTS).parts[0]
         if ring in RINGS:
             item.add_marker(getattr(pytest.mark, ring))
+        if ring in ON_THE_RIG and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1200))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

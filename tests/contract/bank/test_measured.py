@@ -24,7 +24,7 @@ from tests.fakes.backups import SITE
 from tests.rig.s3 import CHOICES, Store
 
 PAGE = Path(__file__).parents[3] / "docs" / "s3-servers.md"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)
 
 EMPTY_MD5 = "1B2M2Y8AsgTpgAmY7PhCfg=="
 RACES, RACERS = 20, 16
