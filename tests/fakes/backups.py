@@ -38,7 +38,7 @@ def describe(content: bytes, stored: int = 0, backup_id: BackupId = BACKUP) -> B
         backup_name="nightly",
         description="größer",
         snapshot_at=NOW,
-        content_sha512=hashlib.sha512(content).hexdigest(),
+        content_hash=hashlib.sha512(content).hexdigest(),
         volume_name="db",
         volume_description="",
         volume_type="ssd",

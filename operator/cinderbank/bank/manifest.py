@@ -72,7 +72,7 @@ def dump(manifest: Manifest) -> bytes:
     about = asdict(manifest.description)
     content = {
         "size_bytes": about.pop("size_bytes"),
-        "sha512": about.pop("content_sha512"),
+        "sha512": about.pop("content_hash"),
         "stored_bytes": about.pop("stored_bytes"),
         "reused_bytes": about.pop("reused_bytes"),
         "zero_bytes": manifest.zero_bytes,
@@ -190,7 +190,7 @@ def _description(backup: Fields, content: Fields) -> BackupDescription:
         backup_name=backup.text("backup_name"),
         description=backup.text("description"),
         snapshot_at=_time(backup, "snapshot_at"),
-        content_sha512=content.hex("sha512", 128),
+        content_hash=content.hex("sha512", 128),
         volume_name=backup.text("volume_name"),
         volume_description=backup.text("volume_description"),
         volume_type=backup.text("volume_type"),

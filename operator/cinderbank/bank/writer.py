@@ -199,7 +199,7 @@ class BackupWriter:
         if found == body:
             return manifest
         earlier = manifests.parse(found, key, self.keys)
-        if stored or earlier.description.content_sha512 != description.content_sha512:
+        if stored or earlier.description.content_hash != description.content_hash:
             raise DataCorrupt(f"{key} is there and says another content than this attempt read")
         return earlier
 

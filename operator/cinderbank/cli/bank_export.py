@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
                 export = Export(backup, sink, arguments.workers, arguments.salvage)
                 export.run(lambda done: bar.tell(*_progress(done, about.size_bytes)))
                 bar.clear()
-                result = _Result(about.size_bytes, about.content_sha512, export)
+                result = _Result(about.size_bytes, about.content_hash, export)
                 _keep_or_refuse(sink, result, arguments.salvage, about.backup_id)
         finally:
             bar.clear()

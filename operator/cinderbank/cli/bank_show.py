@@ -69,7 +69,7 @@ def _document(manifest: Manifest, degraded: bool) -> dict[str, Any]:
             "storedBytes": about.stored_bytes,
             "reusedBytes": about.reused_bytes,
             "zeroBytes": manifest.zero_bytes,
-            "sha512": about.content_sha512,
+            "sha512": about.content_hash,
             "chunkBytes": manifest.geometry.chunk_bytes,
             "chunks": manifest.geometry.chunk_count,
             "sourceHash": None
@@ -105,7 +105,7 @@ def _fields(manifest: Manifest, degraded: bool) -> list[tuple[str, str]]:
             f"{manifest.geometry.chunk_count} of {table.shown_bytes(manifest.geometry.chunk_bytes)}",
         ),
         ("Encrypted", "no" if manifest.hash_key is None else "yes"),
-        ("SHA-512", about.content_sha512),
+        ("SHA-512", about.content_hash),
     ]
     told += [("Borrows from", f"{ref.backup_id} of {ref.site}") for ref in manifest.sessions[1:]]
     for name, pairs in (

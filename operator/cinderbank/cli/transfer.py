@@ -74,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
         log.error("unexpected %s at %s", type(error).__name__, _place(error))
         events.error(Retryable(f"unexpected {type(error).__name__} at {_place(error)}"))
         return TRY_AGAIN
-    events.result(done.content_sha512, meter.now(), done.lost)
+    events.result(done.content_hash, meter.now(), done.lost)
     return OK
 
 

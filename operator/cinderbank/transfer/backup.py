@@ -67,7 +67,7 @@ def run_backup(
         _already_done(transfer, done, meter)
     # Only now: an attempt that finds the manifest needs no journal any more.
     sweep_journal(bank.store, session)
-    return done.description.content_sha512
+    return done.description.content_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def check_image(image: ImageFacts, size_bytes: int) -> None:
 
 
 def _description(
-    transfer: BackupTransfer, content_sha512: str, stored_bytes: int
+    transfer: BackupTransfer, content_hash: str, stored_bytes: int
 ) -> BackupDescription:
     volume = transfer.source
     return BackupDescription(
@@ -159,7 +159,7 @@ def _description(
         backup_name=transfer.backup_name,
         description=transfer.description,
         snapshot_at=transfer.snapshot_at,
-        content_sha512=content_sha512,
+        content_hash=content_hash,
         volume_name=volume.name,
         volume_description=volume.description,
         volume_type=volume.volume_type,

@@ -26,7 +26,7 @@ POLL_SECONDS = 3.0
 class Restored:
     """What the image holds now: the backup, or what is left of it."""
 
-    content_sha512: str
+    content_hash: str
     """Of the whole content as it was backed up."""
     lost: LostRanges | None = None
 
@@ -67,7 +67,7 @@ def run_restore(
         deque(body, maxlen=0)
     else:
         meter.add(size)
-    digest = reader.manifest.description.content_sha512
+    digest = reader.manifest.description.content_hash
     lost = None if body.salvaged is None else body.salvaged.lost()
     if body.salvaged is not None and lost is not None:
         prove(glance, image, size, body.salvaged.sha512())
@@ -97,7 +97,7 @@ def _settled(
     return image
 
 
-def prove(glance: Glance, image: ImageFacts, size_bytes: int, content_sha512: str) -> None:
+def prove(glance: Glance, image: ImageFacts, size_bytes: int, sha512: str) -> None:
     """Raise unless the image is active and holds exactly this content.
 
     Compares Glance's own SHA-512; where Glance gives none, the image is read back and hashed.
@@ -109,9 +109,9 @@ def prove(glance: Glance, image: ImageFacts, size_bytes: int, content_sha512: st
     found = image.hash_value
     if found is None or (image.hash_algo or "").lower() != "sha512":
         found = _read_back(glance, image, size_bytes)
-    if found.lower() != content_sha512:
+    if found.lower() != sha512:
         raise DataCorrupt(
-            f"image {image.id}: SHA-512 is {found[:16]}..., the backup's is {content_sha512[:16]}...; "
+            f"image {image.id}: SHA-512 is {found[:16]}..., what was sent is {sha512[:16]}...; "
             "it never becomes a volume"
         )
 
