@@ -63,6 +63,8 @@ class TransferAccess:
     keks: tuple[KeyEncryptionKey, ...] = ()
     """The bank's keys; none in a bank without encryption."""
     accepts_plain: bool = False
+    bandwidth_bytes_per_second: int | None = None
+    """To and from the bank, of each transfer; None: as fast as it goes."""
 
 
 class TransferProcesses(Generic[K]):
@@ -219,6 +221,7 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
             chunk_bytes=access.chunk_bytes,
             keys_file=str(folder / "keys.json") if access.keks else None,
             accepts_plain=access.accepts_plain,
+            bandwidth_bytes_per_second=access.bandwidth_bytes_per_second,
         ),
         cloud=CloudJob(
             clouds_file=str(folder / "clouds.yaml"),

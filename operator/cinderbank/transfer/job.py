@@ -40,6 +40,8 @@ class BankJob:
     keys_file: str | None = None
     """JSON: a list of the bank's keys, each base64; None in a bank without encryption."""
     accepts_plain: bool = False
+    bandwidth_bytes_per_second: int | None = None
+    """To and from the bank, by this process; None: as fast as it goes."""
 
 
 @dataclass(frozen=True, slots=True)
