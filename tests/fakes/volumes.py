@@ -47,7 +47,7 @@ class Volume:
         )
         meter = ProgressMeter(len(self.content), lambda progress: None)
         geometry = Geometry(len(self.content), CHUNK, self.part_entries)
-        run_backup(asked, bank, glance.api(), meter, 2, geometry, self.journal_entries)
+        run_backup(asked, bank, glance.api(), meter, geometry, journal_entries=self.journal_entries)
         return meter.now()
 
     def back_up(self, number: int, attempt: int = 1) -> TransferProgress:

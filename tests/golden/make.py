@@ -52,7 +52,7 @@ def main(kind: str, directory: Path) -> None:
         transfer = replace(backup_transfer(data), backup_id=backup_id)
         meter = ProgressMeter(len(data), lambda progress: None)
         geometry = Geometry(len(data), CHUNK_BYTES, 4)
-        digest = run_backup(transfer, bank, glance.api(), meter, 2, geometry)
+        digest = run_backup(transfer, bank, glance.api(), meter, geometry)
         bank.seal(SITE, backup_id, VOLUME)
         made.append({"site": SITE, "id": backup_id, "size_bytes": len(data), "sha512": digest})
     for key, body in store.objects.items():

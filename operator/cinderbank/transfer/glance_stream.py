@@ -76,8 +76,11 @@ class Glance:
             return _facts(answer.json(), image_id)
 
     @contextmanager
-    def download(self, image_id: ImageId, size_bytes: int) -> Iterator[Iterator[bytes]]:
-        """GET the data as blocks of at most 1 MiB. The caller still has to count and hash them.
+    def download(
+        self, image_id: ImageId, size_bytes: int, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[Iterator[bytes]]:
+        """GET the data as blocks of so many bytes, but the last ones before and the first ones behind a
+        break may be shorter. The caller still has to count and hash them.
 
         A connection that breaks is taken up again where it was, if Glance's store can (206 with exactly
         the range that was asked for); else what broke is raised. DataCorrupt when Glance announces
@@ -97,7 +100,7 @@ class Glance:
                 )
             source = _Source(answer)
             try:
-                yield self._blocks(source, image_id, size_bytes)
+                yield self._blocks(source, image_id, size_bytes, block_bytes)
             finally:
                 source.answer.close()
         finally:
@@ -115,12 +118,15 @@ class Glance:
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
             )
 
-    def _blocks(self, source: _Source, image_id: ImageId, size_bytes: int) -> Iterator[bytes]:
+    def _blocks(
+        self, source: _Source, image_id: ImageId, size_bytes: int, block_bytes: int
+    ) -> Iterator[bytes]:
         position = continued_at = continuations = 0
         while True:
             broken: CinderbankError | None = None
             try:
-                for block in self._read(source.answer, f"data of image {image_id}"):
+                name = f"data of image {image_id}"
+                for block in self._read(source.answer, name, block_bytes):
                     position += len(block)
                     yield block
             except (Unavailable, OutcomeUnknown) as error:
@@ -138,9 +144,9 @@ class Glance:
                 return
             continued_at, continuations = position, continuations + 1
 
-    def _read(self, answer: Any, name: str) -> Iterator[bytes]:
+    def _read(self, answer: Any, name: str, block_bytes: int) -> Iterator[bytes]:
         # Only the reads are inside: what the consumer raises between two blocks is not Glance's.
-        blocks = answer.iter_content(BLOCK_BYTES)
+        blocks = answer.iter_content(block_bytes)
         while True:
             with self._mapped("read", name):
                 block = next(blocks, None)

@@ -15,11 +15,12 @@ from cinderbank.domain.facts import ImageFacts, LostRanges
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
-from cinderbank.transfer.pipeline import default_workers
 from cinderbank.transfer.volume_body import VolumeBody
 
 QUEUED_WAIT_SECONDS = 180.0
 POLL_SECONDS = 3.0
+WORKERS = 4
+"""Chunks that are fetched and checked at once: two that wait for the bank, two that compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,14 @@ def run_restore(
     bank: StoredBank,
     glance: Glance,
     meter: ProgressMeter,
-    workers: int | None = None,
+    workers: int = WORKERS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Restored:
     """Fill the queued image with the backup, or prove an active one.
 
-    With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises DataCorrupt when a chunk or the image differs, SourceGone when backup or image
-    is gone, Conflict while an earlier upload still holds the image, and what bank and Glance raise.
+    With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises
+    DataCorrupt when a chunk, the index or the image differs, SourceGone when backup or image is gone,
+    Conflict while an earlier upload still holds the image, and what bank and Glance raise.
     """
     bank.open()
     reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
@@ -52,7 +54,7 @@ def run_restore(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
-    body = VolumeBody(reader, meter, workers or default_workers(), transfer.salvage)
+    body = VolumeBody(reader, meter, workers, transfer.salvage)
     if image.status == "queued":
         try:
             glance.upload(image.id, body)
@@ -62,18 +64,12 @@ def run_restore(
                 raise body.failure from None
             raise
         image = glance.show(image.id)
-    elif body.salvaged is not None:
-        # An earlier attempt has sent it, and what was lost is known to nobody: read it all again.
+    else:
+        # An earlier attempt has sent it; what that was is told by making it once more.
         deque(body, maxlen=0)
-    else:
-        meter.add(size)
-    digest = reader.manifest.description.content_hash
+    prove(glance, image, len(body), body.sha512)
     lost = None if body.salvaged is None else body.salvaged.lost()
-    if body.salvaged is not None and lost is not None:
-        prove(glance, image, size, body.salvaged.sha512())
-    else:
-        prove(glance, image, size, digest)
-    return Restored(digest, lost)
+    return Restored(reader.manifest.description.content_hash, lost)
 
 
 def _settled(
@@ -98,7 +94,7 @@ def _settled(
 
 
 def prove(glance: Glance, image: ImageFacts, size_bytes: int, sha512: str) -> None:
-    """Raise unless the image is active and holds exactly this content.
+    """Raise unless the image is active and holds exactly what was sent.
 
     Compares Glance's own SHA-512; where Glance gives none, the image is read back and hashed.
     """

@@ -13,6 +13,7 @@ from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.store import Buffer
 from cinderbank.domain.errors import DataCorrupt
 from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.image_hash import HashThread, Sha512
 from cinderbank.transfer.salvage import Salvaged
 
 AHEAD = 4
@@ -27,8 +28,8 @@ _Pending = tuple[int, "_Fetched | None", bool]
 class VolumeBody:
     """`__len__` bytes; every `__iter__` starts at the first byte and verifies every chunk anew.
 
-    Memory: (W + 4) chunks, stored and plain, one index part of 4 MiB, one chunk of zeros. Holes cost
-    no request. What a chunk raises ends the iteration, so that the receiver never has all bytes; but
+    Memory: (W + 4) chunks, stored and plain, one index part of 4 MiB, one chunk of zeros, and 8 MiB that
+    wait to be hashed. Holes cost no request. What a chunk raises ends the iteration, so that the receiver never has all bytes; but
     with `salvage` what is damaged or missing is sent as zeros (an outage still raises), and `salvaged`
     tells of the last iteration what was lost.
     """
@@ -44,18 +45,23 @@ class VolumeBody:
         self.salvaged: Salvaged | None = Salvaged() if salvage else None
         self.failure: BaseException | None = None
         """What ended the last iteration, for a sender that hides it."""
+        self.sha512 = ""
+        """Of what the last iteration gave, in hex; empty until it has come to its end."""
 
     def __len__(self) -> int:
         return self._reader.geometry.size_bytes
 
     def __iter__(self) -> Iterator[Buffer]:
         self._meter.restart()
-        self.failure = None
+        self.failure, self.sha512 = None, ""
         if self.salvaged is not None:
             self.salvaged = Salvaged()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="chunk")
+        whole = Sha512()
         try:
-            yield from self._ordered(pool)
+            with HashThread(whole) as hasher:
+                yield from hasher.through(self._ordered(pool))
+            self.sha512 = whole.hexdigest()
         except Exception as error:
             self.failure = error
             raise
@@ -86,7 +92,7 @@ class VolumeBody:
         block: Buffer = self._zeros[:length] if found is None else found
         self._meter.add(length, 0, length if found is None else 0)
         if self.salvaged is not None:
-            self.salvaged.add(block, lost or (future is not None and found is None))
+            self.salvaged.add(length, lost or (future is not None and found is None))
         return block
 
     def _fetch(self, entry: Entry) -> Buffer | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from cinderbank.bank import layout
@@ -20,7 +18,7 @@ from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.restore import Restored, run_restore
 from cinderbank.transfer.volume_body import VolumeBody
-from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, sample
+from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, content_hash_of, sample
 from tests.fakes.glance_images import FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
 
@@ -39,7 +37,7 @@ def run(store: MemoryStore, glance: FakeGlance, size: int = len(CONTENT)) -> Pro
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, size)
     bank = bank_on(store, "site-b", read_only=True)
     done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
-    assert done == Restored(hashlib.sha512(CONTENT).hexdigest())
+    assert done == Restored(content_hash_of(CONTENT))
     return meter
 
 
