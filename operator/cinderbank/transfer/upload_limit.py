@@ -16,26 +16,27 @@ MOST = 16
 INITIAL = 4
 EPOCH_SECONDS = 0.5
 WORTH = 1.03
-"""One more is kept when it moves 3 % more: from 15 to 16 can bring 6.7 % at best."""
+"""One more is kept when it moves 3 % more, one less when not 3 % less: from 15 to 16 can bring 6.7 %."""
 
 SETTLED_EPOCHS = 20
-"""So long nothing is tried after one more did not help."""
+"""So long nothing is tried after a step that was taken back."""
 
 
 class UploadLimit:
-    """Additive increase while it helps, multiplicative decrease; pure, NOT thread-safe.
+    """As few as are as fast as any number; half of them when the store asks for less. Pure, NOT thread-safe.
 
-    It doubles until that does not help or the store asks for less, then goes by one. Time is cut into
-    epochs of half a second in which at least as many uploads ended as may run; only an epoch in which
-    somebody had to wait for a slot says anything.
+    It doubles until that does not help or the store asks for less, then goes by one: upwards while that
+    helps, downwards while that costs nothing, and waits between the two. Time is cut into epochs of half a
+    second in which at least as many uploads ended as may run; only an epoch in which somebody had to wait
+    for a slot says anything.
     """
 
     def __init__(self, fewest: int, most: int, now: float) -> None:
         self._fewest, self._most = min(fewest, most), most
         self.limit = max(self._fewest, min(INITIAL, most))
-        self._doubling = True
+        self._doubling = self._upwards = True
         self._before: tuple[int, float] | None = None
-        """Limit and bytes per second before the last raise, while it is on trial."""
+        """Limit and bytes per second before the last step, while it is on trial."""
         self._settled = 0
         self._refused_at: float | None = None
         self._begin(now)
@@ -64,23 +65,32 @@ class UploadLimit:
         if self._before is not None:
             limit, rate_before = self._before
             self._before = None
-            if rate < rate_before * WORTH:
-                self.limit, self._doubling, self._settled = limit, False, SETTLED_EPOCHS
+            if rate < rate_before * (WORTH if self._upwards else 1 / WORTH):
+                self.limit = limit
+                self._turn(upwards=not self._upwards)
                 return
         if self._settled:
             self._settled -= 1
-        elif self.limit < self._most:
-            self._before = self.limit, rate
-            self.limit = min(self._most, self.limit * 2 if self._doubling else self.limit + 1)
+            return
+        wanted = self.limit - 1
+        if self._upwards:
+            wanted = self.limit * 2 if self._doubling else self.limit + 1
+        wanted = max(self._fewest, min(self._most, wanted))
+        if wanted == self.limit:
+            self._turn(upwards=not self._upwards)
+        else:
+            self._before, self.limit = (self.limit, rate), wanted
+
+    def _turn(self, upwards: bool) -> None:
+        self._doubling, self._upwards, self._settled = False, upwards, SETTLED_EPOCHS
 
     def refused(self, now: float) -> None:
         """The store said SlowDown (503) or 429: half, but once for all that were on their way."""
-        self._doubling, self._before = False, None
         if self._refused_at is not None and now - self._refused_at < EPOCH_SECONDS:
             return
-        self._refused_at = now
+        self._refused_at, self._before = now, None
         self.limit = max(self._fewest, self.limit // 2)
-        self._settled = SETTLED_EPOCHS
+        self._turn(upwards=True)
         self._begin(now)
 
 
