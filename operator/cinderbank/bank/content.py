@@ -10,13 +10,25 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import numpy.typing as npt
 
 from cinderbank.bank.geometry import ALLOCATION_BITS, Geometry
 from cinderbank.bank.index import ENTRY_BYTES
 from cinderbank.bank.store import Buffer
 
-HASH_BYTES = 32
-_ALLOCATION = slice(32, 40)
+_COLUMNS = np.dtype(
+    {
+        "names": ["hash", "allocation"],
+        "formats": ["V32", "<u8"],
+        "offsets": [0, 32],
+        "itemsize": ENTRY_BYTES,
+    }
+)
+
+
+def allocation_column(part: Buffer) -> npt.NDArray[np.uint64]:
+    """The allocation maps of a part's plain bytes, in order."""
+    return np.frombuffer(part, _COLUMNS)["allocation"].astype(np.uint64)
 
 
 class ContentSummary:
@@ -30,11 +42,10 @@ class ContentSummary:
 
     def add(self, part: Buffer) -> None:
         """The plain bytes of the next part, as the bank holds it (64 bytes for each entry)."""
-        entries = np.frombuffer(part, np.uint8).reshape(-1, ENTRY_BYTES)
-        self._sha256.update(entries[:, :HASH_BYTES].tobytes())
-        maps = entries[:, _ALLOCATION].tobytes()
-        self._pieces += int.from_bytes(maps, "little").bit_count()
-        self._last_allocation = int.from_bytes(maps[-8:], "little")
+        self._sha256.update(np.frombuffer(part, _COLUMNS)["hash"].tobytes())
+        maps = allocation_column(part)
+        self._pieces += int(np.bitwise_count(maps).sum())
+        self._last_allocation = int(maps[-1])
 
     def content_hash(self) -> str:
         """64 hex digits."""

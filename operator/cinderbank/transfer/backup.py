@@ -19,15 +19,14 @@ from cinderbank.bank.keyring import BackupKeys
 from cinderbank.bank.manifest import Manifest, SessionRef
 from cinderbank.bank.marks import Intent
 from cinderbank.bank.writer import BackupWriter, existing_manifest
-from cinderbank.domain.errors import DataCorrupt, SourceGone, Unsupported
+from cinderbank.domain.errors import DataCorrupt, SourceGone
 from cinderbank.domain.facts import ImageFacts
 from cinderbank.ports.bank import BackupDescription
 from cinderbank.ports.transfers import BackupTransfer
-from cinderbank.transfer.chunking import raw_extents
 from cinderbank.transfer.content_format import ContentLook
 from cinderbank.transfer.events import ProgressMeter
-from cinderbank.transfer.glance_stream import Glance, require_active
-from cinderbank.transfer.image_hash import HashThread, ImageHash
+from cinderbank.transfer.glance_stream import Glance
+from cinderbank.transfer.image_source import ImageSource
 from cinderbank.transfer.known_chunks import KnownChunks, pinned_base
 from cinderbank.transfer.pipeline import Limits, Pipeline, limits_for
 from cinderbank.transfer.upload_limit import UploadSlots
@@ -46,7 +45,7 @@ def run_backup(
 ) -> str:
     """Move the image into the bank; the content's hash. The intent MUST be there already.
 
-    The whole image is read and hashed in each attempt; only what neither the pinned base nor an earlier
+    The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base nor an earlier
     attempt has stored is sent. Idempotent: a session whose manifest is there is done. Nothing is stored
     before status, format and size of the image are right; no manifest is stored when length or hash
     differ. `uploads` is what the store tells when it is asked to slow down. Raises DataCorrupt (ImageSizeMismatch among others), SourceGone (SessionBroken),
@@ -96,7 +95,7 @@ class _Attempt:
     ) -> Manifest:
         transfer, store = self.transfer, self.bank.store
         image = glance.show(transfer.image.id)
-        check_image(image, transfer.size_bytes)
+        opened = ImageSource(glance, image, transfer.size_bytes)
         session = SessionRef(transfer.site, transfer.backup_id)
         source, number = self._identity(image), transfer.attempt
         journal = Journal(
@@ -109,22 +108,18 @@ class _Attempt:
             Resumption(store, session, number, source, self.geometry, self.keys),
             pinned_base(store, self.intent.bases, transfer.source.id, self.geometry, self.keys),
         )
-        look, hashes = ContentLook(), ImageHash(image)
+        look = ContentLook()
         pipeline = Pipeline(writer, meter.add, limits, uploads, known.at)
-        with (
-            glance.download(image.id, transfer.size_bytes, self.geometry.chunk_bytes) as blocks,
-            HashThread(hashes) as hasher,
-        ):
-            extents = raw_extents(hasher.through(blocks), transfer.size_bytes)
+        with opened.extents(self.geometry.chunk_bytes) as extents:
             pipeline.run(look.over(extents))
         known.warn()
-        source_hash = hashes.compare()
+        source_hash = opened.compare()
         description = replace(
             _description(transfer),
             stored_bytes=pipeline.stored_bytes,
             reused_bytes=pipeline.reused_bytes,
             base_id=known.base_id,
-            transport="Raw",
+            transport=opened.transport,
             content_format=look.format(),
         )
         return writer.finish(description, bank_id, pipeline.zero_bytes, source_hash)
@@ -150,20 +145,6 @@ def _already_done(transfer: BackupTransfer, done: Manifest, meter: ProgressMeter
         )
     about = done.description
     meter.add(done.geometry.size_bytes, about.stored_bytes, done.zero_bytes, about.reused_bytes)
-
-
-def check_image(image: ImageFacts, size_bytes: int) -> None:
-    """Raise unless it is an active raw image of exactly so many bytes."""
-    require_active(image)
-    if image.disk_format != "raw":
-        raise Unsupported(f"image {image.id} is {image.disk_format or 'of no format'}, not raw")
-    if image.size_bytes != size_bytes:
-        raise DataCorrupt(
-            f"image {image.id} has {image.size_bytes} bytes, its volume {size_bytes}. The volume "
-            "probably holds a disk image (qcow2, vmdk, ...) as its content, and Cinder has unpacked "
-            "it while it uploaded: the image is not the volume, and is not backed up",
-            reason="ImageSizeMismatch",
-        )
 
 
 def _description(transfer: BackupTransfer) -> BackupDescription:

@@ -106,10 +106,32 @@ class Glance:
         finally:
             answer.close()
 
-    def _get_data(self, image_id: ImageId, start: int) -> Any:
+    def has_ranges(self, image_id: ImageId, size_bytes: int) -> bool:
+        """Whether Glance's store answers with the very range that is asked for."""
+        try:
+            self.read_range(image_id, size_bytes - 1, 1, size_bytes)
+        except CinderbankError:
+            return False
+        return True
+
+    def read_range(self, image_id: ImageId, start: int, length: int, size_bytes: int) -> bytes:
+        """So many bytes of the data, from `start` on. Unavailable when the answer is anything else."""
+        name = f"data of image {image_id}"
+        answer = self._get_data(image_id, start, start + length - 1)
+        try:
+            if not _is_range(answer, start, length, size_bytes):
+                raise Unavailable(f"cannot read {name}: Glance does not answer with the range")
+            read = b"".join(self._read(answer, name, length))
+        finally:
+            answer.close()
+        if len(read) != length:
+            raise Unavailable(f"cannot read {name}: {len(read)} of {length} bytes have come")
+        return read
+
+    def _get_data(self, image_id: ImageId, start: int, last: int | None = None) -> Any:
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start or last is not None:
+            headers["Range"] = f"bytes={start}-{'' if last is None else last}"
         with self._mapped("read", f"data of image {image_id}"):
             return self._connection.image.get(
                 f"/images/{image_id}/file",
@@ -163,9 +185,7 @@ class Glance:
         except CinderbankError:
             return False
         source.answer = answer
-        said = answer.headers.get("Content-Range"), answer.headers.get("Content-Length")
-        wanted = f"bytes {position}-{size_bytes - 1}/{size_bytes}", str(size_bytes - position)
-        return answer.status_code == 206 and said == wanted
+        return _is_range(answer, position, size_bytes - position, size_bytes)
 
     def upload(self, image_id: ImageId, body: Body) -> None:
         """PUT the data into a `queued` image; returns when Glance has it (204). Not idempotent: an
@@ -208,6 +228,12 @@ class Glance:
                 request_id=error.request_id,
             )
         return error
+
+
+def _is_range(answer: Any, start: int, length: int, size_bytes: int) -> bool:
+    said = answer.headers.get("Content-Range"), answer.headers.get("Content-Length")
+    wanted = f"bytes {start}-{start + length - 1}/{size_bytes}", str(length)
+    return answer.status_code == 206 and said == wanted
 
 
 def _facts(body: Any, image_id: ImageId) -> ImageFacts:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.reader import BackupReader
-from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone
+from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone, Unsupported
 from cinderbank.domain.facts import ImageFacts, LostRanges
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
-from cinderbank.transfer.volume_body import VolumeBody
+from cinderbank.transfer.qcow2_body import Qcow2Body
+from cinderbank.transfer.volume_body import ImageBody, RawBody
 
 QUEUED_WAIT_SECONDS = 180.0
 POLL_SECONDS = 3.0
@@ -54,7 +55,7 @@ def run_restore(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
-    body = VolumeBody(reader, meter, workers, transfer.salvage)
+    body = _body(image, reader, meter, workers, transfer.salvage)
     if image.status == "queued":
         try:
             glance.upload(image.id, body)
@@ -70,6 +71,19 @@ def run_restore(
     prove(glance, image, len(body), body.sha512)
     lost = None if body.salvaged is None else body.salvaged.lost()
     return Restored(reader.manifest.description.content_hash, lost)
+
+
+def _body(
+    image: ImageFacts, reader: BackupReader, meter: ProgressMeter, workers: int, salvage: bool
+) -> ImageBody:
+    """In the format that the image was made for."""
+    if image.disk_format == "raw":
+        return RawBody(reader, meter, workers, salvage)
+    if image.disk_format == "qcow2":
+        return Qcow2Body(reader, meter, workers, salvage)
+    raise Unsupported(
+        f"image {image.id} is {image.disk_format or 'of no format'}, neither raw nor qcow2"
+    )
 
 
 def _settled(

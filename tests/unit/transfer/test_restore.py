@@ -17,7 +17,7 @@ from cinderbank.domain.errors import (
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.restore import Restored, run_restore
-from cinderbank.transfer.volume_body import VolumeBody
+from cinderbank.transfer.volume_body import RawBody
 from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, content_hash_of, sample
 from tests.fakes.glance_images import FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
@@ -64,7 +64,7 @@ def test_a_body_that_is_sent_again_after_401_is_whole() -> None:
 def test_the_body_has_a_length_and_starts_anew_each_time() -> None:
     store, _ = make()
     reader = BackupReader.open(store, SITE, BACKUP)
-    body = VolumeBody(reader, ProgressMeter(1, lambda progress: None), 2)
+    body = RawBody(reader, ProgressMeter(1, lambda progress: None), 2)
     assert len(body) == len(CONTENT)
     first = iter(body)
     assert bytes(next(first)) == CONTENT[:4096]

@@ -31,7 +31,7 @@ from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.image_hash import HashThread, ImageHash
 from cinderbank.transfer.pipeline import Known, Pipeline, limits_for, nothing_known
 from cinderbank.transfer.upload_limit import UploadSlots
-from cinderbank.transfer.volume_body import VolumeBody
+from cinderbank.transfer.volume_body import RawBody
 from tests.fakes.backups import BACKUP, OTHER_BACKUP, SITE, VOLUME, describe
 from tests.fakes.object_store import MemoryStore
 
@@ -142,7 +142,7 @@ def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     size = writer.geometry.size_bytes
     about = replace(describe(b""), size_bytes=size)
     manifest = writer.finish(about, "bank", 0, SourceHash())
-    body = VolumeBody(
+    body = RawBody(
         BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2
     )
     assert sum(map(len, body)) == size
