@@ -55,7 +55,7 @@ class Volume:
             meter,
             geometry,
             journal_entries=self.journal_entries,
-            limits=Limits(2, 2),
+            limits=Limits(1, 1),
         )
         return meter.now()
 

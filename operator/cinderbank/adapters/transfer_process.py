@@ -200,6 +200,8 @@ def environment(folder: Path) -> dict[str, str]:
         # glibc raises its mmap threshold to the largest freed block: chunks would then be cut out of
         # per-thread arenas, which fragment. A fixed one gives each chunk back when it is freed.
         "MALLOC_MMAP_THRESHOLD_": "1048576",
+        # numpy's linear algebra is never used, and would keep buffers for each core.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 

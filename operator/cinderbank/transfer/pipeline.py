@@ -10,10 +10,9 @@ A hole costs an index entry. A chunk is not copied: it is a view of the block th
 it does not compress that is what is sent, behind a header of its own.
 
 Memory above an idle process, with 4 MiB chunks, whatever the size of the volume and the number of cores:
-`Limits.in_flight` chunks (40 MiB), one that is read and one that is put together (8), what computing adds
-(`Limits.computing` times a compressor's copy and an encrypted one, 16 with 2 of them), 8 MiB that wait for
-the image's hash, and the index parts that miss an entry or are stored (12): 84 MiB. Larger chunks are fewer;
-`known` brings what it holds. The number in flight is the only back-pressure: a slow bank stops the reader,
+`Limits.in_flight` chunks (32 MiB), one that is read or put together (4), a copy for each that is compressed
+or encrypted (`Limits.computing`, 8), 8 MiB that wait for the image's hash, and the index parts that miss an
+entry or are stored (12): 64 MiB. Larger chunks are fewer; `known` brings what it holds. The number in flight is the only back-pressure: a slow bank stops the reader,
 and the reader stops Glance.
 """
 
@@ -40,8 +39,7 @@ Known = Callable[[int], Sequence[StoredChunk]]
 """Chunks in the bank that may be the one of this index, best first; asked in ascending order, not for
 holes, by one thread."""
 
-IN_FLIGHT_BYTES = 40 << 20
-MOST_COMPUTING = 4
+IN_FLIGHT_BYTES = 32 << 20
 
 
 class Limits(NamedTuple):
@@ -56,9 +54,9 @@ class Limits(NamedTuple):
 def limits_for(chunk_bytes: int, cores: int | None = None) -> Limits:
     """As many as fit into the memory that the module's docstring states."""
     in_flight = max(2, min(MOST, IN_FLIGHT_BYTES // chunk_bytes))
-    # Each that computes may take two more of its size.
-    computing = max(1, min(cores or os.cpu_count() or 1, MOST_COMPUTING))
-    return Limits(min(computing, max(1, in_flight // 4)), in_flight)
+    # Each that computes may take one more of its size.
+    computing = min(cores or os.cpu_count() or 1, in_flight // 4)
+    return Limits(max(1, computing), in_flight)
 
 
 def nothing_known(index: int) -> Sequence[StoredChunk]:
@@ -145,34 +143,35 @@ class Pipeline:
         while (item := self._queue.get()) is not None:
             try:
                 if self._failure is None:
-                    self._chunk(*item)
+                    encoded = self._prepared(*item)
+                    length = len(item[0].plain)
+                    del item  # what is sent may be another copy of it
+                    if encoded is not None:
+                        self._upload(encoded, length)
+                        del encoded
             # Whatever it is, it must reach the caller's thread, not die with this one.
             except BaseException as error:  # noqa: BLE001
                 self._fail(error)
-            del item  # its bytes go before another chunk takes their room
             self._room.release()
 
-    def _chunk(self, chunk: Chunk, known: Sequence[StoredChunk]) -> None:
-        index, length = chunk.index, len(chunk.plain)
+    def _prepared(self, chunk: Chunk, known: Sequence[StoredChunk]) -> EncodedChunk | None:
+        """What is to be stored; None when it is zeros, or is there already and was named in the index."""
         envelope = self._envelopes.get()
         try:
             allocation = allocation_map(self._padded(chunk.plain))
-            if allocation:
-                digest = envelope.digest(chunk.plain)
-                same = [each for each in known if each.entry.hash == digest]
-                if not same:
-                    encoded = self._encoded(envelope, chunk, allocation, digest)
+            if not allocation:
+                self._holes(Holes(chunk.index, 1))
+                return None
+            digest = envelope.digest(chunk.plain)
+            same = [each for each in known if each.entry.hash == digest]
+            if self._reused(same, allocation, len(chunk.plain)):
+                return None
+            key = self._writer.chunk_key(chunk.index)
+            return encode_chunk(envelope, chunk.index, chunk.plain, allocation, key, digest)
         finally:
             self._envelopes.put(envelope)
-        if not allocation:
-            self._writer.put_holes(index)
-            self._count(length, zero=length)
-            return
-        if same:
-            if self._reused(same, allocation, length):
-                return
-            encoded = self._encoded(Envelope(self._writer.keys), chunk, allocation, digest)
-        del chunk
+
+    def _upload(self, encoded: EncodedChunk, length: int) -> None:
         with self._uploads.slot(encoded.stored_bytes):
             if self._failure is None:
                 self._count(length, stored=self._writer.put_chunk(encoded))
@@ -180,12 +179,6 @@ class Pipeline:
     def _padded(self, plain: Buffer) -> Buffer:
         missing = self._geometry.chunk_bytes - len(plain)
         return b"".join((plain, bytes(missing))) if missing else plain
-
-    def _encoded(
-        self, envelope: Envelope, chunk: Chunk, allocation: int, digest: bytes
-    ) -> EncodedChunk:
-        key = self._writer.chunk_key(chunk.index)
-        return encode_chunk(envelope, chunk.index, chunk.plain, allocation, key, digest)
 
     def _reused(self, same: Sequence[StoredChunk], allocation: int, length: int) -> bool:
         """Whether the index names one of those that hold the same bytes now."""

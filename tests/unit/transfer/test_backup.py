@@ -90,7 +90,7 @@ def _wrong_size(glance: FakeGlance) -> None:
 
 
 def _not_raw(glance: FakeGlance) -> None:
-    glance.images[IMAGE].disk_format = "qcow2"
+    glance.images[IMAGE].disk_format = "vmdk"
 
 
 def _status(status: str) -> Any:
