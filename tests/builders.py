@@ -124,7 +124,7 @@ def restore_memory(*intents: Intent, **changes: Any) -> Memory:
         site="site-a",
         source=volume(),
         size_bytes=GIB,
-        content_sha512="sha512-data",
+        content_hash="sha512-data",
         intents=(seen("pin"), *intents),
     )
     return replace(known, **changes)

@@ -50,7 +50,7 @@ def test_clean_run() -> None:
     simulation = BackupSimulation()
     run(simulation)
     assert_backed_up(simulation)
-    assert simulation.stored.record.memory.content_sha512 == "sha512-data"
+    assert simulation.stored.record.memory.content_hash == "sha512-data"
     phases = [report.phase for report in simulation.stored.reports]
     order = list(dict.fromkeys(phases))
     assert order == [

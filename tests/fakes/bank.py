@@ -110,7 +110,7 @@ class FakeBank:
             backup_name="nightly",
             description="",
             snapshot_at=session.snapshot_at,
-            content_sha512=sha512_of(session.content),
+            content_hash=sha512_of(session.content),
             volume_name=source.name,
             volume_description=source.description,
             volume_type=source.volume_type,

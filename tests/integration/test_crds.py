@@ -357,7 +357,7 @@ FULL = Memory(
     ),
     snapshot_taken_at=NOW,
     size_bytes=20 << 30,
-    content_sha512="ab" * 64,
+    content_hash="ab" * 64,
     intents=(Intent("CreateSnapshot", NOW),),
     transfer_attempt=2,
     failures=1,

@@ -75,7 +75,7 @@ def absorbed(o: BackupObserved) -> BackupObserved:
     if o.bank is not None and o.bank.base_id is not None:
         memory = replace(memory, base_id=o.bank.base_id)
     if isinstance(o.transfer, TransferSucceeded):
-        memory = replace(memory, content_sha512=o.transfer.content_sha512)
+        memory = replace(memory, content_hash=o.transfer.content_hash)
     memory = _with_recovery_point(o, memory)
     return replace(o, memory=_with_busy_since(o, memory))
 

@@ -152,8 +152,8 @@ class LostRanges:
 @dataclass(frozen=True, slots=True)
 class TransferSucceeded:
     progress: TransferProgress
-    content_sha512: str
-    """Hex digest of the whole volume content, of a backup that was salvaged too: what it should be."""
+    content_hash: str
+    """The manifest's, of a backup that was salvaged too: what it should be."""
     lost: LostRanges | None = None
     """Restore with salvage: what is zeros now; None when nothing is lost."""
 

@@ -174,7 +174,7 @@ class Memory:
     """The source volume as it was when it was pinned; statuses in it are history."""
     snapshot_taken_at: datetime | None = None
     size_bytes: int | None = None
-    content_sha512: str | None = None
+    content_hash: str | None = None
     intents: tuple[Intent, ...] = ()
     transfer_attempt: int = 0
     image_proven: ImageId | None = None

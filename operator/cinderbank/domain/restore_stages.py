@@ -162,12 +162,12 @@ def _active(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     started = intents.find(memory, intents.TRANSFER)
     if started is None or started.resource_id != image.id:
         return CancelTransfer()  # it was about another image
-    if o.transfer.content_sha512 != memory.content_sha512:
+    if o.transfer.content_hash != memory.content_hash:
         return fail(
             o,
             DataCorrupt(
-                "what was read from the bank is not what the backup's manifest says (SHA-512 "
-                f"{o.transfer.content_sha512} instead of {memory.content_sha512}); no volume is made "
+                "what was read from the bank is not what the backup's manifest says ("
+                f"{o.transfer.content_hash} instead of {memory.content_hash}); no volume is made "
                 "of it. Check the bank",
                 reason="ContentHashMismatch",
             ),

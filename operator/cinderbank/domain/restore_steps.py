@@ -42,7 +42,7 @@ class FoundBackup:
     site: str
     """Where it was written."""
     size_bytes: int
-    content_sha512: str
+    content_hash: str
     snapshot_at: datetime
     source: VolumeFacts
     """The volume it is of, as that was; its status means nothing here."""

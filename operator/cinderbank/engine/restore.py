@@ -157,7 +157,7 @@ def found_backup(description: BackupDescription) -> FoundBackup:
     return FoundBackup(
         site=description.site,
         size_bytes=description.size_bytes,
-        content_sha512=description.content_sha512,
+        content_hash=description.content_hash,
         snapshot_at=description.snapshot_at,
         source=VolumeFacts(
             id=description.volume_id,
@@ -187,7 +187,7 @@ def perform(  # noqa: C901  one arm per step
                 site=found.site,
                 source=found.source,
                 size_bytes=found.size_bytes,
-                content_sha512=found.content_sha512,
+                content_hash=found.content_hash,
                 snapshot_taken_at=found.snapshot_at,
                 started_at=now,
             )

@@ -20,7 +20,8 @@ class BackupDescription:
     backup_name: str
     description: str
     snapshot_at: datetime
-    content_sha512: str
+    content_hash: str
+    """SHA-256 over the hashes of all chunks in order, 32 zero bytes for a hole; in hex."""
     volume_name: str
     volume_description: str
     volume_type: str
@@ -34,6 +35,12 @@ class BackupDescription:
     """Bytes of the volume whose chunks are an earlier backup's."""
     base_id: BackupId | None = None
     """The backup that this one was compared with; None when all of it was stored."""
+    data_bytes: int | None = None
+    """Bytes of the volume in 1/64 chunks that are not all zeros: what a restore has to move."""
+    transport: str | None = None
+    """How it travelled through Glance: Raw or Qcow2."""
+    content_format: str | None = None
+    """The disk image that the volume's own bytes look like (qcow2, vmdk, luks, ...), if any."""
 
 
 class Bank(Protocol):

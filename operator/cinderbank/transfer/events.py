@@ -1,7 +1,7 @@
 """What a transfer says: JSON lines on one file descriptor, each written by one write(2).
 
 {"event":"progress","bytes_total":...,...}            at most two a second
-{"event":"result","content_sha512":"...","progress":{...}}    the last line of a good end;
+{"event":"result","content_hash":"...","progress":{...}}    the last line of a good end;
     with "lost":{"count":...,"lost_bytes":...,"ranges":[[first,last],...]} when a salvage lost something
 {"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
 """
@@ -39,9 +39,9 @@ class EventWriter:
         self._write({"event": "progress", **asdict(progress)})
 
     def result(
-        self, content_sha512: str, progress: TransferProgress, lost: LostRanges | None = None
+        self, content_hash: str, progress: TransferProgress, lost: LostRanges | None = None
     ) -> None:
-        event = {"event": "result", "content_sha512": content_sha512, "progress": asdict(progress)}
+        event = {"event": "result", "content_hash": content_hash, "progress": asdict(progress)}
         self._write(event if lost is None else {**event, "lost": asdict(lost)})
 
     def error(self, error: CinderbankError) -> None:

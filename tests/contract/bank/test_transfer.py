@@ -116,7 +116,7 @@ def test_there_and_back(connection: Any, runner: Runner, image: Any, s3_store: S
     bank.open_session(SITE, BACKUP, VOLUME)
     facts = runner.run(of_image(image(CONTENT)))
     assert isinstance(facts, TransferSucceeded), facts
-    assert facts.content_sha512 == hashlib.sha512(CONTENT).hexdigest()
+    assert facts.content_hash == hashlib.sha512(CONTENT).hexdigest()
     assert facts.progress.bytes_processed == len(CONTENT)
     assert facts.progress.bytes_zero >= 12 * MIB
     bank.seal(SITE, BACKUP, VOLUME)

@@ -248,7 +248,7 @@ def test_no_durations(text: str) -> None:
         ("volume_id", "volumeID"),
         ("size_gib", "sizeGiB"),
         ("chunk_size_mib", "chunkSizeMiB"),
-        ("content_sha512", "contentSHA512"),
+        ("content_hash", "contentHash"),
         ("s3", "s3"),
         ("id", "id"),
         ("last_transition_time", "lastTransitionTime"),

@@ -76,7 +76,7 @@ run_memories = st.builds(
     source=st.none() | volumes,
     snapshot_taken_at=times,
     size_bytes=st.none() | st.integers(0, 1 << 60),
-    content_sha512=st.none() | st.from_regex(r"[0-9a-f]{128}", fullmatch=True),
+    content_hash=st.none() | st.from_regex(r"[0-9a-f]{128}", fullmatch=True),
     intents=st.lists(st.builds(Intent, step=words, at=some_times), max_size=4).map(tuple),
     transfer_attempt=st.integers(0, 1000),
     failures=st.integers(0, 1000),
@@ -162,7 +162,7 @@ def test_nonsense_in_what_we_only_tell_stops_nothing(status: dict[str, Any]) -> 
         {"failures": -1},
         {"source": {"volumeID": "a/b", "sizeGiB": 1}},
         {"sizeBytes": 1.5},
-        {"contentSHA512": "ZZ"},
+        {"contentHash": "ZZ"},
     ],
 )
 def test_what_we_must_remember_and_can_not_read_is_said(status: object) -> None:

@@ -99,7 +99,7 @@ def test_a_backup_that_crashes_anywhere_is_whole_or_none_and_the_next_run_finish
         assert facts.manifest_digest == digest
         about = bank.find(BACKUP)
         assert about is not None
-        assert about.content_sha512 == describe(CONTENT).content_sha512
+        assert about.content_hash == describe(CONTENT).content_hash
 
 
 def test_a_deletion_that_crashes_anywhere_is_finished_by_the_next_call() -> None:

@@ -110,7 +110,7 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("image active and empty too often", {"memory": restore_memory(seen("image", tries=4)), "images": [image(size_bytes=0)]}, steps.Conclude),
     ("transfer succeeded", {"memory": restore_memory(seen("image"), STARTED), "images": [image()], "transfer": SUCCEEDED}, r.ProveImage),
     ("transfer succeeded, of another image", {"memory": restore_memory(seen("image"), intent("transfer", resource_id="other")), "images": [image()], "transfer": SUCCEEDED}, steps.CancelTransfer),
-    ("transfer succeeded, other content", {"memory": restore_memory(seen("image"), STARTED), "images": [image()], "transfer": replace(SUCCEEDED, content_sha512="x")}, steps.Conclude),
+    ("transfer succeeded, other content", {"memory": restore_memory(seen("image"), STARTED), "images": [image()], "transfer": replace(SUCCEEDED, content_hash="x")}, steps.Conclude),
     ("transfer succeeded, image queued", {"memory": restore_memory(seen("image"), STARTED), "images": [image("queued")], "transfer": SUCCEEDED}, steps.ForgetTransfer),
     ("transfer failed", {"memory": restore_memory(seen("image")), "images": [image("queued")], "transfer": TransferFailed("X", "x", True)}, steps.ForgetTransfer),
     ("transfer failed, image active", {"memory": restore_memory(seen("image")), "images": [image()], "transfer": TransferFailed("X", "x", True)}, steps.DeleteImage),

@@ -108,4 +108,4 @@ def test_event_lines() -> None:
     assert corrupt["retryable"] is False
     assert len(corrupt["message"]) == 2000
     assert (away["retryable"], away["reason"]) == (True, "BankUnavailable")
-    assert (result["event"], result["content_sha512"]) == ("result", "ab")
+    assert (result["event"], result["content_hash"]) == ("result", "ab")

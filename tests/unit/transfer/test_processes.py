@@ -40,10 +40,10 @@ PROGRESS = (
     '"bytes_reused":0,"rate_bytes_per_second":1.5,"eta_seconds":null}'
 )
 SALVAGED = (
-    '{"event":"result","content_sha512":"ab","progress":{"bytes_total":4,"bytes_processed":4},'
+    '{"event":"result","content_hash":"ab","progress":{"bytes_total":4,"bytes_processed":4},'
     '"lost":{"count":3,"lost_bytes":2,"ranges":[[0,0],[3,3]]}}'
 )
-RESULT = '{"event":"result","content_sha512":"ab","progress":{"bytes_total":4,"bytes_processed":4}}'
+RESULT = '{"event":"result","content_hash":"ab","progress":{"bytes_total":4,"bytes_processed":4}}'
 ERROR = '{"event":"error","reason":"ImageSizeMismatch","message":"m","retryable":false}'
 
 
@@ -95,7 +95,7 @@ def test_progress_then_success(programs: Programs) -> None:
     programs.processes._children["one"]._process.stdin.flush()  # type: ignore[union-attr]
     done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
     assert isinstance(done, TransferSucceeded)
-    assert (done.content_sha512, done.progress.bytes_processed) == ("ab", 4)
+    assert (done.content_hash, done.progress.bytes_processed) == ("ab", 4)
 
 
 def test_what_a_salvage_lost_is_heard(programs: Programs) -> None:

@@ -29,7 +29,7 @@ from cinderbank.domain.errors import InvalidSpec
 
 RULES = "x-kubernetes-validations"
 
-_ACRONYMS = {"id": "ID", "ids": "IDs", "gib": "GiB", "mib": "MiB", "sha512": "SHA512"}
+_ACRONYMS = {"id": "ID", "ids": "IDs", "gib": "GiB", "mib": "MiB"}
 
 
 def camel_case(field: str) -> str:

@@ -49,7 +49,7 @@ def memory_of_run(status: RunStatus) -> Memory:
         source=None if status.source is None else _volume_facts(status.source),
         snapshot_taken_at=status.snapshot_time,
         size_bytes=status.size_bytes,
-        content_sha512=status.content_sha512,
+        content_hash=status.content_hash,
         intents=tuple(
             Intent(each.step, each.time, each.tries, each.resource_id, each.seen)
             for each in status.intents
@@ -156,7 +156,7 @@ def _remembered(memory: Memory) -> dict[str, Any]:
         "source": None if memory.source is None else _source(memory.source),
         "snapshot_time": memory.snapshot_taken_at,
         "size_bytes": memory.size_bytes,
-        "content_sha512": memory.content_sha512,
+        "content_hash": memory.content_hash,
         "intents": [
             {
                 "step": each.step,

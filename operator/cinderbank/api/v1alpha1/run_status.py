@@ -188,8 +188,9 @@ class RunStatus(ApiModel):
     size_bytes: Bytes | None = Field(
         default=None, description="Size of the volume's content in bytes."
     )
-    content_sha512: Annotated[str, Field(max_length=128, pattern="^[0-9a-f]*$")] | None = Field(
-        default=None, description="SHA-512 of the volume's content, in hex."
+    content_hash: Annotated[str, Field(max_length=128, pattern="^[0-9a-f]*$")] | None = Field(
+        default=None,
+        description="What tells the content from any other: SHA-256 over the hashes of its chunks.",
     )
     manifest_digest: (
         Annotated[str, Field(max_length=128, pattern="^[a-z0-9]+:[0-9a-f]+$")] | None
