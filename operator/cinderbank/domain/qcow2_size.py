@@ -1,0 +1,47 @@
+"""How long the qcow2 image is that a restore sends, from numbers that are known before it starts.
+
+Cinder refuses an image that is longer than the volume, and the qcow2 of a full volume is.
+"""
+
+from __future__ import annotations
+
+CLUSTER_BYTES = 64 * 1024
+REFCOUNT_BYTES = 2
+SECTOR_BYTES = 512
+"""A qcow2 image is a whole number of sectors."""
+
+
+def tables_of(size_bytes: int, cluster_bytes: int = CLUSTER_BYTES) -> int:
+    """L2 tables that a volume of this size has when all are there."""
+    return -(-size_bytes // (cluster_bytes * (cluster_bytes // 8)))
+
+
+def refcount_clusters(other_clusters: int, cluster_bytes: int = CLUSTER_BYTES) -> tuple[int, int]:
+    """Clusters of the refcount table, and refcount blocks, beside so many other clusters: they count
+    themselves too."""
+    table = blocks = 0
+    while True:
+        total = other_clusters + table + blocks
+        needed_blocks = -(-total * REFCOUNT_BYTES // cluster_bytes)
+        needed_table = -(-needed_blocks * 8 // cluster_bytes)
+        if (needed_table, needed_blocks) == (table, blocks):
+            return table, blocks
+        table, blocks = needed_table, needed_blocks
+
+
+def length_bytes(
+    size_bytes: int, data_clusters: int, tables: int, cluster_bytes: int = CLUSTER_BYTES
+) -> int:
+    """The exact length of an image of `data_clusters` clusters in so many L2 tables."""
+    l1_clusters = -(-tables_of(size_bytes, cluster_bytes) * 8 // cluster_bytes)
+    other = 1 + l1_clusters + tables + data_clusters
+    return (other + sum(refcount_clusters(other, cluster_bytes))) * cluster_bytes
+
+
+def max_length_bytes(size_bytes: int, data_bytes: int, cluster_bytes: int = CLUSTER_BYTES) -> int:
+    """No image of a volume of `size_bytes` is longer, when its chunks that are not holes have `data_bytes`
+    together (a number that is too great does no harm) and none is shorter than a cluster."""
+    most_clusters = -(-size_bytes // cluster_bytes)
+    clusters = min(-(-data_bytes // cluster_bytes), most_clusters)
+    tables = min(tables_of(size_bytes, cluster_bytes), clusters)
+    return length_bytes(size_bytes, clusters, tables, cluster_bytes)
