@@ -26,6 +26,7 @@ from cinderbank.domain.record import (
     Memory,
     RestoreRecord,
     RestoreRequest,
+    Transport,
 )
 from cinderbank.domain.restore_steps import FoundBackup, RestoreObserved
 from tests.fakes.clock import START
@@ -83,12 +84,13 @@ def seen(step: str, *, at: datetime = LONG_AGO, tries: int = 1) -> Intent:
 
 
 def memory(*intents: Intent, **changes: Any) -> Memory:
-    """Of a backup whose source is pinned and whose session is open."""
+    """Of a backup whose source is pinned, whose session is open and which travels as Raw."""
     known = Memory(
         backup_id=BACKUP_ID,
         site="site-a",
         started_at=LONG_AGO,
         source=volume(),
+        transport=Transport.RAW,
         intents=(seen("session"), *intents),
     )
     return replace(known, **changes)
@@ -118,13 +120,14 @@ def found_backup(**changes: Any) -> FoundBackup:
 
 
 def restore_memory(*intents: Intent, **changes: Any) -> Memory:
-    """Of a restore that has found its backup and told the bank that it reads."""
+    """Of a restore that has found its backup, told the bank that it reads, and travels as Raw."""
     known = Memory(
         backup_id=BACKUP_ID,
         site="site-a",
         source=volume(),
         size_bytes=GIB,
         content_hash="sha512-data",
+        transport=Transport.RAW,
         intents=(seen("pin"), *intents),
     )
     return replace(known, **changes)

@@ -9,6 +9,7 @@ from cinderbank.domain.errors import BrokenInvariant, SourceGone
 from cinderbank.domain.facts import BackupId, BankFacts, VolumeFacts, VolumeId
 from cinderbank.ports.bank import BackupDescription
 from tests.fakes.clock import START
+from tests.fakes.contents import content_format
 from tests.fakes.faults import Faults
 
 
@@ -24,6 +25,8 @@ class Session:
     attempts: list[int] = field(default_factory=list)
     source: VolumeFacts | None = None
     snapshot_at: datetime = START
+    data_bytes: int | None = None
+    transport: str | None = None
 
 
 def sha512_of(content: str) -> str:
@@ -52,8 +55,20 @@ class FakeBank:
             tombed=session.tombed,
             manifest_digest=f"sha256:{backup_id}" if session.manifest else None,
             size_bytes=session.size_bytes if session.manifest else None,
+            content_format=(
+                content_format(session.content) if session.manifest and not session.sealed else None
+            ),
             stored_bytes=session.size_bytes // 2 if session.manifest else None,
         )
+
+    def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
+        self.faults.read("previous")
+        found = [
+            self._describe(backup_id, session)
+            for backup_id, session in sorted(self.sessions.items())
+            if session.volume_id == volume_id and session.sealed and not session.tombed
+        ]
+        return found[-1] if found else None
 
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
@@ -99,11 +114,15 @@ class FakeBank:
     def find(self, backup_id: BackupId) -> BackupDescription | None:
         self.faults.read("find")
         session = self.sessions.get(backup_id)
-        if session is None or not session.sealed or session.tombed or session.source is None:
+        if session is None or not session.sealed or session.tombed:
             return None
+        return self._describe(BackupId(backup_id), session)
+
+    def _describe(self, backup_id: str, session: Session) -> BackupDescription:
         source = session.source
+        assert source is not None, "it was sealed without a transfer"
         return BackupDescription(
-            backup_id=backup_id,
+            backup_id=BackupId(backup_id),
             volume_id=source.id,
             site="site-a",
             size_bytes=session.size_bytes,
@@ -120,6 +139,9 @@ class FakeBank:
             image_metadata=dict(source.image_metadata),
             tags={},
             stored_bytes=session.size_bytes // 2,
+            data_bytes=session.data_bytes,
+            transport=session.transport,
+            content_format=content_format(session.content),
         )
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:

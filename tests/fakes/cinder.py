@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import (
+    GIB,
     ImageId,
     SnapshotFacts,
     SnapshotId,
@@ -16,7 +17,10 @@ from cinderbank.domain.facts import (
 )
 from cinderbank.domain.names import TAG_PREFIX
 from tests.fakes.cloud import FakeCloud, Image, Snapshot, Volume
+from tests.fakes.contents import refused_as_raw
 
+NOT_CONVERTED = ("VOLUME_VOLUME_005_029", "The image disk format must be the same as the volume's.")
+NOT_RAW = ("VOLUME_VOLUME_005_012", "Driver failed to create the volume.")
 DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
 
 
@@ -123,11 +127,20 @@ class FakeCinder:
                 raise Conflict(f"image {image_id} is {image.status}")
             if volume_type is not None and volume_type not in cloud.volume_types:
                 raise InvalidSpec(f"volume type {volume_type} unknown", reason="VolumeTypeNotFound")
+            gib = -(-(image.facts().size_bytes or 0) // GIB)
+            if gib > size_gib:
+                raise InvalidSpec(
+                    f"Size of specified image {gib}GB is larger than volume size {size_gib}GB."
+                )
             volume = self._new_volume(name, size_gib, image.content, description, metadata)
             volume.volume_type = volume_type or cloud.volume_types[0]
             volume.image_id, volume.bootable = image_id, True
             volume.image_metadata = {"image_id": image_id, "image_name": image.name}
             becomes = cloud.becomes("volume", "available")
+            if image.disk_format != "raw" and not cloud.converts:
+                becomes, volume.told_on_error = "error", NOT_CONVERTED
+            elif image.disk_format == "raw" and refused_as_raw(image.content):
+                becomes, volume.told_on_error = "error", NOT_RAW
             half = cloud.download_seconds / 2
             volume.next = [(cloud.after(half), "downloading"), (cloud.after(2 * half), becomes)]
         return volume.facts()
@@ -159,19 +172,23 @@ class FakeCinder:
                 raise SourceGone(f"volume {volume_id} not found", reason="VolumeNotFound")
             if volume.status != "available":
                 raise Conflict(f"volume {volume_id} status must be available")
+            cloud.refuse_format(disk_format)
+            made = cloud.uploaded(volume, disk_format)
+            content, size_bytes = made or ("", 0)
             image = Image(
                 ImageId(cloud.new_id("image")),
                 image_name,
                 "queued",
-                volume.content,
-                cloud.full_image_size(volume),
+                content,
+                size_bytes,
                 cloud.clock.now(),
                 cloud.visible_at("image"),
                 disk_format,
+                inspected=cloud.inspects,
             )
             cloud.images[image.id] = image
             done = cloud.after(cloud.upload_seconds)
-            becomes = cloud.becomes("image", "active")
+            becomes = cloud.becomes("image", "active") if made else "gone"
             volume.status = "uploading"
             if becomes != "stuck":  # cinder-volume died: for ever uploading, for ever queued
                 image.next = [(cloud.after(1), "saving"), (done, becomes)]

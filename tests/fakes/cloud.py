@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from cinderbank.domain.errors import Unsupported
 from cinderbank.domain.facts import (
     GIB,
     ImageFacts,
@@ -19,6 +20,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
+from tests.fakes import contents
 from tests.fakes.clock import FakeClock
 from tests.fakes.faults import Faults
 
@@ -43,6 +45,7 @@ class Volume:
     image_metadata: dict[str, str] = field(default_factory=dict)
     next: list[tuple[datetime, str]] = field(default_factory=list)
     """(when, status): what becomes of it; "gone" takes it away."""
+    told_on_error: tuple[str, str] = ("VOLUME_VOLUME_001_003", "no weighed backends")
 
     def facts(self) -> VolumeFacts:
         return VolumeFacts(
@@ -88,19 +91,26 @@ class Image:
     status: str
     content: str
     full_size_bytes: int
+    """Of the disk inside; that is the image itself when it is raw."""
     created_at: datetime
     visible_at: datetime
     disk_format: str = "raw"
+    length_bytes: int = 196_624
+    """Of a qcow2 image: what Glance holds."""
+    inspected: bool = True
+    """Whether this Glance looks for the size of the disk inside."""
     next: list[tuple[datetime, str]] = field(default_factory=list)
 
     def facts(self) -> ImageFacts:
-        size = self.full_size_bytes if self.status == "active" else None
+        size = self.full_size_bytes if self.disk_format == "raw" else self.length_bytes
+        active = self.status == "active"
         return ImageFacts(
             self.id,
             self.name,
             self.status,
             self.disk_format,
-            size_bytes=size,
+            size_bytes=size if active else None,
+            virtual_size_bytes=self.full_size_bytes if active and self.inspected else None,
             created_at=self.created_at,
         )
 
@@ -123,6 +133,15 @@ class FakeCloud:
     volume_types: list[str] = field(default_factory=lambda: ["ssd", "hdd"])
     image_size_bytes: int | None = None
     """What upload-to-image makes, when it is not the volume's size."""
+    backend: str = "rbd"
+    converts: bool = True
+    """False: image_conversion_disable in cinder.conf."""
+    disk_formats: tuple[str, ...] = ("raw", "qcow2")
+    """What Glance takes."""
+    inspects: bool = True
+    """Whether Glance tells virtual_size."""
+    refused_contents: tuple[str, ...] = ()
+    """Disk formats whose data Glance answers with 415."""
     image_pinned: bool = False
     """The image store refuses deletes: 409."""
     snapshots_made: int = 0
@@ -174,7 +193,7 @@ class FakeCloud:
                 if volume.status == "gone":
                     del self.volumes[volume.id]
                 elif volume.status == "error":
-                    self.tell("VOLUME_VOLUME_001_003", "no weighed backends", volume.id)
+                    self.tell(*volume.told_on_error, volume.id)
         for snapshot in list(self.snapshots.values()):
             while snapshot.next and snapshot.next[0][0] <= now:
                 self._snapshot_becomes(snapshot, snapshot.next.pop(0)[1])
@@ -200,5 +219,16 @@ class FakeCloud:
         self.settle()
         return [v for v in resources.values() if v.visible_at <= self.clock.now()]
 
-    def full_image_size(self, volume: Volume) -> int:
-        return self.image_size_bytes or volume.size_gib * GIB
+    def refuse_format(self, disk_format: str) -> None:
+        """As Glance says it, also through Cinder."""
+        if disk_format not in self.disk_formats:
+            text = f"Unable to set 'disk_format' to '{disk_format}': it is not one of {self.disk_formats}"
+            raise Unsupported(text, reason="ImageFormatRefused", status_code=400)
+
+    def uploaded(self, volume: Volume, disk_format: str) -> tuple[str, int] | None:
+        """Content and size of the disk in the image that upload-to-image makes; None: none is made."""
+        if disk_format != "raw" and not self.converts:
+            return None
+        size = volume.size_gib * GIB
+        made = contents.uploaded(volume.content, size, self.backend, disk_format)
+        return made and (made[0], self.image_size_bytes or made[1])

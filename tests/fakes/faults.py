@@ -24,7 +24,12 @@ class Faults:
     """Verbs in the order in which they were done."""
     crashes: set[tuple[int, When]] = field(default_factory=set)
     _failures: list[tuple[str, BaseException, When]] = field(default_factory=list)
-    begun: int = 0
+    tried: list[str] = field(default_factory=list)
+    """As effects, with those that failed."""
+
+    @property
+    def begun(self) -> int:
+        return len(self.tried)
 
     def fail_next(
         self, verb: str, error: BaseException, *, when: When = "before", times: int = 1
@@ -38,10 +43,14 @@ class Faults:
     @contextmanager
     def effect(self, verb: str) -> Iterator[None]:
         number = self.begun
-        self.begun += 1
+        self.tried.append(verb)
         self._crash(number, "before")
         self._raise(verb, "before")
-        yield
+        try:
+            yield
+        except Exception:  # it was refused, and the operator dies before it can say so
+            self._crash(number, "after")
+            raise
         self.effects.append(verb)
         self._crash(number, "after")
         self._raise(verb, "after")

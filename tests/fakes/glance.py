@@ -24,10 +24,12 @@ class FakeGlance:
     def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
         cloud = self.cloud
         with self._faults.effect("create_image"):
+            cloud.refuse_format(disk_format)
             now, visible_at = cloud.clock.now(), cloud.visible_at("image")
             image = Image(
                 ImageId(cloud.new_id("image")), name, "queued", "", 0, now, visible_at, disk_format
             )
+            image.inspected = cloud.inspects
             cloud.images[image.id] = image
         return image.facts()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+
+from cinderbank.domain.qcow2_size import max_length_bytes
 
 from cinderbank.domain.errors import Conflict
 from cinderbank.domain.facts import (
@@ -16,7 +19,7 @@ from cinderbank.domain.facts import (
 )
 from cinderbank.ports.transfers import BackupTransfer, Transfer
 from tests.fakes.bank import FakeBank, sha512_of
-from tests.fakes.cloud import FakeCloud
+from tests.fakes.cloud import FakeCloud, Image
 
 
 @dataclass
@@ -26,6 +29,9 @@ class FakeTransfers:
     seconds: float = 10.0
     attempts: list[int] = field(default_factory=list)
     stalls: bool = False
+    used: float = 0.25
+    """The share of a volume that is data."""
+    _unreadable: tuple[Callable[[Image], bool], TransferFailed] | None = None
     _failures: list[TransferFailed] = field(default_factory=list)
     _running: tuple[Transfer, datetime] | None = None
     _ended: TransferFacts = field(default_factory=TransferAbsent)
@@ -33,6 +39,10 @@ class FakeTransfers:
     def fail_next(self, reason: str, *, retryable: bool = True, times: int = 1) -> None:
         failure = TransferFailed(reason, f"the transfer says {reason}", retryable)
         self._failures += [failure] * times
+
+    def fail_with(self, of: Callable[[Image], bool], failure: TransferFailed) -> None:
+        """Every backup's transfer of such an image ends so."""
+        self._unreadable = (of, failure)
 
     def restart(self) -> None:
         """The operator was killed: what ran is gone, and nothing is known of it."""
@@ -83,7 +93,11 @@ class FakeTransfers:
         if image is None or session is None:
             return TransferFailed("ImageGone", "no image or no backup", True)
         if image.status == "queued":
+            if image.disk_format in self.cloud.refused_contents:
+                return TransferFailed("ImageContentRefused", "Glance says 415", False)
             image.content, image.full_size_bytes = session.content, session.size_bytes
+            data = session.size_bytes if session.data_bytes is None else session.data_bytes
+            image.length_bytes = max_length_bytes(session.size_bytes, data)
             image.status = "active"
         if image.content != session.content:
             return TransferFailed("ImageDiffers", "image and backup differ", True)
@@ -97,6 +111,12 @@ class FakeTransfers:
             return TransferFailed("SessionBroken", "the session is gone", False)
         if image is None or image.status != "active":
             return TransferFailed("ImageGone", "the image is gone", True)
+        if self._unreadable is not None and self._unreadable[0](image):
+            return self._unreadable[1]
+        if image.full_size_bytes != transfer.size_bytes:
+            return TransferFailed("ImageSizeMismatch", "a disk of another size is inside", False)
+        session.transport = "Raw" if image.disk_format == "raw" else "Qcow2"
+        session.data_bytes = int(transfer.size_bytes * self.used)
         session.manifest, session.content = True, image.content
         session.size_bytes = transfer.size_bytes
         session.source, session.snapshot_at = transfer.source, transfer.snapshot_at

@@ -65,6 +65,8 @@ class TransferAccess:
     accepts_plain: bool = False
     bandwidth_bytes_per_second: int | None = None
     """To and from the bank, of each transfer; None: as fast as it goes."""
+    concurrent_transfers: int | None = None
+    """At most so many with this bank at once, beside the slots of the operator; None: no more limit."""
 
 
 class TransferProcesses(Generic[K]):
@@ -88,8 +90,10 @@ class TransferProcesses(Generic[K]):
         self._on_change = on_change
         self._lock = threading.Lock()
         self._children: dict[K, Child] = {}
+        self._places: dict[K, S3Location] = {}
+        """The bank of each child."""
         # In the order of their first refusal. Nobody reserves: a waiter that is gone blocks nobody.
-        self._waiting: dict[K, None] = {}
+        self._waiting: dict[K, TransferAccess] = {}
 
     def of(self, key: K, access: TransferAccess) -> ObjectTransfers[K]:
         """The transfers of one object; `key` must be stable as long as the operator lives."""
@@ -126,14 +130,24 @@ class TransferProcesses(Generic[K]):
             child = self._children.get(key)
             if child is not None and child.is_running:
                 raise Conflict(f"a transfer of {key} runs already", reason="TransferRunning")
-            if self._running() >= self._slots:
-                self._waiting.setdefault(key)
+            if full := self._full(access):
+                self._waiting[key] = access  # one that waits already keeps its place
                 raise Unavailable(
-                    f"all {self._slots} transfer slots are in use; it starts when one is free",
-                    reason=NO_TRANSFER_SLOT,
+                    f"{full} are in use; it starts when one is free", reason=NO_TRANSFER_SLOT
                 )
             self._waiting.pop(key, None)
             self._children[key] = self._spawn(key, access, transfer)
+            self._places[key] = access.location
+
+    def _full(self, access: TransferAccess) -> str:
+        """What there is none left of for one more transfer; empty when it may start."""
+        if self._running() >= self._slots:
+            return f"all {self._slots} transfer slots"
+        limit, place = access.concurrent_transfers, access.location
+        here = sum(c.is_running and self._places[key] == place for key, c in self._children.items())
+        if limit is not None and here >= limit:
+            return f"all {limit} transfers that the bank's spec.limits.concurrentTransfers allows"
+        return ""
 
     def _spawn(self, key: K, access: TransferAccess, transfer: Transfer) -> Child:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -155,7 +169,8 @@ class TransferProcesses(Generic[K]):
     def _ended(self, key: K, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
-            waiting = next(iter(self._waiting), None)
+            may_start = (key for key, access in self._waiting.items() if not self._full(access))
+            waiting = next(may_start, None)
         self._on_change(key)
         if waiting is not None:
             self._on_change(waiting)
@@ -169,7 +184,7 @@ class TransferProcesses(Generic[K]):
         child.end()
         with self._lock:
             if self._children.get(key) is child:
-                del self._children[key]
+                del self._children[key], self._places[key]
 
 
 class ObjectTransfers(Generic[K]):

@@ -233,6 +233,7 @@ class Operator:
             collections=self._collections,
             clock=clock,
             identities=UlidMint(clock),
+            transfer_slots=self._settings.max_concurrent_transfers,
         )
         checks = BankChecks(
             worlds.look_at_bank,

@@ -12,7 +12,7 @@ from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
-from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec, Limits
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
 from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
@@ -56,6 +56,7 @@ class AppWorlds:
         collections: CollectProcesses[Key],
         clock: Clock,
         identities: Identities,
+        transfer_slots: int,
     ) -> None:
         self._api = api
         self._objects = KubeObjects(api)
@@ -68,6 +69,7 @@ class AppWorlds:
         self._collections = collections
         self._clock = clock
         self._identities = identities
+        self._transfer_slots = transfer_slots
 
     def records(self, key: Key, raw: Raw) -> Records:
         return KubeRecords(
@@ -86,7 +88,7 @@ class AppWorlds:
             cinder=cloud.cinder,
             glance=cloud.glance,
             bank=bank.bank,
-            transfers=self._transfers.of(key, transfer_access(cloud, bank)),
+            transfers=self._transfers.of(key, transfer_access(cloud, bank, self._transfer_slots)),
             records=records,
             clock=self._clock,
             identities=self._identities,
@@ -100,7 +102,7 @@ class AppWorlds:
             cinder=cloud.cinder,
             glance=cloud.glance,
             bank=bank.bank,
-            transfers=self._transfers.of(key, transfer_access(cloud, bank)),
+            transfers=self._transfers.of(key, transfer_access(cloud, bank, self._transfer_slots)),
             records=records,
             clock=self._clock,
         )
@@ -181,8 +183,9 @@ def _is_leaving(raw: Raw | None) -> bool:
     return raw is None or "deletionTimestamp" in raw["metadata"]
 
 
-def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
-    """What a child process needs to reach both by itself."""
+def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
+    """What a child process needs to reach both by itself; `slots` run at once on this operator."""
+    limits = bank.spec.limits
     return TransferAccess(
         location=bank.location,
         credentials=bank.credentials,
@@ -195,7 +198,18 @@ def transfer_access(cloud: Cloud, bank: OpenBank) -> TransferAccess:
         chunk_bytes=bank.spec.chunk_size_mib << 20,
         keks=bank.keks,
         accepts_plain=bank.accepts_plain,
+        bandwidth_bytes_per_second=bandwidth_share(limits, slots),
+        concurrent_transfers=limits.concurrent_transfers,
     )
+
+
+def bandwidth_share(limits: Limits, slots: int) -> int | None:
+    """What each transfer may use of the bank's bandwidth, in bytes per second: an equal share, also
+    while fewer run, because nobody tells a transfer that runs how many others do."""
+    if limits.bandwidth_mib_per_second is None:
+        return None
+    at_once = min(limits.concurrent_transfers or slots, slots)
+    return (limits.bandwidth_mib_per_second << 20) // at_once
 
 
 def check_access(bank: OpenBank) -> CheckAccess:

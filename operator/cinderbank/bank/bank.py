@@ -208,7 +208,12 @@ class StoredBank:
             stored_bytes=about.stored_bytes,
             reused_bytes=about.reused_bytes,
             base_id=about.base_id,
+            content_format=about.content_format,
         )
+
+    def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
+        self.open()
+        return base.previous(self.store, site, volume_id, self.keys)
 
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True

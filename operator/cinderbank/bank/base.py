@@ -19,7 +19,7 @@ from cinderbank.bank import index, layout, state
 from cinderbank.bank.chunk_listing import ChunkListing
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
-from cinderbank.bank.keyring import BackupKeys
+from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.manifest import Manifest
 from cinderbank.bank.marks import BaseRef
 from cinderbank.bank.scrub import AttemptRef, Damage
@@ -27,6 +27,7 @@ from cinderbank.bank.store import ObjectStore
 from cinderbank.bank.writer import StoredChunk, read_part_body
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, Unsupported
 from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.ports.bank import BackupDescription
 
 CANDIDATES = 16
 """So many backups of a volume are looked at, newest first, before a full one is made."""
@@ -54,6 +55,20 @@ def choose(store: ObjectStore, site: str, volume_id: VolumeId) -> tuple[BaseRef,
         if _is_backup(store, ref, volume_id):
             return (ref,)
     return ()
+
+
+def previous(
+    store: ObjectStore, site: str, volume_id: VolumeId, keys: Keyring | None
+) -> BackupDescription | None:
+    """What the backup says of itself that `choose` would pin now; None when it can not be read."""
+    for ref in choose(store, site, volume_id):
+        try:
+            sealed = state.read_seal_of(store, site, ref.backup_id, volume_id)
+            if sealed is not None and sealed.is_ok:
+                return state.sealed_manifest(store, sealed, keys).description
+        except UNREADABLE:
+            return None
+    return None
 
 
 def _is_backup(store: ObjectStore, ref: BaseRef, volume_id: VolumeId) -> bool:

@@ -16,8 +16,9 @@ Rules, top to bottom, the first that answers wins:
 | source | no volume is pinned yet | Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
 | guarded | our finalizer was taken off | AddFinalizer |
 | session | our intent is not in the bank | OpenSession, or Conclude(Failed: SessionBroken) |
+| transport | how it goes through Glance is not chosen yet | ChooseTransport |
 | sealing | the manifest is there and nothing runs | Seal |
-| transfer | a transfer runs or has ended | Wait, ForgetTransfer, Conclude(Failed) |
+| transfer | a transfer runs or has ended | Wait, ForgetTransfer, FallBack, Conclude(Failed) |
 | image, volume, snapshot | from the farthest stage back | see backup_stages |
 
 Clean-up: transfer, images, volumes, snapshots, then the settle window of whatever was begun and never
@@ -30,10 +31,16 @@ from dataclasses import replace
 
 from cinderbank.domain import cleanup, intents
 from cinderbank.domain.backup_source import source_problem
-from cinderbank.domain.backup_stages import READY_VOLUME, image_stage
+from cinderbank.domain.backup_stages import (
+    IMAGE_UNSUPPORTED,
+    READY_VOLUME,
+    image_stage,
+    no_qcow2,
+)
 from cinderbank.domain.backup_steps import (
     BackupObserved,
     BackupStep,
+    ChooseTransport,
     DeleteFromBank,
     DiscardSession,
     MintBackupId,
@@ -43,14 +50,25 @@ from cinderbank.domain.backup_steps import (
 )
 from cinderbank.domain.deletion import ended_step, held_step
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
-from cinderbank.domain.facts import GIB, TransferRunning, TransferSucceeded
+from cinderbank.domain.facts import GIB, TransferFailed, TransferRunning, TransferSucceeded
 from cinderbank.domain.failure import held_back
-from cinderbank.domain.record import DeletionPolicy, Incremental, Memory, Outcome, Phase
+from cinderbank.domain.record import (
+    DeletionPolicy,
+    Incremental,
+    Memory,
+    Outcome,
+    Phase,
+    Transport,
+)
 from cinderbank.domain.stages import fail, first_usable
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
 from cinderbank.domain.transfer_rules import transfer_step
+from cinderbank.domain.transport import for_backup
 
 CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
+
+NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", IMAGE_UNSUPPORTED})
+"""Reasons of a transfer that has looked at a qcow2 image and can not take the volume from it."""
 
 
 def next_step(o: BackupObserved) -> BackupStep:
@@ -74,6 +92,8 @@ def absorbed(o: BackupObserved) -> BackupObserved:
         )
     if o.bank is not None and o.bank.base_id is not None:
         memory = replace(memory, base_id=o.bank.base_id)
+    if o.bank is not None and o.bank.content_format is not None:
+        memory = replace(memory, content_format=o.bank.content_format)
     if isinstance(o.transfer, TransferSucceeded):
         memory = replace(memory, content_hash=o.transfer.content_hash)
     memory = _with_recovery_point(o, memory)
@@ -195,6 +215,12 @@ def session(o: BackupObserved) -> BackupStep | None:
     return OpenSession(o.memory.backup_id, o.memory.source.id, incremental)
 
 
+def transport(o: BackupObserved) -> BackupStep | None:
+    if o.memory.transport is not None:
+        return None
+    return ChooseTransport(for_backup(o.request.transport, o.previous))
+
+
 def sealing(o: BackupObserved) -> BackupStep | None:
     if o.bank is None or not o.bank.manifest or isinstance(o.transfer, TransferRunning):
         return None
@@ -211,6 +237,12 @@ def sealing(o: BackupObserved) -> BackupStep | None:
 
 
 def transfer(o: BackupObserved) -> BackupStep | None:
+    if (
+        isinstance(o.transfer, TransferFailed)
+        and o.transfer.reason in NOT_THE_VOLUME
+        and o.memory.transport is Transport.QCOW2
+    ):
+        return no_qcow2(o, DataCorrupt(o.transfer.message, reason=o.transfer.reason))
     return transfer_step(
         o.transfer,
         memory=o.memory,
@@ -229,6 +261,7 @@ RULES = (
     source,
     guarded,
     session,
+    transport,
     sealing,
     transfer,
     image_stage,

@@ -3,7 +3,7 @@
 image_stage asks whether the image is good; without one it asks for a volume to upload, that asks for
 a snapshot to copy, that asks for the source. Each makes its resource anew when it failed or vanished,
 up to `retry_limit` times; only a snapshot that was once `available` is never taken again, because a
-later one would be of another moment.
+later one would be of another moment. A qcow2 image that Auto asked for is made anew as a raw one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from cinderbank.domain.backup_steps import (
 )
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import (
+    CinderbankError,
     DataCorrupt,
     ResourceFailed,
     Retryable,
     SourceGone,
 )
 from cinderbank.domain.facts import ImageFacts, SnapshotFacts, TransferSucceeded, VolumeFacts
+from cinderbank.domain.record import Transport
 from cinderbank.domain.stages import (
     USELESS_IMAGE,
     USELESS_SNAPSHOT,
@@ -40,15 +42,30 @@ from cinderbank.domain.stages import (
     remove_failed,
     settling,
 )
-from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSnapshot, DeleteVolume, Wait
+from cinderbank.domain.steps import (
+    Conclude,
+    DeleteImage,
+    DeleteSnapshot,
+    DeleteVolume,
+    FallBack,
+    Wait,
+)
 from cinderbank.domain.transfer_rules import counted
+from cinderbank.domain.transport import fallback, unwanted, with_way_out
 
 READY_VOLUME = frozenset({"available", "in-use"})
 """Cinder takes a snapshot of these."""
 
+IMAGE_UNSUPPORTED = "ImageUnsupported"
+"""Reason of a transfer that met a qcow2 image of a kind that it does not read."""
+
 
 def image_stage(o: BackupObserved) -> BackupStep:
-    image = first_usable(still_there(o.images), USELESS_IMAGE)
+    images = still_there(o.images)
+    if left := unwanted(images, o.memory):
+        error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="UploadToImageFailed")
+        return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
+    image = first_usable(images, USELESS_IMAGE)
     if image is None:
         return _volume_to_upload(o)
     if image.status == "active":
@@ -75,20 +92,50 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
     ):
         lost = "there is an image of this backup, but its status does not know of a snapshot"
         return fail(o, SourceGone(lost, reason="StatusLost"))
-    if image.size_bytes != memory.size_bytes:
-        return fail(
-            o,
-            DataCorrupt(
-                f"the image that Cinder made has {image.size_bytes} bytes, the volume has "
-                f"{memory.size_bytes}. Cinder unpacks a disk image (qcow2, vmdk, ...) that it finds "
-                "inside a volume's data instead of copying the bytes, so nothing was stored. It can "
-                "not be backed up through this cloud's Glance as it is",
-                reason="ImageSizeMismatch",
-            ),
-        )
+    if problem := _not_the_volume(image, memory.size_bytes):
+        return no_qcow2(o, problem)
     return StartTransfer(
         memory.backup_id, image, memory.source, memory.snapshot_taken_at, memory.size_bytes
     )
+
+
+def _not_the_volume(image: ImageFacts, size_bytes: int) -> DataCorrupt | None:
+    """Of a raw image its size tells; of a qcow2 one what Glance has seen in it, else the transfer looks."""
+    found = image.virtual_size_bytes if image.disk_format == "qcow2" else image.size_bytes
+    if found == size_bytes or (found is None and image.disk_format == "qcow2"):
+        return None
+    message = (
+        f"the image that Cinder made is of a disk of {found} bytes, the volume has {size_bytes}. "
+        "Cinder unpacks a disk image (qcow2, vmdk, ...) that it finds inside a volume's data instead "
+        "of copying the bytes, so nothing was stored"
+    )
+    if image.disk_format == "raw":
+        message += ". It can not be backed up through this cloud's Glance as it is"
+    return DataCorrupt(message, reason="ImageSizeMismatch")
+
+
+def no_qcow2(o: BackupObserved, error: CinderbankError) -> FallBack | Conclude:
+    """What follows when the image is not one of the volume, or can not be read: a raw one, or the end."""
+    reason, what = "ContentIsImage", "Cinder has unpacked a disk image that it found in the volume"
+    if error.reason == IMAGE_UNSUPPORTED:
+        reason, what = "ConversionFailed", "the qcow2 image that Cinder made can not be read here"
+    if choice := fallback(o.request.transport, o.memory, reason, what):
+        return FallBack(choice)
+    return fail(o, _told(o, error))
+
+
+def _told(o: BackupObserved, error: CinderbankError) -> CinderbankError:
+    message = with_way_out(error.message, o.request.transport, o.memory)
+    return type(error)(message, reason=error.reason, request_id=error.request_id)
+
+
+def _no_conversion(o: BackupObserved) -> FallBack | None:
+    """A qcow2 image that was never ready: raw next, while the transfer has never had one."""
+    if intents.find(o.memory, intents.TRANSFER) is not None:
+        return None
+    what = "Cinder made no qcow2 image of the volume"
+    choice = fallback(o.request.transport, o.memory, "ConversionFailed", what)
+    return None if choice is None else FallBack(choice)
 
 
 def _image_under_way(o: BackupObserved, image: ImageFacts) -> BackupStep:
@@ -105,6 +152,8 @@ def _image_under_way(o: BackupObserved, image: ImageFacts) -> BackupStep:
 
 
 def _remake_image(o: BackupObserved, image: ImageFacts, what: str) -> BackupStep:
+    if step := _no_conversion(o):
+        return step
     error = _upload_failed(o, what)
     return remove_failed(o, intents.IMAGE, DeleteImage(image.id, because=error), error)
 
@@ -143,12 +192,15 @@ def _upload(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
     memory = o.memory
     if wait := settling(o, intents.IMAGE):
         return wait
+    if intents.made_something(memory, intents.IMAGE) and (step := _no_conversion(o)):
+        return step
     error = _upload_failed(o, f"Cinder took the image of volume {volume.id} away again")
     if first := before_fresh_try(o, intents.IMAGE, error):
         return first
     if memory.backup_id is None:
         return fail(o, SourceGone("the backup's id is lost", reason="StatusLost"))
-    return UploadToImage(memory.backup_id, volume.id)
+    wanted = (memory.transport or Transport.RAW).disk_format
+    return UploadToImage(memory.backup_id, volume.id, wanted)
 
 
 def _snapshot_to_copy(o: BackupObserved) -> BackupStep:
@@ -237,15 +289,16 @@ def _snapshot_lost(o: BackupObserved) -> Conclude:
     )
 
 
-def _upload_failed(o: BackupObserved, what: str) -> ResourceFailed:
+def _upload_failed(o: BackupObserved, what: str) -> CinderbankError:
     volume = first_usable(o.volumes, USELESS_VOLUME)
-    return messages.failure(
+    error = messages.failure(
         what,
         "UploadToImageFailed",
         "" if volume is None else volume.id,
         o.messages,
         [messages.UPLOAD_TO_IMAGE],
     )
+    return _told(o, error)
 
 
 def _timed_out(

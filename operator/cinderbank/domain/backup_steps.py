@@ -12,6 +12,7 @@ from cinderbank.domain.facts import (
     BackupId,
     BankFacts,
     ImageFacts,
+    PreviousBackup,
     SnapshotFacts,
     TransferAbsent,
     TransferFacts,
@@ -19,7 +20,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
-from cinderbank.domain.record import BackupRequest, Identity, Memory
+from cinderbank.domain.record import BackupRequest, Identity, Memory, TransportChoice
 from cinderbank.domain.steps import (
     AddFinalizer,
     CancelTransfer,
@@ -28,6 +29,7 @@ from cinderbank.domain.steps import (
     DeleteSnapshot,
     DeleteVolume,
     Effect,
+    FallBack,
     Finish,
     ForgetTransfer,
     GiveBack,
@@ -62,6 +64,8 @@ class BackupObserved:
     bank: BankFacts | None = field(default_factory=BankFacts)
     """None when it could not be read and clean-up in the cloud goes on without it; see bank_error."""
     bank_error: CinderbankError | None = None
+    previous: PreviousBackup | None = None
+    """Looked up only until a transport is chosen."""
     messages: Sequence[UserMessage] = ()
     """Cinder's messages about our snapshot and temporary volume since they were begun, newest first."""
 
@@ -76,6 +80,13 @@ class PinSource(Step):
     """Memory only: which volume, as it is now."""
 
     source: VolumeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ChooseTransport(Step):
+    """Memory only: how the volume goes through Glance. Said once, so that a restart does not change it."""
+
+    choice: TransportChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,7 @@ class UploadToImage(Effect):
     durable = True
     backup_id: BackupId
     volume_id: VolumeId
+    disk_format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,8 @@ BackupStep = (
     | MintBackupId
     | PinSource
     | OpenSession
+    | ChooseTransport
+    | FallBack
     | CreateSnapshot
     | CreateVolume
     | UploadToImage

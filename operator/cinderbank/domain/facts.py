@@ -60,6 +60,8 @@ class ImageFacts:
     status: str
     disk_format: str = "raw"
     size_bytes: int | None = None
+    virtual_size_bytes: int | None = None
+    """Of the disk inside, where Glance looked for it; None also when it did not."""
     hash_algo: str | None = None
     hash_value: str | None = None
     created_at: datetime | None = None
@@ -92,6 +94,18 @@ class BankFacts:
     reused_bytes: int | None = None
     base_id: BackupId | None = None
     """The earlier backup whose chunks it shares, when it does."""
+    content_format: str | None = None
+    """The disk image that the volume's own bytes look like; known while it is not sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousBackup:
+    """The newest usable backup of a volume, as far as it tells of the next one."""
+
+    size_bytes: int
+    data_bytes: int | None = None
+    """Of it that are not zeros; None when it was not counted."""
+    content_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

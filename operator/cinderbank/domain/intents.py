@@ -118,6 +118,12 @@ def made_something(memory: Memory, step: str) -> bool:
     return intent is not None and (intent.seen or bool(intent.resource_id))
 
 
+def forgiven(memory: Memory, step: str) -> Memory:
+    """Memory in which the tries of `step` so far do not count, and nothing else is forgotten."""
+    intent = find(memory, step)
+    return memory if intent is None else put(memory, replace(intent, tries=0))
+
+
 def delete_begun(memory: Memory, step: str, resource_id: str, now: datetime) -> Memory:
     """Memory that says that this resource is being deleted; repeats for the same one are counted."""
     old = find(memory, step)

@@ -55,6 +55,11 @@ def failure(
     return ResourceFailed(text, reason=reason, request_id=message.request_id or None)
 
 
+def tells_of(resource_id: str, messages: Sequence[UserMessage], action: str) -> bool:
+    """Whether Cinder says that `action` has failed for this resource."""
+    return any(m.resource_id == resource_id and _codes(m)[0] == action for m in messages)
+
+
 def _codes(message: UserMessage) -> tuple[str, str]:
     parts = message.event_id.split("_")
     return (parts[-2], parts[-1]) if len(parts) >= 2 else ("", "")

@@ -59,6 +59,29 @@ class Incremental(StrEnum):
     FULL = "Full"
 
 
+class Transport(StrEnum):
+    """How a volume's bytes travel through Glance; what is chosen is never AUTO."""
+
+    AUTO = "Auto"
+    RAW = "Raw"
+    QCOW2 = "Qcow2"
+
+    @property
+    def disk_format(self) -> str:
+        """Glance's word for it; raw where nothing is chosen."""
+        return "qcow2" if self is Transport.QCOW2 else "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class TransportChoice:
+    """RAW or QCOW2, and why."""
+
+    transport: Transport
+    reason: str
+    """CamelCase and stable."""
+    message: str
+
+
 class OnDelete(StrEnum):
     DETACH = "Detach"
     DELETE = "Delete"
@@ -100,6 +123,7 @@ class BackupRequest:
     timeouts: Timeouts = Timeouts()
     retry_limit: int = 3
     incremental: Incremental = Incremental.AUTO
+    transport: Transport = Transport.AUTO
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -116,6 +140,7 @@ class RestoreRequest:
     size_gib: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     bootable: bool | None = None
+    transport: Transport = Transport.AUTO
     salvage: bool = False
     """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
     cancel: bool = False
@@ -134,7 +159,8 @@ class Intent:
     step: str
     at: datetime
     tries: int = 1
-    """How often this step was begun anew because what it made had failed or vanished."""
+    """How often this step was begun anew because what it made had failed or vanished; 0 when what was
+    made so far does not count."""
     resource_id: str = ""
     """What the cloud answered, or what was found; empty while nobody can say whether it exists."""
     seen: bool = False
@@ -175,6 +201,11 @@ class Memory:
     snapshot_taken_at: datetime | None = None
     size_bytes: int | None = None
     content_hash: str | None = None
+    content_format: str | None = None
+    """The disk image that the volume's own bytes look like (qcow2, vmdk, luks, ...), if any."""
+    transport: Transport | None = None
+    """RAW or QCOW2 once it is chosen: before the first image is asked for."""
+    transport_reason: str = ""
     intents: tuple[Intent, ...] = ()
     transfer_attempt: int = 0
     image_proven: ImageId | None = None

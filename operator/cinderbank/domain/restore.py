@@ -18,6 +18,8 @@ Rules, top to bottom, the first that answers wins:
 | pinned | the bank was not told that we read | PinReader |
 | volume, transfer, image | from the farthest stage back | see restore_stages |
 
+How it goes through Glance is chosen when the backup is pinned: see domain.transport.
+
 A volume is the user's once the outcome is Completed; before that it is ours to delete.
 """
 
@@ -28,7 +30,7 @@ from dataclasses import replace
 from cinderbank.domain import cleanup, intents
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
-from cinderbank.domain.errors import InvalidSpec, SourceGone
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
 from cinderbank.domain.facts import TransferAbsent, VolumeFacts
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
@@ -42,6 +44,7 @@ from cinderbank.domain.restore_steps import (
 )
 from cinderbank.domain.stages import USELESS_VOLUME, fail
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle
+from cinderbank.domain.transport import for_restore
 
 CREATES = (intents.IMAGE, intents.VOLUME)
 
@@ -161,7 +164,17 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
                 reason="TargetTooSmall",
             ),
         )
-    return PinBackup(o.found) if o.identity.has_finalizer else AddFinalizer()
+    try:
+        choice = for_restore(
+            o.request.transport,
+            size_bytes=o.found.size_bytes,
+            data_bytes=o.found.data_bytes,
+            content_format=o.found.content_format,
+            target_gib=asked or needed,
+        )
+    except CinderbankError as error:
+        return fail(o, error)
+    return PinBackup(o.found, choice) if o.identity.has_finalizer else AddFinalizer()
 
 
 def guarded(o: RestoreObserved) -> RestoreStep | None:

@@ -18,7 +18,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
 )
 from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
-from cinderbank.domain.record import Outcome, Phase
+from cinderbank.domain.record import Outcome, Phase, Transport
 from cinderbank.domain.restore_steps import (
     CreateImage,
     CreateVolume,
@@ -39,13 +39,24 @@ from cinderbank.domain.stages import (
     remove_failed,
     settling,
 )
-from cinderbank.domain.steps import CancelTransfer, Conclude, DeleteImage, DeleteVolume, Wait
+from cinderbank.domain.steps import (
+    CancelTransfer,
+    Conclude,
+    DeleteImage,
+    DeleteVolume,
+    FallBack,
+    Wait,
+)
 from cinderbank.domain.transfer_rules import OUTAGES, counted, transfer_step
+from cinderbank.domain.transport import restore_fallback, unwanted, with_way_out
 
 BEING_MADE = frozenset({"creating", "downloading"})
 """Every other status means that it was made: a user may attach it the moment it is available."""
 
 RECEIVING = frozenset({"saving", "uploading", "importing"})
+
+IMAGE_CONTENT_REFUSED = "ImageContentRefused"
+"""Reason of a transfer to which Glance has answered 415."""
 
 
 def size_gib(size_bytes: int) -> int:
@@ -60,6 +71,8 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
     if volume.status == "deleting":
         return Wait(poll_seconds(0), "CreatingVolume", f"volume {volume.id} goes away")
     if volume.status in USELESS_VOLUME:
+        if step := _no_conversion(o, volume):
+            return step
         error = _volume_failed(o, volume)
         return remove_failed(o, intents.VOLUME, DeleteVolume(volume.id, because=error), error)
     if volume.status in BEING_MADE:
@@ -103,8 +116,22 @@ def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     return Conclude(Outcome(Phase.COMPLETED, "Salvaged", message, o.now))
 
 
+def _no_conversion(o: RestoreObserved, volume: VolumeFacts) -> FallBack | None:
+    """Raw next, when Cinder tells that it could not take the volume out of a qcow2 image."""
+    if not messages.tells_of(volume.id, o.messages, messages.COPY_FROM_IMAGE):
+        return None
+    what = "Cinder could not make the volume of a qcow2 image"
+    choice = restore_fallback(o.request.transport, o.memory, "ConversionFailed", what)
+    return None if choice is None else FallBack(choice)
+
+
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
+    if left := unwanted(still_there(o.images), o.memory):
+        error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="ImageFailed")
+        return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
     image = _first_image(o)
+    if isinstance(o.transfer, TransferFailed) and o.transfer.reason == IMAGE_CONTENT_REFUSED:
+        return _content_refused(o, o.transfer)
     if image is not None and image.status == "active" and image.id == o.memory.image_proven:
         return _active(o, image)  # whatever a transfer says since
     if (
@@ -125,6 +152,15 @@ def _transfer_stage(o: RestoreObserved) -> RestoreStep:
         retry_limit=o.request.retry_limit,
     )
     return step or _image_stage(o, image)
+
+
+def _content_refused(o: RestoreObserved, failed: TransferFailed) -> RestoreStep:
+    """Glance has looked into the image and does not want it: raw next, or the end."""
+    what = "Glance refuses the qcow2 image"
+    if choice := restore_fallback(o.request.transport, o.memory, "ImageFormatRefused", what):
+        return FallBack(choice)
+    message = with_way_out(failed.message, o.request.transport, o.memory)
+    return fail(o, ResourceFailed(message, reason=failed.reason))
 
 
 def _image_stage(o: RestoreObserved, image: ImageFacts | None) -> RestoreStep:
@@ -148,10 +184,14 @@ def _image_stage(o: RestoreObserved, image: ImageFacts | None) -> RestoreStep:
 
 def _active(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     memory = o.memory
-    if image.disk_format == "raw" and image.size_bytes != memory.size_bytes:
+    found = image.size_bytes
+    if image.disk_format != "raw" and found:
+        # Its own length is the transfer's to check; the disk's is known where Glance has looked for it.
+        found = image.virtual_size_bytes or memory.size_bytes
+    if found != memory.size_bytes:
         # Seen with a body that could not be sent twice: Glance says active and holds 0 bytes.
         error = ResourceFailed(
-            f"image {image.id} is active with {image.size_bytes} of {memory.size_bytes} bytes",
+            f"image {image.id} is active with {found} of {memory.size_bytes} bytes",
             reason="ImageSizeMismatch",
         )
         return _remake_image(o, image, error)
@@ -190,7 +230,9 @@ def _create_image(o: RestoreObserved) -> RestoreStep:
     return (
         settling(o, intents.IMAGE)
         or before_fresh_try(o, intents.IMAGE, error)
-        or CreateImage(restore_image_name(o.identity.uid))
+        or CreateImage(
+            restore_image_name(o.identity.uid), (o.memory.transport or Transport.RAW).disk_format
+        )
     )
 
 
@@ -238,13 +280,17 @@ def _remake_image(o: RestoreObserved, image: ImageFacts, error: CinderbankError)
 
 
 def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
-    return messages.failure(
+    error = messages.failure(
         f"the new volume {volume.id} went into status {volume.status}",
         "VolumeFailed",
         volume.id,
         o.messages,
         [messages.COPY_FROM_IMAGE, messages.SCHEDULE],
     )
+    message = error.message
+    if messages.tells_of(volume.id, o.messages, messages.COPY_FROM_IMAGE):
+        message = with_way_out(message, o.request.transport, o.memory)
+    return ResourceFailed(message, reason=error.reason, request_id=error.request_id)
 
 
 def _first_image(o: RestoreObserved) -> ImageFacts | None:

@@ -18,7 +18,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
-from cinderbank.domain.record import Identity, Memory, RestoreRequest
+from cinderbank.domain.record import Identity, Memory, RestoreRequest, TransportChoice
 from cinderbank.domain.steps import (
     AddFinalizer,
     CancelTransfer,
@@ -26,6 +26,7 @@ from cinderbank.domain.steps import (
     DeleteImage,
     DeleteVolume,
     Effect,
+    FallBack,
     Finish,
     ForgetTransfer,
     Idle,
@@ -46,6 +47,10 @@ class FoundBackup:
     snapshot_at: datetime
     source: VolumeFacts
     """The volume it is of, as that was; its status means nothing here."""
+    data_bytes: int | None = None
+    """Of size_bytes that are not zeros; None when it was not counted."""
+    content_format: str | None = None
+    """The disk image that the volume's own bytes look like, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +73,10 @@ class RestoreObserved:
 
 @dataclass(frozen=True, slots=True)
 class PinBackup(Step):
-    """Memory only: which backup, where, how large, with which hash."""
+    """Memory only: which backup, where, how large, with which hash, and how it travels."""
 
     found: FoundBackup
+    choice: TransportChoice
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +100,7 @@ class CreateImage(Effect):
     intent = intents.IMAGE
     durable = True
     name: str
+    disk_format: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +163,7 @@ RestoreStep = (
     | StartTransfer
     | CancelTransfer
     | ForgetTransfer
+    | FallBack
     | ProveImage
     | CreateVolume
     | SetBootable

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import ImageId, SnapshotId, VolumeId
-from cinderbank.domain.record import Outcome
+from cinderbank.domain.record import Outcome, TransportChoice
 
 
 class Step:
@@ -90,6 +90,14 @@ class ForgetTransfer(Effect):
     error: CinderbankError
     counts: bool
     """Whether it uses up one of `retry_limit`; an outage of a system never does."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallBack(Effect):
+    """Go on as `choice` says, not counted as a failure; ends the transfer of what was tried before,
+    whose image is deleted next."""
+
+    choice: TransportChoice
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cinderbank.domain import cleanup, conditions, intents, names
+from cinderbank.domain import cleanup, conditions, intents, names, transport
 from cinderbank.domain.backup import absorbed, next_step
 from cinderbank.domain.backup_steps import (
     BackupObserved,
     BackupStep,
+    ChooseTransport,
     CreateSnapshot,
     CreateVolume,
     DeleteFromBank,
@@ -22,7 +23,7 @@ from cinderbank.domain.backup_steps import (
     StartTransfer,
     UploadToImage,
 )
-from cinderbank.domain.errors import Conflict, OverQuota, SourceGone
+from cinderbank.domain.errors import Conflict, OverQuota, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     TransferProgress,
     TransferRunning,
@@ -36,6 +37,7 @@ from cinderbank.domain.steps import (
     DeleteImage,
     DeleteSnapshot,
     DeleteVolume,
+    FallBack,
     Finish,
     ForgetTransfer,
     GiveBack,
@@ -45,6 +47,7 @@ from cinderbank.domain.steps import (
 )
 from cinderbank.engine.backup_look import observe
 from cinderbank.engine.course import unexpected
+from cinderbank.engine.fall_back import fall_back, told_way_out
 from cinderbank.engine.world import BackupWorld
 from cinderbank.ports.transfers import BackupTransfer
 
@@ -131,8 +134,15 @@ def perform(  # noqa: C901  one arm per step
         case OpenSession(backup_id=backup_id, volume_id=volume_id, incremental=incremental):
             world.bank.open_session(site, backup_id, volume_id, incremental=incremental)
             return intents.done(memory, intents.SESSION)
-        case CreateSnapshot() | CreateVolume() | UploadToImage():
+        case ChooseTransport(choice=choice):
+            world.records.event(choice.reason, choice.message)
+            return transport.with_choice(memory, choice)
+        case FallBack(choice=choice):
+            return fall_back(world.transfers, world.records, memory, choice)
+        case CreateSnapshot() | CreateVolume():
             return _create(step, record, world, memory)
+        case UploadToImage():
+            return _upload(step, record, world, memory)
         case StartTransfer():
             attempt = memory.transfer_attempt
             world.transfers.start(_transfer(step, record, site, attempt))
@@ -172,8 +182,26 @@ def perform(  # noqa: C901  one arm per step
             assert_never(step)
 
 
+def _upload(
+    step: UploadToImage, record: BackupRecord, world: BackupWorld, memory: Memory
+) -> Memory:
+    name, asked = names.image_name(step.backup_id), record.request.transport
+    try:
+        image_id = world.cinder.upload_to_image(
+            step.volume_id, image_name=name, disk_format=step.disk_format
+        )
+    except Unsupported as error:
+        if error.reason != transport.IMAGE_FORMAT_REFUSED:
+            raise
+        choice = transport.fallback(asked, memory, error.reason, error.message)
+        if choice is None:
+            raise told_way_out(error, asked, memory) from error
+        return fall_back(world.transfers, world.records, memory, choice)
+    return intents.answered(memory, step.intent, image_id)
+
+
 def _create(
-    step: CreateSnapshot | CreateVolume | UploadToImage,
+    step: CreateSnapshot | CreateVolume,
     record: BackupRecord,
     world: BackupWorld,
     memory: Memory,
@@ -194,9 +222,6 @@ def _create(
             made = world.cinder.create_volume_from_snapshot(
                 snapshot, name=name, description=description, metadata=tag
             ).id
-        case UploadToImage(volume_id=volume_id):
-            name = names.image_name(backup_id)
-            made = world.cinder.upload_to_image(volume_id, image_name=name, disk_format="raw")
     return intents.answered(memory, step.intent, made)
 
 

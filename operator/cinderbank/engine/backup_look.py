@@ -12,11 +12,12 @@ from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import (
     BackupId,
     BankFacts,
+    PreviousBackup,
     SnapshotFacts,
     TransferRunning,
     VolumeFacts,
 )
-from cinderbank.domain.record import BackupRecord
+from cinderbank.domain.record import BackupRecord, Transport
 from cinderbank.domain.stages import USELESS_SNAPSHOT, USELESS_VOLUME, first_usable
 from cinderbank.engine.messages import messages_about
 from cinderbank.engine.world import BackupWorld
@@ -50,6 +51,8 @@ def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupOb
     seen = _with_bank(seen, world, backup_id, tolerant=cleaning)
     if cleaning:
         return seen
+    if request.transport is Transport.AUTO and memory.transport is None:
+        seen = _with_previous(seen, world)
     no_snapshot = first_usable(seen.snapshots, USELESS_SNAPSHOT) is None
     if memory.source is None or (memory.snapshot_taken_at is None and no_snapshot):
         seen = _with_source(seen, world)
@@ -66,6 +69,17 @@ def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
         source=volumes[0] if len(volumes) == 1 else None,
         source_ids=tuple(volume.id for volume in volumes),
     )
+
+
+def _with_previous(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
+    """What the volume's last backup tells, once our session is there and the volume is known."""
+    if seen.memory.source is None or seen.bank is None or not seen.bank.intent:
+        return seen
+    found = world.bank.previous(seen.site, seen.memory.source.id)
+    if found is None:
+        return seen
+    previous = PreviousBackup(found.size_bytes, found.data_bytes, found.content_format)
+    return replace(seen, previous=previous)
 
 
 def _with_bank(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cinderbank.domain import cleanup, conditions, intents, names
-from cinderbank.domain.errors import Conflict, SourceGone
+from cinderbank.domain import cleanup, conditions, intents, names, transport
+from cinderbank.domain.errors import Conflict, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     TransferProgress,
     TransferRunning,
@@ -37,6 +37,7 @@ from cinderbank.domain.steps import (
     Conclude,
     DeleteImage,
     DeleteVolume,
+    FallBack,
     Finish,
     ForgetTransfer,
     Idle,
@@ -44,6 +45,7 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.engine.course import unexpected
+from cinderbank.engine.fall_back import fall_back, told_way_out
 from cinderbank.engine.messages import messages_about
 from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.bank import BackupDescription
@@ -171,6 +173,8 @@ def found_backup(description: BackupDescription) -> FoundBackup:
             metadata=dict(description.volume_metadata),
             image_metadata=dict(description.image_metadata),
         ),
+        data_bytes=description.data_bytes,
+        content_format=description.content_format,
     )
 
 
@@ -180,14 +184,16 @@ def perform(  # noqa: C901  one arm per step
     """Exactly one effect; returns memory with what it answered."""
     reader = record.identity.uid
     match step:
-        case PinBackup(found=found):
+        case PinBackup(found=found, choice=choice):
+            world.records.event(choice.reason, choice.message)
             return replace(
-                memory,
+                transport.with_choice(memory, choice),
                 backup_id=record.request.backup_id,
                 site=found.site,
                 source=found.source,
                 size_bytes=found.size_bytes,
                 content_hash=found.content_hash,
+                content_format=found.content_format,
                 snapshot_taken_at=found.snapshot_at,
                 started_at=now,
             )
@@ -197,9 +203,10 @@ def perform(  # noqa: C901  one arm per step
         case UnpinReader(backup_id=backup_id):
             world.bank.unpin(backup_id, reader)
             return intents.done(memory, intents.UNPIN)
-        case CreateImage(name=name):
-            image = world.glance.create_image(name=name, disk_format="raw")
-            return intents.answered(memory, intents.IMAGE, image.id)
+        case CreateImage():
+            return _create_image(step, record, world, memory)
+        case FallBack(choice=choice):
+            return fall_back(world.transfers, world.records, memory, choice)
         case StartTransfer():
             memory = intents.answered(memory, intents.TRANSFER, step.image_id)
             world.transfers.start(
@@ -236,6 +243,22 @@ def perform(  # noqa: C901  one arm per step
             raise unexpected(step)  # engine.course does these
         case _:
             assert_never(step)
+
+
+def _create_image(
+    step: CreateImage, record: RestoreRecord, world: RestoreWorld, memory: Memory
+) -> Memory:
+    asked = record.request.transport
+    try:
+        image = world.glance.create_image(name=step.name, disk_format=step.disk_format)
+    except Unsupported as error:
+        if error.reason != transport.IMAGE_FORMAT_REFUSED:
+            raise
+        choice = transport.restore_fallback(asked, memory, error.reason, error.message)
+        if choice is None:
+            raise told_way_out(error, asked, memory) from error
+        return fall_back(world.transfers, world.records, memory, choice)
+    return intents.answered(memory, intents.IMAGE, image.id)
 
 
 def _create_volume(step: CreateVolume, world: RestoreWorld, memory: Memory) -> Memory:

@@ -55,6 +55,11 @@ class Bank(Protocol):
         """What is there of this backup. Idempotent read."""
         ...
 
+    def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
+        """The newest backup of this volume at this site that is sealed, not deleted and can be read;
+        None when there is none. A session that is open is none. Idempotent read."""
+        ...
+
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
     ) -> None:

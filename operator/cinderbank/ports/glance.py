@@ -19,7 +19,9 @@ class Glance(Protocol):
         ...
 
     def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
-        """A new private `queued` image without data and without properties of the SDK's (owner_specified.*)."""
+        """A new private `queued` image without data and without properties of the SDK's (owner_specified.*).
+
+        Also raises Unsupported (reason ImageFormatRefused) when this Glance does not take the disk_format."""
         ...
 
     def delete_image(self, image_id: ImageId) -> None:

@@ -24,7 +24,15 @@ from cinderbank.domain.facts import (
     UserMessage,
     VolumeId,
 )
-from cinderbank.domain.record import DeletionPolicy, Incremental, LastError, Memory, Outcome, Phase
+from cinderbank.domain.record import (
+    DeletionPolicy,
+    Incremental,
+    LastError,
+    Memory,
+    Outcome,
+    Phase,
+    Transport,
+)
 from tests.builders import (
     BACKUP_ID,
     LONG_AGO,
@@ -57,6 +65,15 @@ def final(outcome: Outcome) -> Outcome:
 
 def request(**changes: Any) -> dict[str, Any]:
     return {"request": backup_request(**changes)}
+
+
+QCOW2 = {"transport": Transport.QCOW2}
+ASKED = request(transport=Transport.QCOW2)
+
+
+def qcow2(status: str = "active", **changes: Any) -> Any:
+    sizes = {"size_bytes": 1 << 20, "virtual_size_bytes": GIB} if status == "active" else {}
+    return image(status, **{"disk_format": "qcow2", **sizes, **changes})
 
 
 ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
@@ -170,6 +187,9 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     # session
     ("no session", {"memory": replace(memory(), intents=()), "bank": BankFacts()}, b.OpenSession),
     ("session swept", {"bank": BankFacts()}, steps.Conclude),
+    # transport
+    ("not chosen", {"memory": memory(transport=None)}, b.ChooseTransport),
+    ("not chosen, no session", {"memory": replace(memory(transport=None), intents=()), "bank": BankFacts()}, b.OpenSession),
     # snapshot
     ("nothing yet", {}, b.CreateSnapshot),
     ("source available", {"source": volume(status="available")}, b.CreateSnapshot),
@@ -209,6 +229,28 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("upload failed too often", {"memory": snapshotted(seen("volume"), seen("image", tries=4)), "volumes": [temporary_volume()]}, steps.Conclude),
     ("image of another size", {"memory": snapshotted(seen("image")), "images": [image(size_bytes=GIB - 1)]}, steps.Conclude),
     ("image active, unknown of a snapshot", {"memory": memory(seen("image")), "images": [image()]}, steps.Conclude),
+    # a qcow2 image that Auto has chosen
+    ("qcow2 upload failed", {"memory": snapshotted(seen("volume"), seen("image"), **QCOW2), "volumes": [temporary_volume()]}, steps.FallBack),
+    ("qcow2 upload asked for", {"memory": snapshotted(seen("volume"), intent("image", at=JUST_NOW), **QCOW2), "volumes": [temporary_volume()]}, steps.Wait),
+    ("qcow2 upload never came", {"memory": snapshotted(seen("volume"), intent("image"), **QCOW2), "volumes": [temporary_volume()]}, b.UploadToImage),
+    ("qcow2 upload failed, asked for", {"memory": snapshotted(seen("volume"), seen("image"), **QCOW2), "volumes": [temporary_volume()], **ASKED}, b.UploadToImage),
+    ("qcow2 upload failed too often, asked for", {"memory": snapshotted(seen("volume"), seen("image", tries=4), **QCOW2), "volumes": [temporary_volume()], **ASKED}, steps.Conclude),
+    ("qcow2 image vanished, was good before", {"memory": snapshotted(seen("volume"), seen("image"), intent("transfer"), **QCOW2), "volumes": [temporary_volume()]}, b.UploadToImage),
+    ("qcow2 image killed", {"memory": snapshotted(seen("volume"), seen("image"), **QCOW2), "volumes": [temporary_volume()], "images": [qcow2("killed")]}, steps.FallBack),
+    ("qcow2 image abandoned", {"memory": snapshotted(seen("volume"), seen("image"), **QCOW2), "volumes": [temporary_volume()], "images": [qcow2("queued")]}, steps.FallBack),
+    ("qcow2 image active", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2()]}, b.StartTransfer),
+    ("qcow2 image active, not looked into", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=None)]}, b.StartTransfer),
+    ("qcow2 image of another disk", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=GIB // 2)]}, steps.FallBack),
+    ("qcow2 image of another disk, asked for", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=GIB // 2)], **ASKED}, steps.Conclude),
+    ("qcow2 asked for, raw made", {"memory": snapshotted(seen("image"), **QCOW2), "images": [image()]}, b.StartTransfer),
+    ("qcow2 left from before", {"memory": snapshotted(seen("volume"), seen("image", tries=0)), "volumes": [temporary_volume()], "images": [qcow2()]}, steps.DeleteImage),
+    ("qcow2 left from before, at the last try", {"memory": snapshotted(seen("volume"), seen("image", tries=0)), "volumes": [temporary_volume()], "images": [qcow2()], **request(retry_limit=0)}, steps.DeleteImage),
+    ("qcow2 is all that this cloud makes", {"memory": snapshotted(seen("volume"), seen("image", tries=4)), "volumes": [temporary_volume()], "images": [qcow2()]}, steps.Conclude),
+    ("qcow2 left from before is gone", {"memory": snapshotted(seen("volume"), seen("image", tries=0)), "volumes": [temporary_volume()]}, b.UploadToImage),
+    ("transfer found another disk", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageSizeMismatch", "x", False)}, steps.FallBack),
+    ("transfer can not read it", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False)}, steps.FallBack),
+    ("transfer can not read it, asked for", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False), **ASKED}, steps.Conclude),
+    ("transfer found another disk in a raw image", {"memory": snapshotted(), "transfer": TransferFailed("ImageSizeMismatch", "x", False)}, steps.Conclude),
     # transfer
     ("image active", {"memory": snapshotted(seen("image")), "images": [image()]}, b.StartTransfer),
     ("transfer runs", {"memory": snapshotted(seen("image")), "images": [image()], "transfer": RUNNING}, steps.Wait),
@@ -250,6 +292,45 @@ def test_the_base_is_remembered_from_manifest_or_seal() -> None:
     seen_once = absorbed(backup_observed(bank=BankFacts(intent=True, base_id=BACKUP_ID)))
     assert seen_once.memory.base_id == BACKUP_ID
     assert absorbed(replace(seen_once, bank=BankFacts(intent=True))).memory.base_id == BACKUP_ID
+
+
+def test_what_is_known_of_the_content_is_remembered() -> None:
+    bank = BankFacts(intent=True, manifest=True, content_format="luks")
+    look = absorbed(backup_observed(bank=bank))
+    assert look.memory.content_format == "luks"
+    assert absorbed(replace(look, bank=SEALED)).memory.content_format == "luks"
+
+
+@pytest.mark.parametrize(
+    ("transport", "disk_format"), [(Transport.RAW, "raw"), (Transport.QCOW2, "qcow2")]
+)
+def test_the_upload_asks_for_what_was_chosen(transport: Transport, disk_format: str) -> None:
+    known = snapshotted(seen("volume"), transport=transport)
+    step = next_step(backup_observed(memory=known, volumes=[temporary_volume()]))
+    assert isinstance(step, b.UploadToImage)
+    assert step.disk_format == disk_format
+
+
+FALLBACKS: list[tuple[str, dict[str, Any]]] = [
+    ("ConversionFailed", {"memory": snapshotted(seen("volume"), seen("image"), **QCOW2), "volumes": [temporary_volume()]}),
+    ("ContentIsImage", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=1)]}),
+    ("ContentIsImage", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageSizeMismatch", "x", False)}),
+    ("ConversionFailed", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reason", "observed"), FALLBACKS)
+def test_a_fallback_is_told_and_the_users_choice_is_never_changed(
+    reason: str, observed: dict[str, Any]
+) -> None:
+    step = next_step(backup_observed(**observed))
+    assert isinstance(step, steps.FallBack)
+    assert (step.choice.transport, step.choice.reason) == (Transport.RAW, reason)
+    asked = backup_observed(**{**observed, **request(transport=Transport.QCOW2, retry_limit=0)})
+    refused = next_step(asked)
+    assert isinstance(refused, steps.Conclude)
+    assert refused.outcome.phase is Phase.FAILED
+    assert "transport Raw, or Auto" in refused.outcome.message
 
 
 REASONS: list[tuple[str, dict[str, Any]]] = [
@@ -324,6 +405,7 @@ TRANSFERS = (
     RUNNING,
     SUCCEEDED,
     TransferFailed("X", "x", True),
+    TransferFailed("ImageSizeMismatch", "x", False),
 )
 MEMORIES = (
     NEW,
@@ -333,17 +415,19 @@ MEMORIES = (
     snapshotted(seen("volume"), intent("image", at=JUST_NOW)),
     snapshotted(seen("volume"), seen("image")),
     snapshotted(seen("volume"), seen("image", tries=9)),
+    snapshotted(seen("volume"), seen("image"), **QCOW2),
     snapshotted(outcome=COMPLETED),
     snapshotted(outcome=FAILED),
     snapshotted(outcome=final(FAILED)),
 )  # fmt: skip
 
 
-def test_every_combination_has_a_safe_step() -> None:
+@pytest.mark.parametrize("mem", MEMORIES, ids=range(len(MEMORIES)))
+def test_every_combination_has_a_safe_step(mem: Memory) -> None:
     """Total; creates only what is not there; before the outcome is known it deletes only what failed."""
     count = 0
-    for mem, volume_status, snapshot_status, image_status, bank, transfer in itertools.product(
-        MEMORIES, (None, *VOLUMES), (None, *SNAPSHOTS), (None, *IMAGES), BANKS, TRANSFERS
+    for volume_status, snapshot_status, image_status, bank, transfer in itertools.product(
+        (None, *VOLUMES), (None, *SNAPSHOTS), IMAGE_LISTS, BANKS, TRANSFERS
     ):
         for cancel, deleting in ((False, False), (True, True)):
             look = backup_observed(
@@ -358,14 +442,19 @@ def test_every_combination_has_a_safe_step() -> None:
             )
             assert_safe(look, next_step(look))
             count += 1
-    assert count > 100_000
+    assert count > 10_000
 
 
 FLAGS = {deleting: identity(deleting=deleting) for deleting in (False, True)}
 REQUESTS = {cancel: backup_request(cancel=cancel) for cancel in (False, True)}
 VOLUME_LISTS = {None: (), **{status: (temporary_volume(status),) for status in VOLUMES}}
 SNAPSHOT_LISTS = {None: (), **{status: (snapshot(status),) for status in SNAPSHOTS}}
-IMAGE_LISTS = {None: (), **{status: (image(status),) for status in IMAGES}}
+IMAGE_LISTS = {
+    None: (),
+    **{status: (image(status),) for status in IMAGES},
+    "qcow2": (qcow2(),),
+    "of another disk": (qcow2(virtual_size_bytes=1),),
+}
 CREATES = (b.OpenSession, b.CreateSnapshot, b.CreateVolume, b.UploadToImage, b.StartTransfer)
 
 
@@ -384,7 +473,10 @@ def assert_safe(o: b.BackupObserved, step: b.BackupStep) -> None:  # noqa: C901 
         case b.UploadToImage():
             assert not [i for i in o.images if i.status != "pending_delete"]
         case b.StartTransfer():
-            assert isinstance(o.transfer, TransferAbsent) and step.image.size_bytes == GIB
+            assert isinstance(o.transfer, TransferAbsent)
+            assert GIB in (step.image.size_bytes, step.image.virtual_size_bytes)
+        case steps.FallBack():
+            assert o.memory.transport is Transport.QCOW2 and outcome is None and not leaving
         case b.OpenSession():
             assert o.bank is not None and not o.bank.intent and not o.bank.sealed
         case b.Seal():
@@ -402,7 +494,8 @@ def assert_safe(o: b.BackupObserved, step: b.BackupStep) -> None:  # noqa: C901 
             assert outcome is not None or o.volumes[0].status.startswith("error")
             assert outcome is None or not still_there(o.images)
         case steps.DeleteImage():
-            assert outcome is not None or o.images[0].status != "active"
+            unwanted = o.memory.transport is Transport.RAW and o.images[0].disk_format == "qcow2"
+            assert outcome is not None or unwanted or o.images[0].status != "active"
         case steps.Finish():
             assert outcome is not None and not outcome.final
             assert not (still_there(o.images) or o.volumes or o.snapshots)

@@ -20,10 +20,11 @@ from cinderbank.domain.facts import (
     TransferProgress,
     TransferRunning,
     TransferSucceeded,
+    UserMessage,
     VolumeId,
 )
 from cinderbank.domain.names import BACKUP_TAG, RESTORE_TAG
-from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
+from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase, Transport
 from cinderbank.domain.restore import absorbed, next_step
 from tests.builders import (
     LONG_AGO,
@@ -66,6 +67,19 @@ def with_volume(*volumes: Any, **changes: Any) -> dict[str, Any]:
     return {"memory": known, "volumes": volumes, "images": [image()], **changes}
 
 
+QCOW2 = {"transport": Transport.QCOW2}
+ASKED = {"request": restore_request(transport=Transport.QCOW2)}
+AS_QCOW2 = {"memory": restore_memory(seen("image"), seen("volume"), image_proven="image", **QCOW2)}
+CONTENT_REFUSED = TransferFailed("ImageContentRefused", "415", False)
+NOT_CONVERTED = UserMessage("VOLUME_VOLUME_005_029", "must be the same", "new", START)
+NO_HOST = UserMessage("VOLUME_VOLUME_001_003", "no host", "new", START)
+
+
+def qcow2(status: str = "active", **changes: Any) -> Any:
+    sizes = {"size_bytes": 1 << 20, "virtual_size_bytes": GIB} if status == "active" else {}
+    return image(status, **{"disk_format": "qcow2", **sizes, **changes})
+
+
 ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("done", {"memory": restore_memory(outcome=replace(COMPLETED, final=True))}, steps.RemoveFinalizer),
     ("done, onDelete Delete", {"memory": restore_memory(outcome=replace(COMPLETED, final=True)), "request": restore_request(on_delete=OnDelete.DELETE)}, steps.Idle),
@@ -92,6 +106,12 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("too small", {"memory": NEW, "found": found_backup(size_bytes=2 * GIB), "request": restore_request(size_gib=1)}, steps.Conclude),
     ("new", {"memory": NEW, "found": found_backup(), "identity": identity(has_finalizer=False)}, steps.AddFinalizer),
     ("found", {"memory": NEW, "found": found_backup()}, r.PinBackup),
+    ("Qcow2 asked for and full", {"memory": NEW, "found": found_backup(), "request": restore_request(transport=Transport.QCOW2)}, steps.Conclude),
+    ("Qcow2 asked for, full, larger volume", {"memory": NEW, "found": found_backup(), "request": restore_request(transport=Transport.QCOW2, size_gib=2)}, r.PinBackup),
+    ("Raw asked for, a disk image inside", {"memory": NEW, "found": found_backup(content_format="vmdk"), "request": restore_request(transport=Transport.RAW)}, steps.Conclude),
+    ("full, a disk image inside", {"memory": NEW, "found": found_backup(content_format="vmdk")}, steps.Conclude),
+    ("full, a disk image inside, larger volume", {"memory": NEW, "found": found_backup(content_format="vmdk"), "request": restore_request(size_gib=2)}, r.PinBackup),
+    ("full, LUKS inside", {"memory": NEW, "found": found_backup(content_format="luks")}, r.PinBackup),
     ("finalizer taken off", {"identity": identity(has_finalizer=False)}, steps.AddFinalizer),
     ("not pinned", {"memory": replace(restore_memory(), intents=())}, r.PinReader),
     ("pin without an answer", {"memory": replace(restore_memory(), intents=(intent("pin"),))}, r.PinReader),
@@ -114,12 +134,27 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("transfer succeeded, image queued", {"memory": restore_memory(seen("image"), STARTED), "images": [image("queued")], "transfer": SUCCEEDED}, steps.ForgetTransfer),
     ("transfer failed", {"memory": restore_memory(seen("image")), "images": [image("queued")], "transfer": TransferFailed("X", "x", True)}, steps.ForgetTransfer),
     ("transfer failed, image active", {"memory": restore_memory(seen("image")), "images": [image()], "transfer": TransferFailed("X", "x", True)}, steps.DeleteImage),
+    ("qcow2 image active, not proven", {"memory": restore_memory(seen("image"), **QCOW2), "images": [qcow2()]}, r.StartTransfer),
+    ("qcow2 image active and empty", {"memory": restore_memory(seen("image"), **QCOW2), "images": [qcow2(size_bytes=0)]}, steps.DeleteImage),
+    ("qcow2 image of another disk", {"memory": restore_memory(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=1)]}, steps.DeleteImage),
+    ("qcow2 refused by Glance", {"memory": restore_memory(seen("image"), **QCOW2), "images": [qcow2("queued")], "transfer": CONTENT_REFUSED}, steps.FallBack),
+    ("qcow2 refused by Glance, asked for", {"memory": restore_memory(seen("image"), **QCOW2), "images": [qcow2("queued")], "transfer": CONTENT_REFUSED, **ASKED}, steps.Conclude),
+    ("qcow2 refused by Glance, vmdk inside", {"memory": restore_memory(seen("image"), content_format="vmdk", **QCOW2), "images": [qcow2("queued")], "transfer": CONTENT_REFUSED}, steps.Conclude),
+    ("raw refused by Glance", {"memory": restore_memory(seen("image")), "images": [image("queued")], "transfer": CONTENT_REFUSED}, steps.Conclude),
+    ("qcow2 left from before", {"memory": restore_memory(seen("image", tries=0)), "images": [qcow2("queued")]}, steps.DeleteImage),
+    ("qcow2 left from before is gone", {"memory": restore_memory(seen("image", tries=0))}, r.CreateImage),
+    ("qcow2 is all that this cloud makes", {"memory": restore_memory(seen("image", tries=4)), "images": [qcow2("queued")]}, steps.Conclude),
     ("bank away, image active", {"memory": restore_memory(seen("image")), "images": [image()], "transfer": TransferFailed("BankUnavailable", "x", True)}, steps.ForgetTransfer),
     ("proven", PROVEN, r.CreateVolume),
     ("volume asked for", {**PROVEN, "memory": restore_memory(intent("volume", at=JUST_NOW), image_proven="image")}, steps.Wait),
     ("volume downloading", with_volume(made("downloading")), steps.Wait),
     ("volume downloading for ever", with_volume(made("downloading"), memory=restore_memory(seen("volume", at=START - timedelta(hours=9)))), steps.Conclude),
     ("volume failed", with_volume(made("error")), steps.DeleteVolume),
+    ("volume not made of qcow2", with_volume(made("error"), messages=[NOT_CONVERTED], **AS_QCOW2), steps.FallBack),
+    ("volume not made of qcow2, asked for", with_volume(made("error"), messages=[NOT_CONVERTED], **AS_QCOW2, **ASKED), steps.DeleteVolume),
+    ("volume not made of qcow2, vmdk inside", with_volume(made("error"), messages=[NOT_CONVERTED], memory=restore_memory(seen("volume"), content_format="vmdk", **QCOW2)), steps.DeleteVolume),
+    ("volume not made of qcow2, falling back", with_volume(made("error"), messages=[NOT_CONVERTED], memory=restore_memory(seen("volume", tries=0))), steps.DeleteVolume),
+    ("volume found no host", with_volume(made("error"), messages=[NO_HOST], **AS_QCOW2), steps.DeleteVolume),
     ("volume failed too often", with_volume(made("error"), memory=restore_memory(seen("volume", tries=4))), steps.Conclude),
     ("volume vanished", {**PROVEN, "memory": restore_memory(seen("volume"), image_proven="image")}, r.CreateVolume),
     ("volume bootable, source not", with_volume(made(bootable=True)), r.SetBootable),
@@ -220,7 +255,13 @@ def test_the_new_volume_is_known_from_the_first_sight() -> None:
 
 VOLUMES = ("creating", "downloading", "available", "in-use", "error", "error_deleting", "deleting")
 IMAGES = ("queued", "saving", "active", "killed", "deactivated", "pending_delete", "importing")
-TRANSFERS = (TransferAbsent(), RUNNING, SUCCEEDED, TransferFailed("X", "x", True))
+TRANSFERS = (
+    TransferAbsent(),
+    RUNNING,
+    SUCCEEDED,
+    TransferFailed("X", "x", True),
+    CONTENT_REFUSED,
+)
 MEMORIES = (
     NEW,
     restore_memory(),
@@ -228,6 +269,7 @@ MEMORIES = (
     restore_memory(seen("image"), STARTED, image_proven="image"),
     restore_memory(seen("image"), seen("volume"), image_proven="image"),
     restore_memory(seen("image", tries=9), seen("volume", tries=9)),
+    restore_memory(seen("image"), STARTED, image_proven="image", **QCOW2),
     restore_memory(outcome=COMPLETED),
     restore_memory(outcome=FAILED),
     restore_memory(outcome=replace(COMPLETED, final=True)),

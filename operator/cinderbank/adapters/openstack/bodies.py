@@ -162,6 +162,7 @@ def image(content: object, call: Call) -> ImageFacts:
         status=body.needed_text("status"),
         disk_format=body.text("disk_format"),
         size_bytes=body.number("size"),
+        virtual_size_bytes=body.number("virtual_size"),
         hash_algo=body.text("os_hash_algo") or None,
         hash_value=body.text("os_hash_value") or None,
         created_at=body.time("created_at"),

@@ -212,9 +212,11 @@ class OpenStackCinder:
         """Copy an `available` volume into a new private image; the copy goes on after the answer.
 
         Not idempotent, but a volume that is `uploading` already raises Conflict. When the copy
-        fails, Cinder deletes the image and puts a message under the volume.
+        fails, Cinder deletes the image and puts a message under the volume. Raises Unsupported
+        (ImageFormatRefused) when Glance does not take this disk_format.
         """
-        call = Call("upload", f"volume {volume_id} to an image", makes=True)
+        what = f"volume {volume_id} to a {disk_format} image"
+        call = Call("upload", what, makes=True, disk_format=disk_format)
         upload = {
             "image_name": image_name,
             "disk_format": disk_format,

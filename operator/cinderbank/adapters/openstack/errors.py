@@ -31,6 +31,7 @@ from cinderbank.domain.errors import (
     Unavailable,
     Unsupported,
 )
+from cinderbank.domain.transport import IMAGE_FORMAT_REFUSED
 
 UNEXPECTED_ANSWER = "UnexpectedAnswer"
 TLS_NOT_TRUSTED = "TLSNotTrusted"
@@ -49,6 +50,10 @@ _VALUE_TEXTS = re.compile(
     r"|does not match|unsupported (disk|container)|must be an? (integer|string)|is too long",
     re.IGNORECASE,
 )
+_FORMAT_TEXTS = re.compile(
+    r"disk.?format|does not match schema 'image'|is not one of|conversion", re.IGNORECASE
+)
+"""A 400 that is about the disk_format: Glance's own words, which Cinder passes on."""
 _IMAGE_GONE_TEXTS = re.compile(
     r"invalid image identifier|unable to access requested image", re.IGNORECASE
 )
@@ -84,7 +89,7 @@ class Call:
 
     `makes`: it is not idempotent, so an answer that got lost is OutcomeUnknown.
     `bad_request`: what a 400 is when its text says nothing; None leaves it Retryable, because
-    Permanent must be proven. `not_found`: what a 404 is.
+    Permanent must be proven. `not_found`: what a 404 is. `disk_format`: of the image that is asked for.
     """
 
     verb: str
@@ -92,6 +97,7 @@ class Call:
     makes: bool = False
     bad_request: type[CinderbankError] | None = None
     not_found: type[CinderbankError] = SourceGone
+    disk_format: str = "raw"
 
     def __str__(self) -> str:
         return f"cannot {self.verb} {self.resource[:160]}"  # names come from users
@@ -200,6 +206,8 @@ def _kind(
             return Unavailable, UNEXPECTED_ANSWER
         case 404:
             return (InvalidSpec if _TYPE_GONE_TEXTS.search(text) else call.not_found), None
+        case 415 if call.disk_format != "raw":
+            return Unsupported, IMAGE_FORMAT_REFUSED
         case 405 | 406 | 415 | 501:
             return Unsupported, None
         case 409 | 412:
@@ -221,6 +229,8 @@ def _kind_of_bad_request(text: str, call: Call) -> tuple[type[CinderbankError], 
         return call.bad_request, None
     if _STATE_TEXTS.search(text):
         return Conflict, None
+    if call.disk_format != "raw" and _FORMAT_TEXTS.search(text):
+        return Unsupported, IMAGE_FORMAT_REFUSED
     if _VALUE_TEXTS.search(text):
         return InvalidSpec, None
     return Retryable, "RequestRefused"

@@ -44,9 +44,10 @@ class OpenStackGlance:
         """A new private `queued` image. Not idempotent; may raise OverQuota, InvalidSpec, OutcomeUnknown.
 
         Not the SDK's create_image, which adds owner_specified.openstack.* properties; volumes made
-        from the image would inherit them.
+        from the image would inherit them. Raises Unsupported (ImageFormatRefused) when this Glance does
+        not take the disk_format.
         """
-        call = Call("create", f"image {name!r}", makes=True)
+        call = Call("create", f"{disk_format} image {name!r}", makes=True, disk_format=disk_format)
         json = {
             "name": name,
             "disk_format": disk_format,

@@ -159,6 +159,22 @@ class Maintenance(ApiModel):
     )
 
 
+class Limits(ApiModel):
+    """How much of the network and of the store the transfers of this bank may take."""
+
+    concurrent_transfers: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="How many transfers of this bank run at once, within what the operator runs at once"
+        " altogether (CINDERBANK_MAX_CONCURRENT_TRANSFERS). Unset: only that limit holds.",
+    )
+    bandwidth_mib_per_second: Annotated[int, Field(ge=1, le=1 << 20)] | None = Field(
+        default=None,
+        description="MiB per second between this operator and the bank, in each direction, of all its"
+        " transfers together. Each gets an equal share: this divided by concurrentTransfers, or by"
+        " what the operator runs at once, whether so many run or not. Unset: no limit.",
+    )
+
+
 class BackupBankSpec(ApiModel):
     """Which bucket, and which site writes there through this object."""
 
@@ -192,6 +208,10 @@ class BackupBankSpec(ApiModel):
         default=4,
         description="Size in MiB of the pieces that a volume is cut into (1, 2, 4, 8 or 16). Smaller"
         " ones find more that is unchanged, greater ones need fewer requests. Holds for new backups.",
+    )
+    limits: Limits = Field(
+        default=Limits(),
+        description="Limits of this bank's transfers; a change holds for new ones.",
     )
     validation: Validation = Field(
         default=Validation(), description="How often the bank is looked at."

@@ -21,7 +21,15 @@ from cinderbank.api.v1alpha1.progress import at_rest, progress_of
 from cinderbank.api.v1alpha1.run_status import NAME_LIMIT, TEMPORARIES_LIMIT, TEXT_LIMIT, RunStatus
 from cinderbank.domain.errors import BrokenInvariant
 from cinderbank.domain.facts import BackupId, SnapshotId, VolumeFacts, VolumeId
-from cinderbank.domain.record import Intent, LastError, Memory, Outcome, Phase, Report
+from cinderbank.domain.record import (
+    Intent,
+    LastError,
+    Memory,
+    Outcome,
+    Phase,
+    Report,
+    Transport,
+)
 
 TOLD_ONLY = frozenset({"observedGeneration", "phase", "conditions", "progress", "temporaries"})
 """Fields of status that are never read back: nonsense in them stops nothing."""
@@ -50,6 +58,9 @@ def memory_of_run(status: RunStatus) -> Memory:
         snapshot_taken_at=status.snapshot_time,
         size_bytes=status.size_bytes,
         content_hash=status.content_hash,
+        content_format=status.content_format,
+        transport=None if status.transport is None else Transport(status.transport),
+        transport_reason=status.transport_reason or "",
         intents=tuple(
             Intent(each.step, each.time, each.tries, each.resource_id, each.seen)
             for each in status.intents
@@ -157,6 +168,9 @@ def _remembered(memory: Memory) -> dict[str, Any]:
         "snapshot_time": memory.snapshot_taken_at,
         "size_bytes": memory.size_bytes,
         "content_hash": memory.content_hash,
+        "content_format": memory.content_format,
+        "transport": memory.transport,
+        "transport_reason": memory.transport_reason or None,
         "intents": [
             {
                 "step": each.step,

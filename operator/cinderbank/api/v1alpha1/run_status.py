@@ -87,9 +87,10 @@ class Intent(ApiModel):
 
     step: Word = Field(description="What was begun, for example snapshot or transfer.")
     time: Time = Field(description="When the request was about to be sent.")
-    tries: Annotated[int, Field(ge=1)] = Field(
+    tries: Annotated[int, Field(ge=0)] = Field(
         default=1,
-        description="How often it was begun anew because what it made had failed or vanished.",
+        description="How often it was begun anew because what it made had failed or vanished; what was"
+        " made before transport changed does not count.",
     )
     resource_id: Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9._-]*$")] = Field(
         default="", description="What the cloud answered, or what was found."
@@ -191,6 +192,18 @@ class RunStatus(ApiModel):
     content_hash: Annotated[str, Field(max_length=128, pattern="^[0-9a-f]*$")] | None = Field(
         default=None,
         description="What tells the content from any other: SHA-256 over the hashes of its chunks.",
+    )
+    content_format: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None,
+        description="The disk image that the volume's own bytes look like, such as qcow2, vmdk or"
+        " luks; unset for an ordinary disk. Clouds may mistake such a volume for that image.",
+    )
+    transport: Literal["Raw", "Qcow2"] | None = Field(
+        default=None,
+        description="How the data goes through Glance: what spec.transport asked for, or Auto chose.",
+    )
+    transport_reason: Annotated[str, Field(max_length=64)] | None = Field(
+        default=None, description="Why, in one stable CamelCase word, for example MostlyEmpty."
     )
     manifest_digest: (
         Annotated[str, Field(max_length=128, pattern="^[a-z0-9]+:[0-9a-f]+$")] | None

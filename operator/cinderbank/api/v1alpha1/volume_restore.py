@@ -104,6 +104,7 @@ class VolumeRestoreSpec(ApiModel):
         immutable("target", _ANEW),
         immutable("timeouts", _ANEW),
         immutable("retryLimit", _ANEW),
+        immutable("transport", _ANEW),
         immutable("salvage", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
     )
@@ -119,6 +120,12 @@ class VolumeRestoreSpec(ApiModel):
         default=OnDelete.DETACH,
         description="What deleting this object does to the restored volume: Detach leaves it alone,"
         " Delete deletes it. May be changed at any time.",
+    )
+    transport: record.Transport = Field(
+        default=record.Transport.AUTO,
+        description="How the backup goes through Glance. Qcow2 moves only what is used, and every"
+        " content is restored exactly; Raw moves all. Auto is Qcow2 but for a nearly full backup,"
+        " whose qcow2 image Cinder refuses for its size, and where the cloud does not take qcow2.",
     )
     salvage: bool = Field(
         default=False,
@@ -141,6 +148,7 @@ class VolumeRestoreSpec(ApiModel):
             size_gib=target.size_gib,
             metadata=target.metadata,
             bootable=target.bootable,
+            transport=self.transport,
             salvage=self.salvage,
             cancel=self.cancel,
             on_delete=self.on_delete,
@@ -165,6 +173,7 @@ VOLUME_RESTORE = Resource(
         Column("Target", ".spec.target.name", "Name asked for the new volume"),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
+        Column("Transport", ".status.transport", "Raw or Qcow2", wide=True),
         Column("Backup-ID", ".status.backupID", "The backup in the bank", wide=True),
         Column("Site", ".status.site", "Site that wrote the backup", wide=True),
         MESSAGE,
