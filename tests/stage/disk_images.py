@@ -55,7 +55,7 @@ def _luks() -> bytes:
     where it can not measure how long its key derivation takes."""
     names = b"".join(name.ljust(32, b"\0") for name in (b"aes", b"xts-plain64", b"sha256"))
     numbers = struct.pack(">II20s32sI40s", 4096, 32, b"digest", b"salt", 1000, b"00000000-0000")
-    free_slot = struct.pack(">II32sII", 0x0000DEAD, 0, b"", 8, 4000)
-    return (b"LUKS\xba\xbe" + struct.pack(">H", 1) + names + numbers + 8 * free_slot).ljust(
+    free = (struct.pack(">II32sII", 0x0000DEAD, 0, b"", 8 + 256 * i, 4000) for i in range(8))
+    return (b"LUKS\xba\xbe" + struct.pack(">H", 1) + names + numbers + b"".join(free)).ljust(
         4096, b"\0"
     )
