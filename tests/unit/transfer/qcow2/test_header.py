@@ -69,7 +69,9 @@ REFUSED: list[tuple[str, Callable[[Image], object], type[CinderbankError], str, 
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row[0])
-def test_refused(row: tuple[str, Callable[[Image], object], type[CinderbankError], str, str]) -> None:
+def test_refused(
+    row: tuple[str, Callable[[Image], object], type[CinderbankError], str, str],
+) -> None:
     _, mangle, kind, reason, word = row
     image = build(SIZE, CLUSTERS)
     mangle(image)
@@ -124,7 +126,9 @@ def test_another_size_is_told_before_anything_else_is_read() -> None:
 def test_more_image_than_any_volume_of_that_size_needs() -> None:
     image = build(SIZE, CLUSTERS)
     with pytest.raises(DataCorrupt, match="can need"):
-        list(decode([image.body.ljust(65536, b"\0")], 2 * SIZE + (64 << 20) + 1, SIZE, Rereads(b"")))
+        list(
+            decode([image.body.ljust(65536, b"\0")], 2 * SIZE + (64 << 20) + 1, SIZE, Rereads(b""))
+        )
 
 
 def test_an_l1_table_too_long_for_memory() -> None:
