@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -280,7 +281,7 @@ def test_compressed_to_another_length(length: int, zstd: bool) -> None:
     assert raised.value.reason == "ImageCorrupt"
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 1 << 32), st.booleans())
 def test_mangled_at_random(seed: int, zstd: bool) -> None:
     """Taken or refused with an error of ours, and nothing else."""
@@ -293,10 +294,8 @@ def test_mangled_at_random(seed: int, zstd: bool) -> None:
         where = random.choice((0, 0, image.l1, *image.tables.values(), *image.hosts.values()))
         at = where + random.randrange(120 if where == 0 else 24)
         image.body[at] ^= 1 << random.randrange(8)
-    try:
+    with suppress(CinderbankError):
         decoded(image, random.choice((600, 1 << 20)))
-    except CinderbankError:
-        pass
 
 
 def test_memory_does_not_follow_the_volume() -> None:

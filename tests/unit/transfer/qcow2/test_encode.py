@@ -50,10 +50,10 @@ def encoded(volume: bytes, chunk_bytes: int) -> Iterator[bytes]:
     yield bytes(layout.padding_bytes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.integers(0, 1 << 32),
-    st.integers(1, 4000).map(lambda sectors: sectors * 512),
+    st.integers(1, 1500).map(lambda sectors: sectors * 512),
     st.sampled_from([1 << bits for bits in range(12, 25)]),
     st.integers(1, 100_000),
 )

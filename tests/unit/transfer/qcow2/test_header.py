@@ -104,7 +104,7 @@ def test_version_2_knows_nothing_behind_its_72_bytes() -> None:
 
 @pytest.mark.parametrize("length", [0, 3, 71, 72, 100, 104])
 def test_a_head_that_is_cut_off(length: int) -> None:
-    with pytest.raises(DataCorrupt, match=r"header|in its L1|L1 table") as raised:
+    with pytest.raises(DataCorrupt, match=r"header|L1 table|ended after 0") as raised:
         body = bytes(build(SIZE, CLUSTERS).body[:length])
         list(decode([body], length, SIZE, Rereads(body)))
     assert raised.value.reason == "ImageCorrupt"
