@@ -89,7 +89,7 @@ def build(
         elif kind == "table":
             image.tables[number], end = end, end + cluster
         elif isinstance(clusters[number], Packed):
-            stored = _pack(clusters[number].data, zstd)
+            stored = pack(clusters[number].data, zstd)
             if not packed_at % cluster or packed_at % cluster + len(stored) > cluster:
                 # Into the same cluster only while it fits, as QEMU does.
                 packed_at, end = end, end + -(-len(stored) // cluster) * cluster
@@ -104,7 +104,7 @@ def build(
             image.hosts[number], end = end, end + cluster
             entries[number] = image.hosts[number] | COPIED | (data == ZERO_WITH_CLUSTER)
             _write(image.body, image.hosts[number], data if isinstance(data, bytes) else b"junk")
-    _write(image.body, max(end, 4 * cluster) - 1, b"\0")
+    _write(image.body, max(end, 4 * cluster), b"")
     _header(image, version, zstd, l1_entries)
     for number, offset in image.tables.items():
         image.put(image.l1 + 8 * number, "Q", offset | COPIED)
@@ -129,7 +129,8 @@ def _write(body: bytearray, offset: int, data: bytes) -> None:
     body[offset : offset + len(data)] = data
 
 
-def _pack(data: bytes, zstd: bool) -> bytes:
+def pack(data: bytes, zstd: bool = False) -> bytes:
+    """As one compressed cluster is stored."""
     if zstd:
         return zstandard.ZstdCompressor().compress(data)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
