@@ -19,7 +19,7 @@ from cinderbank.transfer.qcow2.header import MAGIC, V2, V3
 _COPIED = 1 << 63
 """The reference count is 1: true of every cluster here."""
 _REFCOUNT_ORDER = 4
-_PIECE_CHUNKS = 1 << 15
+_PIECE_CHUNKS = 1 << 12
 _END_OF_EXTENSIONS = bytes(8)
 
 Maps = npt.NDArray[np.uint64]
@@ -94,11 +94,13 @@ class Layout:
         maps = self._maps[first:last].astype("<u8")
         bits = np.unpackbits(maps.view(np.uint8), bitorder="little").reshape(len(maps), -1)
         count = self._chunk_clusters
+        clusters: npt.NDArray[np.uint8]
         if count <= ALLOCATION_BITS:
             clusters = bits.reshape(len(maps) * count, -1).max(axis=1)
         else:
             clusters = np.repeat(bits.reshape(-1), count // ALLOCATION_BITS)
-        return clusters[: self._cluster_count - first * count].astype(bool)
+        there: npt.NDArray[np.bool_] = clusters[: self._cluster_count - first * count] != 0
+        return there
 
     def runs(self, index: int) -> Sequence[tuple[int, int]]:
         """First byte and the one after the last, within the chunk, of what is sent of it, ascending.
