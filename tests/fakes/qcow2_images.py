@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import zstandard
 
+from cinderbank.bank.geometry import allocation_map
 from cinderbank.transfer.extent import Extent
 from cinderbank.transfer.qcow2.decode import decode
+from cinderbank.transfer.qcow2.encode import Layout
 
 COPIED = 1 << 63
 COMPRESSED = 1 << 62
@@ -192,3 +195,12 @@ def decoded(image: Image, block_bytes: int = 1 << 20, **options: Any) -> tuple[b
     blocks = cut(image.body, block_bytes)
     extents = decode(blocks, len(image.body), image.size_bytes, rereads, **options)
     return joined(extents, image.size_bytes), rereads.count
+
+
+def encoded(content: bytes, chunk_bytes: int) -> bytes:
+    """The image that a restore sends of a volume."""
+    chunks = [content[at : at + chunk_bytes] for at in range(0, len(content), chunk_bytes)]
+    maps = [allocation_map(chunk.ljust(chunk_bytes, b"\0")) for chunk in chunks]
+    made = Layout(len(content), chunk_bytes, np.array(maps, np.uint64))
+    data = [chunk[a:b] for index, chunk in enumerate(chunks) for a, b in made.runs(index)]
+    return b"".join([*made.metadata(), *data, bytes(made.padding_bytes)])

@@ -43,7 +43,7 @@ from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
 from cinderbank.transfer.pipeline import limits_for
-from cinderbank.transfer.restore import WORKERS, Restored, run_restore
+from cinderbank.transfer.restore import Restored, run_restore
 from cinderbank.transfer.upload_limit import UploadSlots
 
 OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69, 75, 130
@@ -137,7 +137,7 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored:
                     job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
                 )
                 return Restored(digest)
-            return run_restore(job.transfer, bank, glance, meter, job.workers or WORKERS)
+            return run_restore(job.transfer, bank, glance, meter, job.workers)
         finally:
             connection.close()
     finally:

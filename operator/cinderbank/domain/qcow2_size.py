@@ -6,9 +6,16 @@ Cinder refuses an image that is longer than the volume, and the qcow2 of a full 
 from __future__ import annotations
 
 CLUSTER_BYTES = 64 * 1024
+SMALLEST_CLUSTER_BYTES = 16 * 1024
+"""Of chunks of 1 MiB, the smallest that a BackupBank may ask for."""
 REFCOUNT_BYTES = 2
 SECTOR_BYTES = 512
 """A qcow2 image is a whole number of sectors."""
+
+
+def cluster_bytes(chunk_bytes: int) -> int:
+    """What one bit of an allocation map stands for, within what is usual (512 bytes are the least)."""
+    return max(SECTOR_BYTES, min(CLUSTER_BYTES, chunk_bytes // 64))
 
 
 def tables_of(size_bytes: int, cluster_bytes: int = CLUSTER_BYTES) -> int:
@@ -39,8 +46,8 @@ def length_bytes(
 
 
 def max_length_bytes(size_bytes: int, data_bytes: int, cluster_bytes: int = CLUSTER_BYTES) -> int:
-    """No image of a volume of `size_bytes` is longer, when its chunks that are not holes have `data_bytes`
-    together (a number that is too great does no harm) and none is shorter than a cluster."""
+    """No image of a volume of `size_bytes` is longer, when the bits set in its allocation maps stand
+    for `data_bytes` together (more does no harm); smaller clusters than the image's make it no less."""
     most_clusters = -(-size_bytes // cluster_bytes)
     clusters = min(-(-data_bytes // cluster_bytes), most_clusters)
     tables = min(tables_of(size_bytes, cluster_bytes), clusters)

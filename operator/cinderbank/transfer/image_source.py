@@ -18,6 +18,9 @@ from cinderbank.transfer.qcow2.spool import Spool
 TRANSPORTS = {"raw": "Raw", "qcow2": "Qcow2"}
 """By Glance's disk_format."""
 
+WAITING_TABLES_BYTES = 8 << 20
+"""Of tables that come before their data: enough for 14 TiB whose data lies in long runs."""
+
 SPOOL_BYTES = 24 << 20
 """Two transfers at once fit so much each into the 64 MiB of memory that deploy/ gives to /tmp."""
 
@@ -55,7 +58,11 @@ class ImageSource:
                 yield raw_extents(sent, self._size_bytes)
             else:
                 yield decode(
-                    sent, self._image_bytes, self._size_bytes, lambda: self._reread(closing)
+                    sent,
+                    self._image_bytes,
+                    self._size_bytes,
+                    lambda: self._reread(closing),
+                    WAITING_TABLES_BYTES,
                 )
 
     def compare(self) -> SourceHash:

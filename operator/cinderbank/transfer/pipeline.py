@@ -12,8 +12,9 @@ it does not compress that is what is sent, behind a header of its own.
 Memory above an idle process, with 4 MiB chunks, whatever the size of the volume and the number of cores:
 `Limits.in_flight` chunks (32 MiB), one that is read or put together (4), a copy for each that is compressed
 or encrypted (`Limits.computing`, 8), 8 MiB that wait for the image's hash, and the index parts that miss an
-entry or are stored (12): 64 MiB. Larger chunks are fewer; `known` brings what it holds. The number in flight is the only back-pressure: a slow bank stops the reader,
-and the reader stops Glance.
+entry or are stored (12): 64 MiB. Larger chunks are fewer, but of 16 MiB it is 100. `known` brings what it
+holds; a qcow2 image takes 2 bits for each cluster, and at most 8 MiB. The number in flight is the only
+back-pressure: a slow bank stops the reader, and the reader stops Glance.
 """
 
 from __future__ import annotations

@@ -21,7 +21,11 @@ class Qcow2Body(ImageBody):
     """
 
     def __init__(
-        self, reader: BackupReader, meter: ProgressMeter, workers: int, salvage: bool = False
+        self,
+        reader: BackupReader,
+        meter: ProgressMeter,
+        workers: int | None = None,
+        salvage: bool = False,
     ) -> None:
         """Raises what the index does (an outage only, with `salvage`: what is lost has no data then), and
         Unsupported (SizeNotInSectors)."""

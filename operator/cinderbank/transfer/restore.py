@@ -20,8 +20,6 @@ from cinderbank.transfer.volume_body import ImageBody, RawBody
 
 QUEUED_WAIT_SECONDS = 180.0
 POLL_SECONDS = 3.0
-WORKERS = 4
-"""Chunks that are fetched and checked at once: two that wait for the bank, two that compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def run_restore(
     bank: StoredBank,
     glance: Glance,
     meter: ProgressMeter,
-    workers: int = WORKERS,
+    workers: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Restored:
     """Fill the queued image with the backup, or prove an active one.
@@ -74,7 +72,11 @@ def run_restore(
 
 
 def _body(
-    image: ImageFacts, reader: BackupReader, meter: ProgressMeter, workers: int, salvage: bool
+    image: ImageFacts,
+    reader: BackupReader,
+    meter: ProgressMeter,
+    workers: int | None,
+    salvage: bool,
 ) -> ImageBody:
     """In the format that the image was made for."""
     if image.disk_format == "raw":

@@ -18,8 +18,8 @@ from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.image_hash import HashThread, Sha512
 from cinderbank.transfer.salvage import Salvaged
 
-AHEAD = 4
-"""Chunks that are fetched beyond those that the workers hold."""
+HELD_BYTES = 28 << 20
+MOST_FETCHED = 4
 
 _Fetched = Future[Buffer | None]
 
@@ -33,23 +33,35 @@ class _Pending:
     lost: bool
 
 
+def fetches_for(chunk_bytes: int, most: int | None = None) -> tuple[int, int]:
+    """How many chunks are fetched and checked at once (at most `most`), and how many wait for their turn
+    besides: what fits into the memory that ImageBody states."""
+    held = max(2, min(16, HELD_BYTES // chunk_bytes))
+    return min(most or MOST_FETCHED, max(1, held // 2 + held % 2)), held
+
+
 class ImageBody(ABC):
     """`__len__` bytes; every `__iter__` starts at the first byte and verifies every chunk anew.
 
-    Memory: (W + 4) chunks, stored and plain, one index part of 4 MiB, one chunk of zeros, and 8 MiB that
-    wait to be hashed. Holes cost no request. What a chunk raises ends the iteration, and so does an index
+    Memory above an idle process, with 4 MiB chunks, whatever the size of the volume: 7 chunks that wait for
+    their turn (28 MiB), the stored form of those that are fetched (`fetches_for`, 16), 8 MiB that wait to be
+    hashed, a chunk of zeros (4), and an index part, stored and plain (8): 64 MiB. Holes cost no request. What a chunk raises ends the iteration, and so does an index
     that is not what the manifest says, so that the receiver never has all bytes; but with `salvage` what
     is damaged or missing is sent as zeros (an outage still raises), and `salvaged` tells of the last
     iteration what was lost.
     """
 
     def __init__(
-        self, reader: BackupReader, meter: ProgressMeter, workers: int, salvage: bool = False
+        self,
+        reader: BackupReader,
+        meter: ProgressMeter,
+        workers: int | None = None,
+        salvage: bool = False,
     ) -> None:
         self._reader = reader
         self._geometry = reader.geometry
         self._meter = meter
-        self._workers = workers
+        self._fetched, self._held = fetches_for(reader.geometry.chunk_bytes, workers)
         self._zeros = memoryview(bytes(reader.geometry.chunk_bytes))
         self._local = threading.local()
         self.salvaged: Salvaged | None = Salvaged() if salvage else None
@@ -75,7 +87,7 @@ class ImageBody(ABC):
         self.failure, self.sha512 = None, ""
         if self.salvaged is not None:
             self.salvaged = Salvaged()
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="chunk")
+        pool = ThreadPoolExecutor(self._fetched, thread_name_prefix="chunk")
         whole = Sha512()
         try:
             with HashThread(whole) as hasher:
@@ -102,7 +114,7 @@ class ImageBody(ABC):
             window.append(_Pending(index, future, lost))
             fetching += future is not None
             # Holes wait in line, but only chunks hold memory; a bound on both keeps the line short.
-            while fetching > self._workers + AHEAD or len(window) > 1024 or _starts_ready(window):
+            while fetching >= self._held or len(window) > 1024 or _starts_ready(window):
                 pending = window.popleft()
                 fetching -= pending.future is not None
                 yield pending.index, self._arrived(pending)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cinderbank.bank import layout
-from cinderbank.bank.geometry import Geometry, allocation_map
+from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, Unavailable, Unsupported
 from cinderbank.domain.facts import LostRanges
@@ -22,7 +22,6 @@ from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.image_source import SPOOL_BYTES
 from cinderbank.transfer.qcow2.decode import decode
-from cinderbank.transfer.qcow2.encode import Layout
 from cinderbank.transfer.restore import Restored, run_restore
 from tests.fakes.backups import (
     BACKUP,
@@ -38,18 +37,10 @@ from tests.fakes.backups import (
 )
 from tests.fakes.glance_images import Answer, FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
+from tests.fakes.qcow2_images import encoded
 from tests.unit.bank.test_round_trip import read_all
 
 CONTENT = sample("tzrszzzzt" * 3, tail=1024)
-
-
-def encoded(content: bytes, chunk_bytes: int = CHUNK) -> bytes:
-    """The qcow2 image of it."""
-    chunks = [content[at : at + chunk_bytes] for at in range(0, len(content), chunk_bytes)]
-    maps = [allocation_map(chunk.ljust(chunk_bytes, b"\0")) for chunk in chunks]
-    made = Layout(len(content), chunk_bytes, np.array(maps, np.uint64))
-    data = [chunk[a:b] for index, chunk in enumerate(chunks) for a, b in made.runs(index)]
-    return b"".join([*made.metadata(), *data, bytes(made.padding_bytes)])
 
 
 def unpacked(image: bytes, size: int) -> bytes:
@@ -61,7 +52,7 @@ def unpacked(image: bytes, size: int) -> bytes:
 
 def out_of_order(content: bytes) -> bytes:
     """Two chunks of noise, whose clusters change their places in the image."""
-    image = bytearray(encoded(content))
+    image = bytearray(encoded(content, CHUNK))
     second, first = len(image) - CHUNK, len(image) - 2 * CHUNK
     image[first:second], image[second:] = image[second:], image[first:second]
     # The L2 table is the cluster before the data; its entries are swapped where they stand.
@@ -120,7 +111,7 @@ def back_up(
 @pytest.mark.parametrize("algo", ["sha512", "md5", None])
 def test_a_backup_by_qcow2_is_the_one_by_raw(algo: str | None) -> None:
     store = MemoryStore()
-    meter = back_up(store, glance_with(encoded(CONTENT), algo))
+    meter = back_up(store, glance_with(encoded(CONTENT, CHUNK), algo))
     bank_on(store).seal(SITE, BACKUP, VOLUME)
     assert read_all(store) == CONTENT
     manifest = BackupReader.open(store, SITE, BACKUP).manifest
@@ -136,18 +127,18 @@ def test_a_backup_by_qcow2_is_the_one_by_raw(algo: str | None) -> None:
 @given(st.text(alphabet="ztrs", max_size=30), st.integers(0, 7))
 def test_there_and_back(pieces: str, sectors: int) -> None:
     content = sample(pieces + "z", 512 * sectors)
-    store, glance = MemoryStore(), glance_with(encoded(content))
+    store, glance = MemoryStore(), glance_with(encoded(content, CHUNK))
     back_up(store, glance, content)
     bank_on(store).seal(SITE, BACKUP, VOLUME)
     assert read_all(store) == content
     glance.images[IMAGE] = Image(disk_format="qcow2")
     restore(store, glance, content)
-    assert glance.images[IMAGE].data == encoded(content)
+    assert glance.images[IMAGE].data == encoded(content, CHUNK)
 
 
 def _inner(glance: FakeGlance) -> None:
     """Cinder has unpacked what was in the volume."""
-    inner = encoded(sample("t"))
+    inner = encoded(sample("t"), CHUNK)
     glance.add(IMAGE, inner)
     glance.images[IMAGE].disk_format = "qcow2"
 
@@ -177,7 +168,7 @@ def _no_qcow2(glance: FakeGlance) -> None:
 def test_nothing_is_stored_of_what_is_not_the_volume(
     change: Any, error: type[CinderbankError], reason: str
 ) -> None:
-    store, glance = MemoryStore(), glance_with(encoded(CONTENT))
+    store, glance = MemoryStore(), glance_with(encoded(CONTENT, CHUNK))
     change(glance)
     with pytest.raises(error) as caught:
         back_up(store, glance)
@@ -186,7 +177,7 @@ def test_nothing_is_stored_of_what_is_not_the_volume(
 
 
 def test_an_image_that_changed_gets_no_manifest() -> None:
-    image = bytearray(encoded(CONTENT))
+    image = bytearray(encoded(CONTENT, CHUNK))
     glance = glance_with(bytes(image))
     image[-5] ^= 1
     glance.images[IMAGE].data = bytes(image)
@@ -240,7 +231,7 @@ def test_the_file_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_attempt_by_raw_after_one_by_qcow2_stores_the_same() -> None:
-    store, glance = MemoryStore(), glance_with(encoded(CONTENT))
+    store, glance = MemoryStore(), glance_with(encoded(CONTENT, CHUNK))
     store.before_request = lambda count, verb, key: (_ for _ in ()).throw(
         Unavailable("away")
     ) if key.endswith("manifest") and verb == "PUT" else None  # fmt: skip
@@ -272,7 +263,7 @@ def restore(
 @pytest.fixture
 def sealed() -> Iterator[tuple[MemoryStore, FakeGlance]]:
     store, glance = MemoryStore(), FakeGlance()
-    source = glance_with(encoded(CONTENT))
+    source = glance_with(encoded(CONTENT, CHUNK))
     back_up(store, source)
     bank_on(store).seal(SITE, BACKUP, VOLUME)
     glance.images[IMAGE] = Image(disk_format="qcow2")
@@ -287,7 +278,7 @@ def test_a_restore(sealed: Sealed, algo: str) -> None:
     store, glance = sealed
     glance.put_hash_algo = algo
     assert restore(store, glance).lost is None
-    assert glance.images[IMAGE].data == encoded(CONTENT)
+    assert glance.images[IMAGE].data == encoded(CONTENT, CHUNK)
     assert unpacked(glance.images[IMAGE].data, len(CONTENT)) == CONTENT
 
 
@@ -295,17 +286,17 @@ def test_a_body_that_is_sent_again_after_401_is_whole(sealed: Sealed) -> None:
     store, glance = sealed
     glance.unauthorized_next_puts = 2
     restore(store, glance)
-    assert glance.images[IMAGE].data == encoded(CONTENT)
+    assert glance.images[IMAGE].data == encoded(CONTENT, CHUNK)
 
 
 def test_an_active_image_is_proven_by_making_it_once_more(sealed: Sealed) -> None:
     store, glance = sealed
     for algo in ("sha512", None):
-        glance.add(IMAGE, encoded(CONTENT), algo)
+        glance.add(IMAGE, encoded(CONTENT, CHUNK), algo)
         glance.images[IMAGE].disk_format = "qcow2"
         restore(store, glance)
     assert glance.puts == 0
-    for wrong in (encoded(CONTENT)[:-1], encoded(CONTENT)[:-1] + b"\x07"):
+    for wrong in (encoded(CONTENT, CHUNK)[:-1], encoded(CONTENT, CHUNK)[:-1] + b"\x07"):
         glance.add(IMAGE, wrong)
         glance.images[IMAGE].disk_format = "qcow2"
         with pytest.raises(DataCorrupt):
@@ -314,7 +305,7 @@ def test_an_active_image_is_proven_by_making_it_once_more(sealed: Sealed) -> Non
 
 def test_holes_and_zeros_are_not_sent_and_cost_no_request() -> None:
     store, content = MemoryStore(), sample("z" * 500 + "t" + "z" * 500)
-    back_up(store, glance_with(encoded(content)), content)
+    back_up(store, glance_with(encoded(content, CHUNK)), content)
     bank_on(store).seal(SITE, BACKUP, VOLUME)
     glance = FakeGlance()
     glance.images[IMAGE] = Image(disk_format="qcow2")
@@ -378,4 +369,4 @@ def test_the_hash_is_glances_of_the_image_and_not_the_contents(sealed: Sealed) -
     store, glance = sealed
     restore(store, glance)
     image = glance.images[IMAGE]
-    assert image.hash_value == hashlib.sha512(encoded(CONTENT)).hexdigest()
+    assert image.hash_value == hashlib.sha512(encoded(CONTENT, CHUNK)).hexdigest()

@@ -1,7 +1,7 @@
 """A backup as a qcow2 image: all tables first, then the data in the order of the volume.
 
-Version 3, clusters of 64 KiB (of a chunk when chunks are smaller), reference counts of 16 bits, nothing
-optional. The same allocation maps give the same bytes, and their number is known before the first.
+Version 3, clusters of 1/64 chunk but at most 64 KiB, so that none holds more than its map says;
+reference counts of 16 bits, nothing optional. The same allocation maps give the same bytes, and their number is known before the first.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Layout:
             )
         self._geometry = geometry
         self._maps = maps
-        self.cluster_bytes = min(qcow2_size.CLUSTER_BYTES, chunk_bytes)
+        self.cluster_bytes = qcow2_size.cluster_bytes(chunk_bytes)
         self._chunk_clusters = chunk_bytes // self.cluster_bytes
         self._cluster_count = -(-size_bytes // self.cluster_bytes)
         self._entries = self.cluster_bytes // 8
