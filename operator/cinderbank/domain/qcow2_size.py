@@ -6,8 +6,8 @@ Cinder refuses an image that is longer than the volume, and the qcow2 of a full 
 from __future__ import annotations
 
 CLUSTER_BYTES = 64 * 1024
-SMALLEST_CLUSTER_BYTES = 16 * 1024
-"""Of chunks of 1 MiB, the smallest that a BackupBank may ask for."""
+CLUSTER_CHOICES = (16 * 1024, 32 * 1024, CLUSTER_BYTES)
+"""Of chunks of 1 MiB, of 2 MiB, and of the larger ones that a BackupBank may ask for."""
 REFCOUNT_BYTES = 2
 SECTOR_BYTES = 512
 """A qcow2 image is a whole number of sectors."""
@@ -45,10 +45,13 @@ def length_bytes(
     return (other + sum(refcount_clusters(other, cluster_bytes))) * cluster_bytes
 
 
-def max_length_bytes(size_bytes: int, data_bytes: int, cluster_bytes: int = CLUSTER_BYTES) -> int:
-    """No image of a volume of `size_bytes` is longer, when the bits set in its allocation maps stand
-    for `data_bytes` together (more does no harm); smaller clusters than the image's make it no less."""
-    most_clusters = -(-size_bytes // cluster_bytes)
-    clusters = min(-(-data_bytes // cluster_bytes), most_clusters)
-    tables = min(tables_of(size_bytes, cluster_bytes), clusters)
-    return length_bytes(size_bytes, clusters, tables, cluster_bytes)
+def max_length_bytes(size_bytes: int, data_bytes: int) -> int:
+    """No image of a volume of `size_bytes` is longer, when the bits set in its allocation maps stand for
+    `data_bytes` together (more does no harm), whatever chunks a BackupBank has asked for."""
+
+    def longest(cluster: int) -> int:
+        clusters = -(-min(data_bytes, size_bytes) // cluster)
+        tables = min(tables_of(size_bytes, cluster), clusters)
+        return length_bytes(size_bytes, clusters, tables, cluster)
+
+    return max(longest(cluster) for cluster in CLUSTER_CHOICES)

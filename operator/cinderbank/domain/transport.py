@@ -25,7 +25,7 @@ from dataclasses import replace
 from cinderbank.domain import intents
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import GIB, ImageFacts, PreviousBackup
-from cinderbank.domain.qcow2_size import SMALLEST_CLUSTER_BYTES, max_length_bytes
+from cinderbank.domain.qcow2_size import max_length_bytes
 from cinderbank.domain.record import Memory, Transport, TransportChoice
 
 IMAGE_FORMAT_REFUSED = "ImageFormatRefused"
@@ -79,7 +79,7 @@ def for_restore(
     end; it names the field that mends it.
     """
     data = size_bytes if data_bytes is None else min(data_bytes, size_bytes)
-    needed_gib = -(-max_length_bytes(size_bytes, data, SMALLEST_CLUSTER_BYTES) // GIB)
+    needed_gib = -(-max_length_bytes(size_bytes, data) // GIB)
     fits = needed_gib <= target_gib
     larger = f"set spec.target.sizeGiB: {needed_gib} in a new VolumeRestore"
     refused = content_format in REFUSED_AS_RAW
