@@ -151,7 +151,7 @@ def begun_before(simulation: Simulation, verb: str) -> int:
 
 def near(number: int) -> range:
     """The effects in which the second crash is; an operator may well die twice in a row."""
-    return range(number + 1, number + 7)
+    return range(number + 1, number + 5)
 
 
 @pytest.mark.parametrize(("prepare", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)

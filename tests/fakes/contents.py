@@ -61,13 +61,18 @@ def uploaded(
     """Content and size of the disk in the image of a volume; None: the image vanishes."""
     image = disk_image(content)
     if backend == "rbd" and disk_format == "raw":
-        return content, size_bytes  # the only way without qemu-img
+        # The only way without qemu-img; but Glance looks into it, and refuses a backing file.
+        return None if image is not None and image.kind == BACKED else (content, size_bytes)
     if backend == "nfs" and image is not None and image.kind == "luks":
         return content, size_bytes
     return converted(content, size_bytes)
 
 
-def refused_as_raw(content: str) -> bool:
-    """Whether Cinder makes no volume of a raw image of it."""
+def restorable(content: str, backend: str, disk_format: str) -> bool:
+    """Whether Cinder makes a volume of an image of a disk with this content."""
     image = disk_image(content)
-    return image is not None and image.kind in UNPACKED | REFUSED
+    if image is None:
+        return True
+    if backend == "nfs":
+        return False  # it looks into the file that it has made, and mistakes it
+    return disk_format != "raw" or image.kind not in UNPACKED | REFUSED

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cinderbank.domain.qcow2_size import max_length_bytes
-
 from cinderbank.domain.errors import Conflict
 from cinderbank.domain.facts import (
     TransferAbsent,
@@ -17,6 +15,7 @@ from cinderbank.domain.facts import (
     TransferRunning,
     TransferSucceeded,
 )
+from cinderbank.domain.qcow2_size import max_length_bytes
 from cinderbank.ports.transfers import BackupTransfer, Transfer
 from tests.fakes.bank import FakeBank, sha512_of
 from tests.fakes.cloud import FakeCloud, Image
