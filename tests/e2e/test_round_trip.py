@@ -108,7 +108,7 @@ def test_memory_does_not_follow_the_volume(kind: str, memory: TransferMemory) ->
     """1 GiB against 5 GiB, as seen while the trips ran."""
     small, large = memory.peaks_kib[kind, GIB], memory.peaks_kib[kind, 5 * GIB]
     print(f"peak of a {kind}: {small >> 10} MiB for 1 GiB, {large >> 10} MiB for 5 GiB")
-    assert large <= small * 1.2
+    assert max(small, large) <= 150 << 10, "what transfer/ states, whatever the size"
 
 
 def test_deletion_policy(scene: Scene, a: Running) -> None:

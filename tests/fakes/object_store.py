@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
-from cinderbank.bank.store import Buffer, DeleteFailure, Listed
+from cinderbank.bank.store import Body, DeleteFailure, Listed, joined
 from cinderbank.domain.errors import DataCorrupt, Unavailable, Unsupported
 
 When = Literal["before", "after"]
@@ -106,12 +106,12 @@ class MemoryStore:
         assert body is None or isinstance(body, bytes)
         return None if body is None else len(body)
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         def act() -> bool:
             if if_absent and self.honours_conditions and key in self.objects:
                 return False
             if key not in self._dropped:
-                self.objects[key] = bytes(body)
+                self.objects[key] = joined(body)
                 self.modified[key] = self.now
                 self._hidden[key] = self._list_lag
             return True

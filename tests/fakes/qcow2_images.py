@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import zstandard
 
+from cinderbank.bank.geometry import allocation_map
 from cinderbank.transfer.extent import Extent
 from cinderbank.transfer.qcow2.decode import decode
+from cinderbank.transfer.qcow2.encode import Layout
 
 COPIED = 1 << 63
 COMPRESSED = 1 << 62
@@ -89,7 +92,7 @@ def build(
         elif kind == "table":
             image.tables[number], end = end, end + cluster
         elif isinstance(clusters[number], Packed):
-            stored = _pack(clusters[number].data, zstd)
+            stored = pack(clusters[number].data, zstd)
             if not packed_at % cluster or packed_at % cluster + len(stored) > cluster:
                 # Into the same cluster only while it fits, as QEMU does.
                 packed_at, end = end, end + -(-len(stored) // cluster) * cluster
@@ -104,7 +107,7 @@ def build(
             image.hosts[number], end = end, end + cluster
             entries[number] = image.hosts[number] | COPIED | (data == ZERO_WITH_CLUSTER)
             _write(image.body, image.hosts[number], data if isinstance(data, bytes) else b"junk")
-    _write(image.body, max(end, 4 * cluster) - 1, b"\0")
+    _write(image.body, max(end, 4 * cluster), b"")
     _header(image, version, zstd, l1_entries)
     for number, offset in image.tables.items():
         image.put(image.l1 + 8 * number, "Q", offset | COPIED)
@@ -129,7 +132,8 @@ def _write(body: bytearray, offset: int, data: bytes) -> None:
     body[offset : offset + len(data)] = data
 
 
-def _pack(data: bytes, zstd: bool) -> bytes:
+def pack(data: bytes, zstd: bool = False) -> bytes:
+    """As one compressed cluster is stored."""
     if zstd:
         return zstandard.ZstdCompressor().compress(data)
     deflate = zlib.compressobj(9, zlib.DEFLATED, -12)
@@ -191,3 +195,12 @@ def decoded(image: Image, block_bytes: int = 1 << 20, **options: Any) -> tuple[b
     blocks = cut(image.body, block_bytes)
     extents = decode(blocks, len(image.body), image.size_bytes, rereads, **options)
     return joined(extents, image.size_bytes), rereads.count
+
+
+def encoded(content: bytes, chunk_bytes: int) -> bytes:
+    """The image that a restore sends of a volume."""
+    chunks = [content[at : at + chunk_bytes] for at in range(0, len(content), chunk_bytes)]
+    maps = [allocation_map(chunk.ljust(chunk_bytes, b"\0")) for chunk in chunks]
+    made = Layout(len(content), chunk_bytes, np.array(maps, np.uint64))
+    data = [chunk[a:b] for index, chunk in enumerate(chunks) for a, b in made.runs(index)]
+    return b"".join([*made.metadata(), *data, bytes(made.padding_bytes)])

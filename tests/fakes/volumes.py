@@ -10,6 +10,7 @@ from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.facts import BackupId, ImageFacts, ImageId, TransferProgress
 from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.pipeline import Limits
 from tests.fakes.backups import CHUNK, SITE, VOLUME, backup_transfer, bank_on
 from tests.fakes.glance_images import FakeGlance
 from tests.fakes.object_store import MemoryStore
@@ -47,7 +48,15 @@ class Volume:
         )
         meter = ProgressMeter(len(self.content), lambda progress: None)
         geometry = Geometry(len(self.content), CHUNK, self.part_entries)
-        run_backup(asked, bank, glance.api(), meter, 2, geometry, self.journal_entries)
+        run_backup(
+            asked,
+            bank,
+            glance.api(),
+            meter,
+            geometry,
+            journal_entries=self.journal_entries,
+            limits=Limits(1, 1),
+        )
         return meter.now()
 
     def back_up(self, number: int, attempt: int = 1) -> TransferProgress:

@@ -21,6 +21,7 @@ from cinderbank.bank.wrapped_keys import WrappedKey
 from cinderbank.cli.bank_file import BankFile
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.transfer import job
+from cinderbank.transfer.qcow2.decode import MAX_WAITING_BYTES, decode
 from tests.fakes.backups import (
     BACKUP,
     CHUNK,
@@ -33,6 +34,7 @@ from tests.fakes.backups import (
     sample,
 )
 from tests.fakes.object_store import MemoryStore
+from tests.fakes.qcow2_images import Cluster, Packed, Rereads, build, cut, in_order, joined
 
 BANK_ID = "77777777-2222-4333-8444-555555555555"
 KEK = KeyEncryptionKey(bytes(range(32)))
@@ -166,6 +168,47 @@ def _mark_samples() -> tuple[bytes, ...]:
     )
 
 
+# qcow2 images: the first byte says how long blocks are. One pass and random access must agree.
+
+_MOST_COMPARED_BYTES = 1 << 20
+
+
+def read_qcow2(body: bytes) -> None:
+    block_bytes, image = 64 << (body[0] % 8 if body else 0), body[1:]
+    size = max(1, int.from_bytes(image[24:32], "big"))
+    found: list[bytes] = []
+    for waiting in (MAX_WAITING_BYTES, 0):
+        blocks = cut(image, block_bytes)
+        extents = decode(blocks, len(image), size, Rereads(image), max_waiting_bytes=waiting)
+        if size <= _MOST_COMPARED_BYTES:
+            found.append(joined(extents, size))
+        else:
+            for _ in extents:
+                pass
+    if found:
+        assert found[0] == found[1]
+
+
+def _qcow2_samples() -> tuple[bytes, ...]:
+    clusters: dict[int, Cluster] = {
+        0: b"a" * 512, 1: Packed(b"b" * 512), 2: Packed(b"cd" * 256), 3: "zero", 70: b"e" * 512,
+    }  # fmt: skip
+    version_2 = {number: held for number, held in clusters.items() if held != "zero"}
+    order = in_order(version_2, 512)
+    images = (
+        build(100 * 512, clusters),
+        build(100 * 512, clusters, zstd=True),
+        build(100 * 512 - 12, version_2, version=2, order=[order[0], *order[:0:-1]]),
+        build(1 << 30, {0: b"a" * 4096, 200_000: b"b" * 4096}, bits=12),
+    )
+    return tuple(bytes([number]) + bytes(image.body) for number, image in enumerate(images))
+
+
+def _qcow2_bytes(body: bytes) -> int:
+    # Two volumes that are compared, the copy of the image, and tables as numbers of 8 bytes each.
+    return _FIXED_BYTES + 3 * _MOST_COMPARED_BYTES + 60 * len(body)
+
+
 # Scrub reports, the job file of a transfer, the bank file of a shell.
 
 
@@ -214,6 +257,7 @@ TARGETS = {
         read_encrypted_envelope, _envelope_samples(_ENCRYPTED), _envelope_bytes
     ),
     "marks": Target(read_mark, _mark_samples(), _json_bytes),
+    "qcow2": Target(read_qcow2, _qcow2_samples(), _qcow2_bytes),
     "scrub": Target(read_report, _report_samples(), _json_bytes),
     "job": Target(_from_file(job.load), (_job_sample(),), _json_bytes),
     "bank-file": Target(

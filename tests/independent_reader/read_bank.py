@@ -142,16 +142,16 @@ class Bank:
         return found, encrypted
 
     def read(self, site: str, backup: str) -> Iterator[bytes]:
-        """The volume's bytes, chunk by chunk, each compared with its hash, then the whole."""
+        """The volume's bytes, chunk by chunk, each compared with its hash, then the hash over all of them."""
         found, encrypted = self.manifest(site, backup)
-        content, index, whole = found["content"], found["index"], hashlib.sha512()
+        content, index, whole = found["content"], found["index"], hashlib.sha256()
         size, step, per_part = content["size_bytes"], content["chunk_bytes"], index["part_entries"]
         hash_key = None
         algorithm = "blake3-256-keyed" if encrypted else "blake3-256"
         need(content["chunk_hash"] == algorithm, f"hash is {content['chunk_hash']}")
         if encrypted:
             hash_key = derive(self.data_key(content["hash_key"]), f"chunk hash {self.bank_id}")
-        count = -(-size // step)
+        count, data = -(-size // step), 0
         need(len(index["parts"]) == -(-count // per_part), "too many or too few index parts")
         base = f"sites/{site}/backups/{found['backup']['volume_id']}/{backup}"
         for number, part in enumerate(index["parts"]):
@@ -163,10 +163,18 @@ class Bank:
             for position in range(length // 64):
                 at = first + position
                 entry = struct.unpack_from("<32sQIIHHHHII", body, position * 64)
-                plain = self.chunk(found, entry, at, min(step, size - at * step), hash_key)
-                whole.update(plain)
-                yield plain
-        need(whole.hexdigest() == content["sha512"], "SHA-512 of the whole differs")
+                whole.update(entry[0])
+                data += self.data_bytes(entry[1], at * step, step // 64, size)
+                yield self.chunk(found, entry, at, min(step, size - at * step), hash_key)
+        need(whole.hexdigest() == content["content_hash"], "the hash over all chunks differs")
+        need(
+            data == content["data_bytes"], f"{data} bytes of data, {content['data_bytes']} expected"
+        )
+
+    @staticmethod
+    def data_bytes(allocation: int, first: int, piece: int, size: int) -> int:
+        starts = (first + bit * piece for bit in range(64) if allocation >> bit & 1)
+        return sum(min(piece, size - start) for start in starts)
 
     def chunk(
         self, found: dict[str, Any], entry: Any, at: int, length: int, hash_key: bytes | None
@@ -175,6 +183,7 @@ class Bank:
         need(own == at, f"entry {at} says it is {own}")
         need(not (reserved or offset or reserved2 or flags & ~1), f"entry {at}: newer writer")
         if flags & 1:
+            need(not any(digest), f"entry {at} is a hole with a hash")
             return bytes(length)
         need(session < len(found["sessions"]) and attempt, f"entry {at}: no such session")
         owner = found["sessions"][session]

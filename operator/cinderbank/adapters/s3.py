@@ -9,10 +9,10 @@ A presigned URL is a secret for as long as it is valid: no message holds a query
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
@@ -21,11 +21,12 @@ from minio import Minio
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioException, S3Error
 
+from cinderbank.adapters.bandwidth import PIECE_BYTES, Bandwidth
 from cinderbank.adapters.s3_errors import S3Problem, problem_of_answer, problem_of_exception
 from cinderbank.adapters.s3_location import S3Credentials, S3Location
 from cinderbank.adapters.s3_pool import bounded_pool
 from cinderbank.adapters.s3_retry import Retries
-from cinderbank.bank.store import Buffer, DeleteFailure, Listed
+from cinderbank.bank.store import Body, Buffer, DeleteFailure, Listed, body_bytes
 from cinderbank.domain.errors import DataCorrupt, Unavailable, Unsupported
 
 __all__ = ["S3Credentials", "S3Location", "S3Store"]
@@ -45,13 +46,21 @@ class S3Store:
         location: S3Location,
         credentials: S3Credentials,
         retries: Retries | None = None,
+        slow_down: Callable[[], None] = lambda: None,
+        bandwidth: Bandwidth | None = None,
     ) -> None:
-        """No request is sent. Raises InvalidSpec for a location that can not be."""
+        """No request is sent. Raises InvalidSpec for a location that can not be.
+
+        `slow_down` is called for each answer that asks for fewer requests; objects go in and out no
+        faster than `bandwidth` (listings and answers of a few bytes are not counted).
+        """
         location.check()
         self._location = location
         self._bucket = location.bucket
         self._prefix = f"{location.prefix}/" if location.prefix else ""
         self._retries = retries or Retries()
+        self._slow_down = slow_down
+        self._bandwidth = bandwidth
         self._pool = bounded_pool(location)
         url = urlsplit(location.endpoint_url)
         self._client = Minio(
@@ -90,7 +99,7 @@ class S3Store:
             if length > max_bytes:
                 raise DataCorrupt(f"{key} has {length} bytes, at most {max_bytes} were expected")
             # The length is the store's word only: never read more than the bound.
-            body = answer.read(max_bytes + 1)
+            body = self._read(answer, max_bytes + 1)
             if len(body) > max_bytes:
                 raise DataCorrupt(f"{key} has more than the {max_bytes} bytes that were expected")
             if length >= 0 and len(body) != length:
@@ -99,6 +108,17 @@ class S3Store:
         finally:
             # A body that was read to its end has given its connection back; any other one is closed.
             answer.close()
+
+    def _read(self, answer: urllib3.BaseHTTPResponse, most_bytes: int) -> bytes:
+        if self._bandwidth is None:
+            return answer.read(most_bytes)
+        pieces: list[bytes] = []
+        while most_bytes > 0 and (piece := answer.read(min(PIECE_BYTES, most_bytes))):
+            # Paid for when it has come: a store's word for its length is none to wait for.
+            self._bandwidth.take(len(piece))
+            pieces.append(piece)
+            most_bytes -= len(piece)
+        return b"".join(pieces)
 
     @staticmethod
     def _absent_or_raise(answer: urllib3.BaseHTTPResponse) -> None:
@@ -125,7 +145,7 @@ class S3Store:
                 )
             if answer.status != 206:
                 raise problem_of_answer(answer.status, answer.read(ERROR_BODY_BYTES))
-            body = answer.read(count + 1)
+            body = self._read(answer, count + 1)
             if len(body) > count:
                 raise DataCorrupt(f"{key}: more than the {count} bytes that were asked for")
             return body
@@ -143,10 +163,10 @@ class S3Store:
 
         return self._try("HEAD", key, stat)
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         return self._try("PUT", key, lambda: self._put(key, body, if_absent))
 
-    def _put(self, key: str, body: Buffer, if_absent: bool) -> bool:
+    def _put(self, key: str, body: Body, if_absent: bool) -> bool:
         headers = {"Content-Type": "application/octet-stream"}
         if if_absent:
             headers["If-None-Match"] = "*"
@@ -165,16 +185,24 @@ class S3Store:
         self,
         method: str,
         key: str,
-        body: Buffer | None = None,
+        body: Body | None = None,
         headers: dict[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         url = self._client.get_presigned_url(
             method, self._bucket, self._prefix + key, expires=PRESIGNED_FOR
         )
-        # A memoryview would be sent chunked by urllib3 for want of a length: S3 answers 411.
-        sent = bytes(body) if isinstance(body, memoryview | bytearray) else body
+        headers = headers or {}
+        sent: Iterable[Buffer] | None = None
+        if body is not None:
+            # In pieces and never joined; without a length they would be sent chunked: S3 answers 411.
+            headers = {**headers, "Content-Length": str(body_bytes(body))}
+            sent = body if isinstance(body, tuple) else (body,)
+            if self._bandwidth is not None:
+                sent = self._bandwidth.pieces(sent)
+        # urllib3 hands each piece to the socket as it is, whatever its annotation says.
+        pieces = cast("Iterable[bytes] | None", sent)
         return self._pool.request(
-            method, url, body=sent, headers=headers, preload_content=False, redirect=False
+            method, url, body=pieces, headers=headers, preload_content=False, redirect=False
         )
 
     def delete_many(self, keys: Sequence[str]) -> list[DeleteFailure]:
@@ -210,8 +238,14 @@ class S3Store:
             yield row
 
     def _try(self, verb: str, key: str, call: Callable[[], T]) -> T:
+        def looked_at(error: Exception) -> S3Problem | None:
+            problem = problem_of(error)
+            if problem is not None and problem.asks_for_less:
+                self._slow_down()
+            return problem
+
         return self._retries.run(
-            call, problem_of, lambda problem: problem.to_domain(verb, key, self.where())
+            call, looked_at, lambda problem: problem.to_domain(verb, key, self.where())
         )
 
 

@@ -32,6 +32,7 @@ WRONG_PLACE = frozenset(
     {"PermanentRedirect", "Redirect", "TemporaryRedirect", "AuthorizationHeaderMalformed",
      "AuthorizationQueryParametersError", "IllegalLocationConstraintException"}
 )  # fmt: skip
+SLOW_DOWN = frozenset({"SlowDown", "SlowDownRead", "SlowDownWrite", "TooManyRequests"})
 TRY_AGAIN = frozenset(
     {"SlowDown", "SlowDownRead", "SlowDownWrite", "InternalError", "ServiceUnavailable",
      "RequestTimeout", "OperationAborted", "ConditionalRequestConflict", "BadDigest",
@@ -48,6 +49,11 @@ class S3Problem(Exception):
         self.status = status
         self.try_again = try_again
         self.text = text or code
+
+    @property
+    def asks_for_less(self) -> bool:
+        """The store has too much to do: what AWS calls SlowDown, and others 429 or 503."""
+        return self.status in (429, 503) or self.code in SLOW_DOWN
 
     @classmethod
     def of_code(cls, code: str, status: int) -> S3Problem:

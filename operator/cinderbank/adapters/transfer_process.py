@@ -215,6 +215,8 @@ def environment(folder: Path) -> dict[str, str]:
         # glibc raises its mmap threshold to the largest freed block: chunks would then be cut out of
         # per-thread arenas, which fragment. A fixed one gives each chunk back when it is freed.
         "MALLOC_MMAP_THRESHOLD_": "1048576",
+        # numpy's linear algebra is never used, and would keep buffers for each core.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
@@ -236,6 +238,7 @@ def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str
             chunk_bytes=access.chunk_bytes,
             keys_file=str(folder / "keys.json") if access.keks else None,
             accepts_plain=access.accepts_plain,
+            bandwidth_bytes_per_second=access.bandwidth_bytes_per_second,
         ),
         cloud=CloudJob(
             clouds_file=str(folder / "clouds.yaml"),

@@ -104,9 +104,10 @@ class BackupCheck:
                 if not entry.is_hole:
                     self._chunk(entry)
         except DataCorrupt as error:
-            # Without its index nobody knows where the rest lies.
             problem = error.message
-            self._missing.add(number + 1, geometry.chunk_count - 1)
+            # Without its index nobody knows where the rest lies.
+            if number + 1 < geometry.chunk_count:
+                self._missing.add(number + 1, geometry.chunk_count - 1)
         while self._reading:
             self._take(self._reading.popleft())
         missing, bad = self._missing, self._bad

@@ -21,6 +21,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from cinderbank.bank.geometry import Geometry
 from cinderbank.domain.errors import DataCorrupt, Unsupported
 
@@ -29,6 +31,14 @@ ENTRY_BYTES = ENTRY.size
 FLAG_HOLE = 1
 
 _NO_HASH = bytes(32)
+_HOLES = np.dtype(
+    {
+        "names": ["index", "flags"],
+        "formats": ["<u4", "<u2"],
+        "offsets": [40, 54],
+        "itemsize": ENTRY_BYTES,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +97,27 @@ class PartBuilder:
     def add(self, entry: Entry) -> tuple[int, bytes] | None:
         """Take one entry, each exactly once; answers number and bytes of a part it completed."""
         part, position = divmod(entry.index, self._geometry.part_entries)
+        start = position * ENTRY_BYTES
+        self._opened(part)[start : start + ENTRY_BYTES] = pack_entry(entry)
+        return self._given(part, 1)
+
+    def add_holes(self, first: int, count: int) -> tuple[int, bytes] | None:
+        """As `add`, for so many holes of ONE part from chunk `first` on."""
+        part, position = divmod(first, self._geometry.part_entries)
+        holes = np.frombuffer(self._opened(part), _HOLES)[position : position + count]
+        holes["index"] = np.arange(first, first + count, dtype=np.uint32)
+        holes["flags"] = FLAG_HOLE
+        return self._given(part, count)
+
+    def _opened(self, part: int) -> bytearray:
         if part not in self._open:
             length = self._geometry.part_length(part)
             self._open[part] = bytearray(length * ENTRY_BYTES)
             self._missing[part] = length
-        start = position * ENTRY_BYTES
-        self._open[part][start : start + ENTRY_BYTES] = pack_entry(entry)
-        self._missing[part] -= 1
+        return self._open[part]
+
+    def _given(self, part: int, count: int) -> tuple[int, bytes] | None:
+        self._missing[part] -= count
         if self._missing[part]:
             return None
         del self._missing[part]

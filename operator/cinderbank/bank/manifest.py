@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 HASH_ALGORITHM = "blake3-256"
 KEYED_HASH_ALGORITHM = "blake3-256-keyed"
 MAX_SESSIONS = 0xFFFF
+TRANSPORTS = frozenset({"Raw", "Qcow2"})
+_FORMAT = re.compile(r"[a-z0-9]{1,16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,10 @@ def dump(manifest: Manifest) -> bytes:
     about = asdict(manifest.description)
     content = {
         "size_bytes": about.pop("size_bytes"),
-        "sha512": about.pop("content_hash"),
+        "content_hash": about.pop("content_hash"),
+        "data_bytes": about.pop("data_bytes"),
+        "transport": about.pop("transport"),
+        "content_format": about.pop("content_format"),
         "stored_bytes": about.pop("stored_bytes"),
         "reused_bytes": about.pop("reused_bytes"),
         "zero_bytes": manifest.zero_bytes,
@@ -182,15 +188,16 @@ def _source_hash(fields: Fields) -> SourceHash:
 
 
 def _description(backup: Fields, content: Fields) -> BackupDescription:
+    size_bytes = content.integer("size_bytes", 1)
     return BackupDescription(
         backup_id=BackupId(backup.checked("backup_id", layout.is_backup_id, "backup id")),
         volume_id=VolumeId(backup.checked("volume_id", layout.is_volume_id, "volume id")),
         site=backup.checked("site", layout.is_site, "site name"),
-        size_bytes=content.integer("size_bytes", 1),
+        size_bytes=size_bytes,
         backup_name=backup.text("backup_name"),
         description=backup.text("description"),
         snapshot_at=_time(backup, "snapshot_at"),
-        content_hash=content.hex("sha512", 128),
+        content_hash=content.hex("content_hash", 64),
         volume_name=backup.text("volume_name"),
         volume_description=backup.text("volume_description"),
         volume_type=backup.text("volume_type"),
@@ -202,7 +209,16 @@ def _description(backup: Fields, content: Fields) -> BackupDescription:
         stored_bytes=content.integer("stored_bytes"),
         reused_bytes=content.integer_or("reused_bytes", 0),
         base_id=_base_id(backup),
+        data_bytes=content.integer("data_bytes", 0, size_bytes),
+        transport=content.checked_or_none("transport", TRANSPORTS.__contains__, "transport"),
+        content_format=content.checked_or_none(
+            "content_format", _is_format, "name of a disk image's format"
+        ),
     )
+
+
+def _is_format(value: str) -> bool:
+    return _FORMAT.fullmatch(value) is not None
 
 
 def _base_id(backup: Fields) -> BackupId | None:

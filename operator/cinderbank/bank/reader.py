@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from cinderbank.bank import chunk, index, layout, state
 from cinderbank.bank.chunk import Envelope
+from cinderbank.bank.content import ContentSummary, allocation_column
 from cinderbank.bank.index import Entry
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.manifest import Manifest
@@ -48,9 +52,22 @@ class BackupReader:
         return Envelope(self._keys)
 
     def entries(self) -> Iterator[Entry]:
-        """All entries in order; memory is one index part whatever the volume's size."""
+        """All entries in order; memory is one index part whatever the volume's size.
+
+        DataCorrupt, behind the last one (ContentHashMismatch), when they are not the content that the
+        manifest names.
+        """
+        summary = ContentSummary(self.geometry)
         for number in range(len(self.manifest.parts)):
-            yield from self._part(number)
+            yield from self._part(number, summary)
+        about = self.manifest.description
+        found = summary.content_hash(), summary.data_bytes()
+        if found != (about.content_hash, about.data_bytes):
+            raise DataCorrupt(
+                f"backup {about.backup_id}: its index has content hash {found[0][:16]}... and {found[1]} "
+                f"bytes of data, the manifest says {about.content_hash[:16]}... and {about.data_bytes}",
+                reason="ContentHashMismatch",
+            )
 
     def entries_left(self) -> Iterator[Entry | None]:
         """As `entries`, but None for each chunk whose index part is lost. Raises outages, and what is
@@ -65,11 +82,34 @@ class BackupReader:
                 for _ in range(told, self.geometry.part_length(number)):
                     yield None
 
-    def _part(self, number: int) -> Iterator[Entry]:
+    def allocation_maps(self, salvage: bool = False) -> npt.NDArray[np.uint64]:
+        """The allocation map of each chunk, 0 for a hole; 8 bytes a chunk. Not checked but by the hash of
+        their part: `entries` is what checks them. With `salvage` 0 for all of a part that is lost."""
+        maps = np.zeros(self.geometry.chunk_count, np.uint64)
+        for number in range(len(self.manifest.parts)):
+            first = number * self.geometry.part_entries
+            try:
+                body, _ = self._body(number)
+            except DataCorrupt:
+                if not salvage:
+                    raise
+                continue
+            found = allocation_column(body)
+            maps[first : first + len(found)] = found
+        return maps
+
+    def _part(self, number: int, summary: ContentSummary | None = None) -> Iterator[Entry]:
+        body, key = self._body(number)
+        if summary is not None:
+            summary.add(body)
+        yield from index.read_part(body, self.geometry, number, len(self.manifest.sessions), key)
+
+    def _body(self, number: int) -> tuple[Buffer, str]:
+        """The plain bytes of a part, and its key."""
         about, ref = self.manifest.description, self.manifest.parts[number]
         key = layout.index_part(self._site, about.volume_id, about.backup_id, ref.attempt, number)
-        body = read_part_body(self._store, key, self.geometry.part_length(number), ref, self._keys)
-        yield from index.read_part(body, self.geometry, number, len(self.manifest.sessions), key)
+        entries = self.geometry.part_length(number)
+        return read_part_body(self._store, key, entries, ref, self._keys), key
 
     def read_chunk(self, entry: Entry, envelope: Envelope) -> Buffer:
         """The plain bytes of a chunk that is no hole. DataCorrupt names backup, chunk and byte range."""

@@ -15,6 +15,9 @@ from typing import Protocol
 
 Buffer = bytes | bytearray | memoryview
 
+Body = Buffer | tuple[Buffer, ...]
+"""What is stored as one object: its bytes, or pieces that follow one another."""
+
 MAX_CONTROL_BYTES = 64 * 1024
 """No intent, seal, tomb or bank.json is larger; a larger one is not ours."""
 
@@ -39,6 +42,16 @@ class DeleteFailure:
     code: str
 
 
+def joined(body: Body) -> bytes:
+    """All bytes of it, copied unless they are bytes already."""
+    return b"".join(body) if isinstance(body, tuple) else bytes(body)
+
+
+def body_bytes(body: Body) -> int:
+    """How many bytes it has."""
+    return sum(map(len, body)) if isinstance(body, tuple) else len(body)
+
+
 class ObjectStore(Protocol):
     """An S3 bucket and prefix, or its stand-in."""
 
@@ -60,7 +73,7 @@ class ObjectStore(Protocol):
         """Its size in bytes; None when it is absent."""
         ...
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         """Store it whole. False when `if_absent` and it is there already: maybe by this very call,
         sent twice by a retry, so the caller MUST read and compare before it decides anything.
         A store that does not know the condition overwrites and says True."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cinderbank.bank import chunk, layout
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.chunk import Envelope, EnvelopeKeys
+from cinderbank.bank.content import ContentSummary
 from cinderbank.bank.geometry import Geometry
-from cinderbank.bank.index import ENTRY_BYTES, Entry, PartBuilder, hole
+from cinderbank.bank.index import ENTRY_BYTES, Entry, PartBuilder
 from cinderbank.bank.manifest import MAX_SESSIONS, Manifest, PartRef, SessionRef, SourceHash
-from cinderbank.bank.store import Buffer, ObjectStore
+from cinderbank.bank.store import Body, Buffer, ObjectStore, body_bytes
 from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, SourceGone, Unsupported
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.bank import BackupDescription
@@ -23,12 +24,16 @@ Noted = Callable[[Entry], None]
 
 @dataclass(frozen=True, slots=True)
 class EncodedChunk:
-    """A chunk on its way to the bank; its plain bytes are not needed any more."""
+    """A chunk on its way to the bank; `body` may hold the plain bytes themselves."""
 
     index: int
     hash: bytes
     allocation: int
-    body: bytes
+    body: Body
+
+    @property
+    def stored_bytes(self) -> int:
+        return body_bytes(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +57,14 @@ def encode_chunk(
 ) -> EncodedChunk:
     """`key` is where it will be stored (`BackupWriter.chunk_key`); encryption binds it to that.
     `digest` is `envelope.digest(plain)`, when the caller has it."""
-    body = envelope.encode(plain, key)
+    body = envelope.pieces(plain, key)
     return EncodedChunk(index, digest or envelope.digest(plain), allocation, body)
 
 
 class BackupWriter:
     """One attempt at one backup. Holds the index parts that are not complete, and no chunk.
 
-    Each index is given exactly once, to one of put_chunk, put_hole and reuse. `noted` is called once
+    Each index is given exactly once, to one of put_chunk, put_holes and reuse. `noted` is called once
     a chunk is durable, in no order, from the thread that gave it.
     """
 
@@ -97,15 +102,21 @@ class BackupWriter:
     def put_chunk(self, encoded: EncodedChunk) -> int:
         """Store a chunk and note its entry; bytes stored."""
         self._store.put(self.chunk_key(encoded.index), encoded.body)
-        stored = len(encoded.body)
+        stored = encoded.stored_bytes
         entry = Entry(encoded.index, encoded.hash, encoded.allocation, stored, 0, self._attempt)
         self._noted(entry)
         self._add(entry)
         return stored
 
-    def put_hole(self, index: int) -> None:
-        """Note a chunk that is all zeros; costs no request."""
-        self._add(hole(index))
+    def put_holes(self, first: int, count: int = 1) -> None:
+        """Note so many chunks that are all zeros, from `first` on; costs no request for them."""
+        end = first + count
+        while first < end:
+            most = self.geometry.part_entries - first % self.geometry.part_entries
+            with self._lock:
+                complete = self._builder.add_holes(first, min(most, end - first))
+            self._completed(complete)
+            first += most
 
     def reuse(self, known: StoredChunk, allocation: int) -> bool:
         """Name a chunk that is there instead of storing it; the caller has compared its hash.
@@ -128,6 +139,9 @@ class BackupWriter:
     def _add(self, entry: Entry) -> None:
         with self._lock:
             complete = self._builder.add(entry)
+        self._completed(complete)
+
+    def _completed(self, complete: tuple[int, bytes] | None) -> None:
         if complete is None:
             return
         number, plain = complete
@@ -170,16 +184,21 @@ class BackupWriter:
         zero_bytes: int,
         source_hash: SourceHash,
     ) -> Manifest:
-        """Read the index back, then put the manifest. Create-only: when an earlier attempt's manifest
-        is there it stays, if it says the same content; DataCorrupt if not."""
+        """Read the index back, then put the manifest: `description` with the content hash and the data
+        bytes of what was read. Create-only: when an earlier attempt's manifest is there it stays, if it
+        says the same content; DataCorrupt if not."""
         if len(self._parts) != self.geometry.part_count:
             raise BrokenInvariant(
                 f"{len(self._parts)} of {self.geometry.part_count} index parts are complete"
             )
         parts = tuple(ref for _, ref in sorted(self._parts.items()))
+        summary = ContentSummary(self.geometry)
         for number, ref in enumerate(parts):
-            key = self._part_key(ref.attempt, number)
-            read_part_body(self._store, key, self.geometry.part_length(number), ref, self.keys)
+            key, entries = self._part_key(ref.attempt, number), self.geometry.part_length(number)
+            summary.add(read_part_body(self._store, key, entries, ref, self.keys))
+        description = replace(
+            description, content_hash=summary.content_hash(), data_bytes=summary.data_bytes()
+        )
         manifest = Manifest(
             description,
             self.geometry,

@@ -1,8 +1,8 @@
 """Write the bytes of a backup to a file or to stdout ("-"), every byte checked.
 
 A new file becomes sparse where the volume was zero; it has its name only once all of it is there and
-its SHA-512 is that of the backup. With --salvage, what is lost is written as zeros and told, and the
-exit code is 1. A block device, or a file that is there, is written over with --overwrite only.
+every chunk, and the hash over all of them, is the backup's. With --salvage, what is lost is written as
+zeros and told, and the exit code is 1. A block device, or a file that is there, is written over with --overwrite only.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank import DAMAGED, OK
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_show import open_backup
-from cinderbank.cli.export_sink import Sink, open_sink
+from cinderbank.cli.export_sink import open_sink
 from cinderbank.cli.export_stream import Export
-from cinderbank.domain.errors import DataCorrupt, Forbidden
-from cinderbank.domain.facts import BackupId
+from cinderbank.domain.errors import Forbidden
 from cinderbank.ports.bank import BackupDescription
 
 MAX_TOLD_RANGES = 1000
@@ -45,13 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(slots=True)
 class _Result:
-    size_bytes: int
-    expected: str
+    about: BackupDescription
     export: Export
 
     @property
     def whole(self) -> bool:
-        return not self.export.lost and self.export.sha512 == self.expected
+        return not self.export.lost
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -66,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
                 export = Export(backup, sink, arguments.workers, arguments.salvage)
                 export.run(lambda done: bar.tell(*_progress(done, about.size_bytes)))
                 bar.clear()
-                result = _Result(about.size_bytes, about.content_hash, export)
-                _keep_or_refuse(sink, result, arguments.salvage, about.backup_id)
+                sink.keep()
+                result = _Result(about, export)
         finally:
             bar.clear()
             if pinned:
@@ -90,17 +88,6 @@ def _progress(done: int, size: int) -> tuple[float, str]:
     return 100.0 * done / size, f"{table.shown_bytes(done)} of {table.shown_bytes(size)}"
 
 
-def _keep_or_refuse(sink: Sink, result: _Result, salvage: bool, backup_id: BackupId) -> None:
-    """Raises DataCorrupt unless all is well, or loss was asked for."""
-    if not result.whole and not (salvage and result.export.lost):
-        raise DataCorrupt(
-            f"backup {backup_id}: what was read has SHA-512 {result.export.sha512[:16]}..., the "
-            f"manifest says {result.expected[:16]}...; do not use it",
-            reason="ContentHashMismatch",
-        )
-    sink.keep()
-
-
 def _tell(result: _Result, arguments: argparse.Namespace, say: Callable[[str], None]) -> None:
     lost = list(result.export.lost_bytes())
     total = sum(last - first + 1 for first, last in lost)
@@ -108,17 +95,17 @@ def _tell(result: _Result, arguments: argparse.Namespace, say: Callable[[str], N
         document: dict[str, Any] = {
             "backupID": arguments.backup,
             "file": arguments.file,
-            "sizeBytes": result.size_bytes,
-            "sha512": result.export.sha512,
+            "sizeBytes": result.about.size_bytes,
+            "contentHash": result.about.content_hash,
             "whole": result.whole,
             "lostBytes": total,
             "lost": [{"first": first, "last": last} for first, last in lost[:MAX_TOLD_RANGES]],
         }
         say(table.json_text(document))
         return
-    size = table.shown_bytes(result.size_bytes)
+    size = table.shown_bytes(result.about.size_bytes)
     if result.whole:
-        say(f"{arguments.file}: {size}, SHA-512 {result.export.sha512} as in the backup")
+        say(f"{arguments.file}: {size}, content hash {result.about.content_hash} as in the backup")
         return
     say(
         f"{arguments.file}: {size}, of which {table.shown_bytes(total)} are LOST and were written as zeros"

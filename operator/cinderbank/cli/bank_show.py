@@ -69,7 +69,10 @@ def _document(manifest: Manifest, degraded: bool) -> dict[str, Any]:
             "storedBytes": about.stored_bytes,
             "reusedBytes": about.reused_bytes,
             "zeroBytes": manifest.zero_bytes,
-            "sha512": about.content_hash,
+            "dataBytes": about.data_bytes,
+            "contentHash": about.content_hash,
+            "contentFormat": about.content_format,
+            "transport": about.transport,
             "chunkBytes": manifest.geometry.chunk_bytes,
             "chunks": manifest.geometry.chunk_count,
             "sourceHash": None
@@ -97,6 +100,7 @@ def _fields(manifest: Manifest, degraded: bool) -> list[tuple[str, str]]:
         ("Zone", about.availability_zone),
         ("Bootable", "yes" if about.bootable else "no"),
         ("Size", f"{table.shown_bytes(about.size_bytes)} ({about.size_bytes} bytes)"),
+        ("Data", "" if about.data_bytes is None else table.shown_bytes(about.data_bytes)),
         ("Stored", table.shown_bytes(about.stored_bytes)),
         ("Borrowed", table.shown_bytes(about.reused_bytes)),
         ("Zeros", table.shown_bytes(manifest.zero_bytes)),
@@ -105,7 +109,9 @@ def _fields(manifest: Manifest, degraded: bool) -> list[tuple[str, str]]:
             f"{manifest.geometry.chunk_count} of {table.shown_bytes(manifest.geometry.chunk_bytes)}",
         ),
         ("Encrypted", "no" if manifest.hash_key is None else "yes"),
-        ("SHA-512", about.content_hash),
+        ("Content hash", about.content_hash),
+        ("Looks like", about.content_format or ""),
+        ("Transport", about.transport or ""),
     ]
     told += [("Borrows from", f"{ref.backup_id} of {ref.site}") for ref in manifest.sessions[1:]]
     for name, pairs in (

@@ -1,8 +1,7 @@
-"""A backup as a stream of bytes in order: chunks are fetched ahead by threads, hashed as they go."""
+"""A backup as a stream of bytes in order: chunks are fetched ahead by threads and compared as they come."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -28,18 +27,15 @@ class Export:
         self._sink = sink
         self._workers = workers
         self._salvage = salvage
-        self._hash = hashlib.sha512()
-        self._zeros = bytes(backup.geometry.chunk_bytes)
         self._local = threading.local()
         self._done = 0
         self.lost = Ranges()
         """Chunks that could not be read; with `salvage` they were written as zeros."""
         self.problems: list[str] = []
-        self.sha512 = ""
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Write everything. Raises DataCorrupt (unless `salvage`), OSError of the sink, and what the
-        store raises. `progress` is told how many bytes are written."""
+        """Write everything. Raises DataCorrupt (with `salvage` only ContentHashMismatch: all is there, and
+        is not what was backed up), OSError of the sink, and what the store raises. `progress` is told how many bytes are written."""
         ahead: deque[tuple[Entry, Future[Buffer] | None]] = deque()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="export") as pool:
             try:
@@ -56,7 +52,6 @@ class Export:
                 pool.shutdown(wait=True, cancel_futures=True)
         self._lose_rest()
         progress(self._done)
-        self.sha512 = self._hash.hexdigest()
 
     def lost_bytes(self) -> Iterator[tuple[int, int]]:
         """First and last byte of each range of the volume that is lost."""
@@ -68,6 +63,8 @@ class Export:
         try:
             yield from self._backup.entries()
         except DataCorrupt as error:
+            if error.reason == "ContentHashMismatch":
+                raise
             self._problem(error)
 
     def _fetch(self, entry: Entry) -> Buffer:
@@ -88,7 +85,6 @@ class Export:
         self._put(plain, length)
 
     def _put(self, plain: Buffer | None, length: int) -> None:
-        self._hash.update(plain if plain is not None else memoryview(self._zeros)[:length])
         if plain is None:
             self._sink.zeros(length)
         else:

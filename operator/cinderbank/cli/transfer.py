@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cinderbank.adapters.bandwidth import Bandwidth
 from cinderbank.adapters.openstack.errors import Call, mapped, refusal
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
@@ -41,7 +42,9 @@ from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
+from cinderbank.transfer.pipeline import limits_for
 from cinderbank.transfer.restore import Restored, run_restore
+from cinderbank.transfer.upload_limit import UploadSlots
 
 OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69, 75, 130
 
@@ -107,7 +110,13 @@ def exit_code(error: CinderbankError) -> int:
 
 
 def _run_job(job: Job, meter: ProgressMeter) -> Restored:
-    store = S3Store(_location(job.bank), _credentials(job.bank))
+    uploads = UploadSlots()
+    store = S3Store(
+        _location(job.bank),
+        _credentials(job.bank),
+        slow_down=uploads.slow_down,
+        bandwidth=_bandwidth(job.bank),
+    )
     try:
         bank = StoredBank(
             store,
@@ -123,14 +132,21 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored:
             glance = Glance(connection, mapped, _refused)
             if isinstance(job.transfer, BackupTransfer):
                 geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
-                return Restored(
-                    run_backup(job.transfer, bank, glance, meter, job.workers, geometry)
+                limits = limits_for(geometry.chunk_bytes, job.workers)
+                digest = run_backup(
+                    job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
                 )
+                return Restored(digest)
             return run_restore(job.transfer, bank, glance, meter, job.workers)
         finally:
             connection.close()
     finally:
         store.close()
+
+
+def _bandwidth(bank: BankJob) -> Bandwidth | None:
+    limit = bank.bandwidth_bytes_per_second
+    return None if limit is None else Bandwidth(limit)
 
 
 def _refused(answer: Any, verb: str, resource: str) -> CinderbankError:

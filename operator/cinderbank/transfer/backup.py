@@ -19,15 +19,17 @@ from cinderbank.bank.keyring import BackupKeys
 from cinderbank.bank.manifest import Manifest, SessionRef
 from cinderbank.bank.marks import Intent
 from cinderbank.bank.writer import BackupWriter, existing_manifest
-from cinderbank.domain.errors import DataCorrupt, SourceGone, Unsupported
+from cinderbank.domain.errors import DataCorrupt, SourceGone
 from cinderbank.domain.facts import ImageFacts
 from cinderbank.ports.bank import BackupDescription
 from cinderbank.ports.transfers import BackupTransfer
-from cinderbank.transfer.content_hash import ContentHash
+from cinderbank.transfer.content_format import ContentLook
 from cinderbank.transfer.events import ProgressMeter
-from cinderbank.transfer.glance_stream import Glance, require_active
+from cinderbank.transfer.glance_stream import Glance
+from cinderbank.transfer.image_source import ImageSource
 from cinderbank.transfer.known_chunks import KnownChunks, pinned_base
-from cinderbank.transfer.pipeline import Pipeline, default_workers
+from cinderbank.transfer.pipeline import Limits, Pipeline, limits_for
+from cinderbank.transfer.upload_limit import UploadSlots
 
 
 def run_backup(
@@ -35,16 +37,18 @@ def run_backup(
     bank: StoredBank,
     glance: Glance,
     meter: ProgressMeter,
-    workers: int | None = None,
     geometry: Geometry | None = None,
+    *,
+    limits: Limits | None = None,
+    uploads: UploadSlots | None = None,
     journal_entries: int = MAX_ENTRIES,
 ) -> str:
-    """Move the image into the bank; the content's SHA-512. The intent MUST be there already.
+    """Move the image into the bank; the content's hash. The intent MUST be there already.
 
-    The whole image is read and hashed in each attempt; only what neither the pinned base nor an earlier
+    The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base nor an earlier
     attempt has stored is sent. Idempotent: a session whose manifest is there is done. Nothing is stored
     before status, format and size of the image are right; no manifest is stored when length or hash
-    differ. Raises DataCorrupt (ImageSizeMismatch among others), SourceGone (SessionBroken),
+    differ. `uploads` is what the store tells when it is asked to slow down. Raises DataCorrupt (ImageSizeMismatch among others), SourceGone (SessionBroken),
     Forbidden (another site's part), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
@@ -59,10 +63,10 @@ def run_backup(
     session = SessionRef(transfer.site, transfer.backup_id)
     done = existing_manifest(bank.store, session, transfer.source.id, keys)
     if done is None:
-        attempt = _Attempt(
-            transfer, bank, keys, intent, geometry or Geometry(transfer.size_bytes), journal_entries
-        )
-        done = attempt.run(glance, meter, workers or default_workers(), bank_id)
+        geometry = geometry or Geometry(transfer.size_bytes)
+        attempt = _Attempt(transfer, bank, keys, intent, geometry, journal_entries)
+        limits = limits or limits_for(geometry.chunk_bytes)
+        done = attempt.run(glance, meter, limits, uploads or UploadSlots(), bank_id)
     else:
         _already_done(transfer, done, meter)
     # Only now: an attempt that finds the manifest needs no journal any more.
@@ -81,10 +85,17 @@ class _Attempt:
     geometry: Geometry
     journal_entries: int
 
-    def run(self, glance: Glance, meter: ProgressMeter, workers: int, bank_id: str) -> Manifest:
+    def run(
+        self,
+        glance: Glance,
+        meter: ProgressMeter,
+        limits: Limits,
+        uploads: UploadSlots,
+        bank_id: str,
+    ) -> Manifest:
         transfer, store = self.transfer, self.bank.store
         image = glance.show(transfer.image.id)
-        check_image(image, transfer.size_bytes)
+        opened = ImageSource(glance, image, transfer.size_bytes)
         session = SessionRef(transfer.site, transfer.backup_id)
         source, number = self._identity(image), transfer.attempt
         journal = Journal(
@@ -97,16 +108,19 @@ class _Attempt:
             Resumption(store, session, number, source, self.geometry, self.keys),
             pinned_base(store, self.intent.bases, transfer.source.id, self.geometry, self.keys),
         )
-        hashes = ContentHash(image)
-        pipeline = Pipeline(writer, hashes, meter.add, workers, known.at)
-        with glance.download(image.id, transfer.size_bytes) as blocks:
-            pipeline.run(blocks)
+        look = ContentLook()
+        pipeline = Pipeline(writer, meter.add, limits, uploads, known.at)
+        with opened.extents(self.geometry.chunk_bytes) as extents:
+            pipeline.run(look.over(extents))
         known.warn()
-        source_hash = hashes.compare()
+        source_hash = opened.compare()
         description = replace(
-            _description(transfer, hashes.sha512(), pipeline.stored_bytes),
+            _description(transfer),
+            stored_bytes=pipeline.stored_bytes,
             reused_bytes=pipeline.reused_bytes,
             base_id=known.base_id,
+            transport=opened.transport,
+            content_format=look.format(),
         )
         return writer.finish(description, bank_id, pipeline.zero_bytes, source_hash)
 
@@ -133,23 +147,8 @@ def _already_done(transfer: BackupTransfer, done: Manifest, meter: ProgressMeter
     meter.add(done.geometry.size_bytes, about.stored_bytes, done.zero_bytes, about.reused_bytes)
 
 
-def check_image(image: ImageFacts, size_bytes: int) -> None:
-    """Raise unless it is an active raw image of exactly so many bytes."""
-    require_active(image)
-    if image.disk_format != "raw":
-        raise Unsupported(f"image {image.id} is {image.disk_format or 'of no format'}, not raw")
-    if image.size_bytes != size_bytes:
-        raise DataCorrupt(
-            f"image {image.id} has {image.size_bytes} bytes, its volume {size_bytes}. The volume "
-            "probably holds a disk image (qcow2, vmdk, ...) as its content, and Cinder has unpacked "
-            "it while it uploaded: the image is not the volume, and is not backed up",
-            reason="ImageSizeMismatch",
-        )
-
-
-def _description(
-    transfer: BackupTransfer, content_hash: str, stored_bytes: int
-) -> BackupDescription:
+def _description(transfer: BackupTransfer) -> BackupDescription:
+    """What is known before a byte has moved."""
     volume = transfer.source
     return BackupDescription(
         backup_id=transfer.backup_id,
@@ -159,7 +158,7 @@ def _description(
         backup_name=transfer.backup_name,
         description=transfer.description,
         snapshot_at=transfer.snapshot_at,
-        content_hash=content_hash,
+        content_hash="",  # the index's, once it is there
         volume_name=volume.name,
         volume_description=volume.description,
         volume_type=volume.volume_type,
@@ -168,5 +167,5 @@ def _description(
         volume_metadata=dict(volume.metadata),
         image_metadata=dict(volume.image_metadata),
         tags=dict(transfer.tags),
-        stored_bytes=stored_bytes,
+        stored_bytes=0,
     )

@@ -76,8 +76,11 @@ class Glance:
             return _facts(answer.json(), image_id)
 
     @contextmanager
-    def download(self, image_id: ImageId, size_bytes: int) -> Iterator[Iterator[bytes]]:
-        """GET the data as blocks of at most 1 MiB. The caller still has to count and hash them.
+    def download(
+        self, image_id: ImageId, size_bytes: int, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[Iterator[bytes]]:
+        """GET the data as blocks of so many bytes, but the last ones before and the first ones behind a
+        break may be shorter. The caller still has to count and hash them.
 
         A connection that breaks is taken up again where it was, if Glance's store can (206 with exactly
         the range that was asked for); else what broke is raised. DataCorrupt when Glance announces
@@ -97,16 +100,38 @@ class Glance:
                 )
             source = _Source(answer)
             try:
-                yield self._blocks(source, image_id, size_bytes)
+                yield self._blocks(source, image_id, size_bytes, block_bytes)
             finally:
                 source.answer.close()
         finally:
             answer.close()
 
-    def _get_data(self, image_id: ImageId, start: int) -> Any:
+    def has_ranges(self, image_id: ImageId, size_bytes: int) -> bool:
+        """Whether Glance's store answers with the very range that is asked for."""
+        try:
+            self.read_range(image_id, size_bytes - 1, 1, size_bytes)
+        except CinderbankError:
+            return False
+        return True
+
+    def read_range(self, image_id: ImageId, start: int, length: int, size_bytes: int) -> bytes:
+        """So many bytes of the data, from `start` on. Unavailable when the answer is anything else."""
+        name = f"data of image {image_id}"
+        answer = self._get_data(image_id, start, start + length - 1)
+        try:
+            if not _is_range(answer, start, length, size_bytes):
+                raise Unavailable(f"cannot read {name}: Glance does not answer with the range")
+            read = b"".join(self._read(answer, name, length))
+        finally:
+            answer.close()
+        if len(read) != length:
+            raise Unavailable(f"cannot read {name}: {len(read)} of {length} bytes have come")
+        return read
+
+    def _get_data(self, image_id: ImageId, start: int, last: int | None = None) -> Any:
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start or last is not None:
+            headers["Range"] = f"bytes={start}-{'' if last is None else last}"
         with self._mapped("read", f"data of image {image_id}"):
             return self._connection.image.get(
                 f"/images/{image_id}/file",
@@ -115,12 +140,15 @@ class Glance:
                 timeout=(CONNECT_SECONDS, READ_SECONDS),
             )
 
-    def _blocks(self, source: _Source, image_id: ImageId, size_bytes: int) -> Iterator[bytes]:
+    def _blocks(
+        self, source: _Source, image_id: ImageId, size_bytes: int, block_bytes: int
+    ) -> Iterator[bytes]:
         position = continued_at = continuations = 0
         while True:
             broken: CinderbankError | None = None
             try:
-                for block in self._read(source.answer, f"data of image {image_id}"):
+                name = f"data of image {image_id}"
+                for block in self._read(source.answer, name, block_bytes):
                     position += len(block)
                     yield block
             except (Unavailable, OutcomeUnknown) as error:
@@ -138,9 +166,9 @@ class Glance:
                 return
             continued_at, continuations = position, continuations + 1
 
-    def _read(self, answer: Any, name: str) -> Iterator[bytes]:
+    def _read(self, answer: Any, name: str, block_bytes: int) -> Iterator[bytes]:
         # Only the reads are inside: what the consumer raises between two blocks is not Glance's.
-        blocks = answer.iter_content(BLOCK_BYTES)
+        blocks = answer.iter_content(block_bytes)
         while True:
             with self._mapped("read", name):
                 block = next(blocks, None)
@@ -157,9 +185,7 @@ class Glance:
         except CinderbankError:
             return False
         source.answer = answer
-        said = answer.headers.get("Content-Range"), answer.headers.get("Content-Length")
-        wanted = f"bytes {position}-{size_bytes - 1}/{size_bytes}", str(size_bytes - position)
-        return answer.status_code == 206 and said == wanted
+        return _is_range(answer, position, size_bytes - position, size_bytes)
 
     def upload(self, image_id: ImageId, body: Body) -> None:
         """PUT the data into a `queued` image; returns when Glance has it (204). Not idempotent: an
@@ -202,6 +228,12 @@ class Glance:
                 request_id=error.request_id,
             )
         return error
+
+
+def _is_range(answer: Any, start: int, length: int, size_bytes: int) -> bool:
+    said = answer.headers.get("Content-Range"), answer.headers.get("Content-Length")
+    wanted = f"bytes {start}-{start + length - 1}/{size_bytes}", str(length)
+    return answer.status_code == 206 and said == wanted
 
 
 def _facts(body: Any, image_id: ImageId) -> ImageFacts:

@@ -40,6 +40,8 @@ class BankJob:
     keys_file: str | None = None
     """JSON: a list of the bank's keys, each base64; None in a bank without encryption."""
     accepts_plain: bool = False
+    bandwidth_bytes_per_second: int | None = None
+    """To and from the bank, by this process; None: as fast as it goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,12 @@ def load(path: Path) -> Job:
     workers = document.get("workers")
     if workers is not None and (type(workers) is not int or not 1 <= workers <= 64):
         raise _bad("workers", "not an integer in 1..64")
+    bank: BankJob = _decode(document.get("bank"), BankJob, "bank")
+    limit = bank.bandwidth_bytes_per_second
+    if limit is not None and limit < 1:
+        raise _bad("bank.bandwidth_bytes_per_second", f"{limit} is less than 1")
     return Job(
-        bank=_decode(document.get("bank"), BankJob, "bank"),
+        bank=bank,
         cloud=_decode(document.get("cloud"), CloudJob, "cloud"),
         transfer=_decode(document.get("transfer"), kinds[kind], "transfer"),
         workers=workers,

@@ -1,19 +1,20 @@
-"""One stream of bytes into a backup: a reader, a hasher, W workers, bounded buffers.
+"""Extents of a volume into a backup: one thread reads, as many as there are cores compute, and as many as
+help (`upload_limit`) send.
 
-    source blocks ─► reader (the caller's thread): fills a buffer of the free list
-                        │ queue of blocks ─► hasher: SHA-512 of the whole, in order
-                        │ queue of chunks
-                        ▼
-                     W workers: zero? BLAKE3, known already? zstd ─ buffer back to the free list ─ PUT
-                        │
-                        ▼
-                     BackupWriter: index parts, in any order
+    extents ─► cut into chunks (the caller's thread) ─► queue ─► one of N threads for each chunk:
+                                                    compute slot: zero? BLAKE3, known? zstd, AES
+                                                    upload slot:  PUT
+                                                    BackupWriter: index parts, in any order
 
-Memory: (2 W + 1) buffers of one chunk, W encoded chunks with the compressor's copy of each, 8 blocks
-for the hasher, and the index parts that miss an entry (at most W + 1, 4 MiB each): with 4 MiB chunks
-and W = 2 that is 20 + 16 + 8 + 12 MiB above an idle process, whatever the size of the volume; `known`
-brings what it holds. The free list is the only back-pressure: a slow bank stops the reader, and the
-reader stops Glance.
+A hole costs an index entry. A chunk is not copied: it is a view of the block that the source read, and when
+it does not compress that is what is sent, behind a header of its own.
+
+Memory above an idle process, with 4 MiB chunks, whatever the size of the volume and the number of cores:
+`Limits.in_flight` chunks (32 MiB), one that is read or put together (4), a copy for each that is compressed
+or encrypted (`Limits.computing`, 8), 8 MiB that wait for the image's hash, and the index parts that miss an
+entry or are stored (12): 64 MiB. Larger chunks are fewer, but of 16 MiB it is 100. `known` brings what it
+holds; a qcow2 image takes 2 bits for each cluster, and at most 8 MiB. The number in flight is the only
+back-pressure: a slow bank stops the reader, and the reader stops Glance.
 """
 
 from __future__ import annotations
@@ -22,23 +23,41 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.geometry import allocation_map
-from cinderbank.bank.writer import BackupWriter, StoredChunk, encode_chunk
-from cinderbank.domain.errors import DataCorrupt
-from cinderbank.transfer.content_hash import ContentHash, HashThread
+from cinderbank.bank.store import Buffer
+from cinderbank.bank.writer import BackupWriter, EncodedChunk, StoredChunk, encode_chunk
+from cinderbank.transfer.chunking import Chunk, Holes, cut
+from cinderbank.transfer.extent import Extent
+from cinderbank.transfer.upload_limit import MOST, UploadSlots
 
 Progress = Callable[[int, int, int, int], None]
 """Called with bytes processed, stored, zero and reused, from any thread."""
 
 Known = Callable[[int], Sequence[StoredChunk]]
-"""Chunks in the bank that may be the one of this index, best first; asked in order, by one thread."""
+"""Chunks in the bank that may be the one of this index, best first; asked in ascending order, not for
+holes, by one thread."""
+
+IN_FLIGHT_BYTES = 32 << 20
 
 
-def default_workers() -> int:
-    """Cores of this machine, at least 2: PUTs wait while another worker computes."""
-    return max(2, os.cpu_count() or 1)
+class Limits(NamedTuple):
+    """What one transfer may hold at once."""
+
+    computing: int
+    """Chunks that are hashed and compressed at once."""
+    in_flight: int
+    """Chunks between the reader and their last byte in the bank."""
+
+
+def limits_for(chunk_bytes: int, cores: int | None = None) -> Limits:
+    """As many as fit into the memory that the module's docstring states."""
+    in_flight = max(2, min(MOST, IN_FLIGHT_BYTES // chunk_bytes))
+    # Each that computes may take one more of its size.
+    computing = min(cores or os.cpu_count() or 1, in_flight // 4)
+    return Limits(max(1, computing), in_flight)
 
 
 def nothing_known(index: int) -> Sequence[StoredChunk]:
@@ -51,20 +70,21 @@ class Pipeline:
     def __init__(
         self,
         writer: BackupWriter,
-        hashes: ContentHash,
         progress: Progress,
-        workers: int,
+        limits: Limits,
+        uploads: UploadSlots,
         known: Known = nothing_known,
     ) -> None:
         self._writer = writer
         self._geometry = writer.geometry
-        self._hashes = hashes
         self._progress = progress
-        self._workers = workers
+        self._limits = limits
+        self._uploads = uploads
         self._known = known
-        # None in `_free` wakes a reader that waits for a buffer that will not come any more.
-        self._free: SimpleQueue[bytearray | None] = SimpleQueue()
-        self._full: SimpleQueue[tuple[int, bytearray, Sequence[StoredChunk]] | None] = SimpleQueue()
+        self._room = threading.Semaphore(limits.in_flight)
+        self._queue: SimpleQueue[tuple[Chunk, Sequence[StoredChunk]] | None] = SimpleQueue()
+        # A slot to compute is one of these: their zstd contexts take memory and are for one thread.
+        self._envelopes: SimpleQueue[Envelope] = SimpleQueue()
         self._lock = threading.Lock()
         self._failure: BaseException | None = None
         self.stored_bytes = 0
@@ -73,29 +93,28 @@ class Pipeline:
         self.reused_bytes = 0
         """Bytes of the volume whose chunks are another session's."""
 
-    def run(self, blocks: Iterable[bytes]) -> None:
-        """Consume the blocks; returns when every chunk and index part is stored.
+    def run(self, extents: Iterable[Extent]) -> None:
+        """Consume the extents; returns when every chunk and index part is stored.
 
-        DataCorrupt when there are fewer or more bytes than the geometry says. The first failure of
-        any thread ends all; no thread is left.
+        DataCorrupt when they are not the geometry's (see `cut`). The first failure of any thread ends
+        all; no thread is left.
         """
         threads = [
             threading.Thread(target=self._work, name=f"chunk-{i}", daemon=True)
-            for i in range(self._workers)
+            for i in range(self._limits.in_flight)
         ]
-        for _ in range(2 * self._workers + 1):
-            self._free.put(bytearray(self._geometry.chunk_bytes))
+        for _ in range(self._limits.computing):
+            self._envelopes.put(Envelope(self._writer.keys))
         for thread in threads:
             thread.start()
         try:
-            with HashThread(self._hashes) as hasher:
-                self._read(blocks, hasher)
+            self._read(extents)
         except BaseException as error:
             self._fail(error)
             raise
         finally:
             for _ in threads:
-                self._full.put(None)
+                self._queue.put(None)
             for thread in threads:
                 thread.join()
         if self._failure is not None:
@@ -104,80 +123,74 @@ class Pipeline:
     def _fail(self, error: BaseException) -> None:
         with self._lock:
             self._failure = self._failure or error
-        self._free.put(None)
 
-    def _read(self, blocks: Iterable[bytes], hasher: HashThread) -> None:
-        size = self._geometry.size_bytes
-        index = filled = total = 0
-        buffer: bytearray | None = None
-        for block in blocks:
-            hasher.update(block)
-            total += len(block)
-            if total > size:
-                raise DataCorrupt(f"the image has more bytes than the {size} that were announced")
-            rest = memoryview(block)
-            while rest:
-                if buffer is None:
-                    buffer = self._free.get()
-                    if buffer is None:
-                        return
-                take = min(len(rest), self._geometry.chunk_length(index) - filled)
-                # A slice of the bytearray itself would be assigned through a copy of `rest`.
-                with memoryview(buffer) as view:
-                    view[filled : filled + take] = rest[:take]
-                filled += take
-                rest = rest[take:]
-                if filled == self._geometry.chunk_length(index):
-                    self._full.put((index, buffer, self._known(index)))
-                    buffer, filled, index = None, 0, index + 1
-        if total != size:
-            raise DataCorrupt(f"the image ended after {total} of {size} bytes")
+    def _read(self, extents: Iterable[Extent]) -> None:
+        for piece in cut(extents, self._geometry):
+            if isinstance(piece, Holes):
+                self._holes(piece)
+                continue
+            self._room.acquire()
+            if self._failure is not None:
+                return
+            self._queue.put((piece, self._known(piece.index)))
+
+    def _holes(self, holes: Holes) -> None:
+        self._writer.put_holes(holes.first, holes.count)
+        step = self._geometry.chunk_bytes
+        end = min((holes.first + holes.count) * step, self._geometry.size_bytes)
+        self._count(end - holes.first * step, zero=end - holes.first * step)
 
     def _work(self) -> None:
-        envelope = Envelope(self._writer.keys)
-        while (item := self._full.get()) is not None:
-            if self._failure is not None:
-                continue
+        while (item := self._queue.get()) is not None:
             try:
-                self._chunk(envelope, *item)
+                if self._failure is None:
+                    encoded = self._prepared(*item)
+                    length = len(item[0].plain)
+                    del item  # what is sent may be another copy of it
+                    if encoded is not None:
+                        self._upload(encoded, length)
+                        del encoded
             # Whatever it is, it must reach the caller's thread, not die with this one.
             except BaseException as error:  # noqa: BLE001
                 self._fail(error)
+            self._room.release()
 
-    def _chunk(
-        self, envelope: Envelope, index: int, buffer: bytearray, known: Sequence[StoredChunk]
-    ) -> None:
-        length = self._geometry.chunk_length(index)
-        # The buffer had another chunk in it before: pad a short last one.
-        buffer[length:] = bytes(len(buffer) - length)
-        allocation = allocation_map(buffer)
-        if allocation == 0:
-            self._free.put(buffer)
-            self._writer.put_hole(index)
-            self._count(length, zero=length)
-            return
-        with memoryview(buffer) as view, view[:length] as plain:
-            digest = envelope.digest(plain)
-            same = self._reused(known, digest, allocation)
-            if same is None:
-                key = self._writer.chunk_key(index)
-                encoded = encode_chunk(envelope, index, plain, allocation, key, digest)
-        self._free.put(buffer)
-        if same is None:
-            self._count(length, stored=self._writer.put_chunk(encoded))
-        elif same.session == self._writer.session:
-            self._count(length, stored=same.entry.stored_bytes)
-        else:
-            self._count(length, reused=length)
+    def _prepared(self, chunk: Chunk, known: Sequence[StoredChunk]) -> EncodedChunk | None:
+        """What is to be stored; None when it is zeros, or is there already and was named in the index."""
+        envelope = self._envelopes.get()
+        try:
+            allocation = allocation_map(self._padded(chunk.plain))
+            if not allocation:
+                self._holes(Holes(chunk.index, 1))
+                return None
+            digest = envelope.digest(chunk.plain)
+            same = [each for each in known if each.entry.hash == digest]
+            if self._reused(same, allocation, len(chunk.plain)):
+                return None
+            key = self._writer.chunk_key(chunk.index)
+            return encode_chunk(envelope, chunk.index, chunk.plain, allocation, key, digest)
+        finally:
+            self._envelopes.put(envelope)
 
-    def _reused(
-        self, known: Sequence[StoredChunk], digest: bytes, allocation: int
-    ) -> StoredChunk | None:
-        """The one that holds the same bytes, named in the index now."""
-        for candidate in known:
-            if candidate.entry.hash == digest and self._writer.reuse(candidate, allocation):
-                return candidate
-        return None
+    def _upload(self, encoded: EncodedChunk, length: int) -> None:
+        with self._uploads.slot(encoded.stored_bytes):
+            if self._failure is None:
+                self._count(length, stored=self._writer.put_chunk(encoded))
+
+    def _padded(self, plain: Buffer) -> Buffer:
+        missing = self._geometry.chunk_bytes - len(plain)
+        return b"".join((plain, bytes(missing))) if missing else plain
+
+    def _reused(self, same: Sequence[StoredChunk], allocation: int, length: int) -> bool:
+        """Whether the index names one of those that hold the same bytes now."""
+        for candidate in same:
+            if self._writer.reuse(candidate, allocation):
+                if candidate.session == self._writer.session:
+                    self._count(length, stored=candidate.entry.stored_bytes)
+                else:
+                    self._count(length, reused=length)
+                return True
+        return False
 
     def _count(self, length: int, stored: int = 0, zero: int = 0, reused: int = 0) -> None:
         with self._lock:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.reader import BackupReader
-from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone
+from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone, Unsupported
 from cinderbank.domain.facts import ImageFacts, LostRanges
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
-from cinderbank.transfer.pipeline import default_workers
-from cinderbank.transfer.volume_body import VolumeBody
+from cinderbank.transfer.qcow2_body import Qcow2Body
+from cinderbank.transfer.volume_body import ImageBody, RawBody
 
 QUEUED_WAIT_SECONDS = 180.0
 POLL_SECONDS = 3.0
@@ -41,8 +41,9 @@ def run_restore(
 ) -> Restored:
     """Fill the queued image with the backup, or prove an active one.
 
-    With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises DataCorrupt when a chunk or the image differs, SourceGone when backup or image
-    is gone, Conflict while an earlier upload still holds the image, and what bank and Glance raise.
+    With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises
+    DataCorrupt when a chunk, the index or the image differs, SourceGone when backup or image is gone,
+    Conflict while an earlier upload still holds the image, and what bank and Glance raise.
     """
     bank.open()
     reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
@@ -52,7 +53,7 @@ def run_restore(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
-    body = VolumeBody(reader, meter, workers or default_workers(), transfer.salvage)
+    body = _body(image, reader, meter, workers, transfer.salvage)
     if image.status == "queued":
         try:
             glance.upload(image.id, body)
@@ -62,18 +63,29 @@ def run_restore(
                 raise body.failure from None
             raise
         image = glance.show(image.id)
-    elif body.salvaged is not None:
-        # An earlier attempt has sent it, and what was lost is known to nobody: read it all again.
+    else:
+        # An earlier attempt has sent it; what that was is told by making it once more.
         deque(body, maxlen=0)
-    else:
-        meter.add(size)
-    digest = reader.manifest.description.content_hash
+    prove(glance, image, len(body), body.sha512)
     lost = None if body.salvaged is None else body.salvaged.lost()
-    if body.salvaged is not None and lost is not None:
-        prove(glance, image, size, body.salvaged.sha512())
-    else:
-        prove(glance, image, size, digest)
-    return Restored(digest, lost)
+    return Restored(reader.manifest.description.content_hash, lost)
+
+
+def _body(
+    image: ImageFacts,
+    reader: BackupReader,
+    meter: ProgressMeter,
+    workers: int | None,
+    salvage: bool,
+) -> ImageBody:
+    """In the format that the image was made for."""
+    if image.disk_format == "raw":
+        return RawBody(reader, meter, workers, salvage)
+    if image.disk_format == "qcow2":
+        return Qcow2Body(reader, meter, workers, salvage)
+    raise Unsupported(
+        f"image {image.id} is {image.disk_format or 'of no format'}, neither raw nor qcow2"
+    )
 
 
 def _settled(
@@ -98,7 +110,7 @@ def _settled(
 
 
 def prove(glance: Glance, image: ImageFacts, size_bytes: int, sha512: str) -> None:
-    """Raise unless the image is active and holds exactly this content.
+    """Raise unless the image is active and holds exactly what was sent.
 
     Compares Glance's own SHA-512; where Glance gives none, the image is read back and hashed.
     """

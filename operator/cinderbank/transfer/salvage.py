@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from cinderbank.bank.store import Buffer
 from cinderbank.domain.facts import MAX_LOST_RANGES, LostRanges
 
 
@@ -12,17 +9,15 @@ class Salvaged:
     """One pass over a volume, in order. Memory: at most MAX_LOST_RANGES ranges."""
 
     def __init__(self) -> None:
-        self._sha512 = hashlib.sha512()
         self._position = 0
         self._ranges: list[tuple[int, int]] = []
         self._count = 0
         self._lost_bytes = 0
         self._last_lost = -1
 
-    def add(self, block: Buffer, lost: bool) -> None:
-        """The next bytes that are sent; `lost`: they are zeros in place of what was there."""
-        self._sha512.update(block)
-        first, self._position = self._position, self._position + len(block)
+    def add(self, length: int, lost: bool) -> None:
+        """The next bytes of the volume; `lost`: they are zeros in place of what was there."""
+        first, self._position = self._position, self._position + length
         if not lost:
             return
         last = self._position - 1
@@ -34,11 +29,7 @@ class Salvaged:
             if self._count <= MAX_LOST_RANGES:
                 self._ranges.append((first, last))
         self._last_lost = last
-        self._lost_bytes += len(block)
-
-    def sha512(self) -> str:
-        """Of what was sent."""
-        return self._sha512.hexdigest()
+        self._lost_bytes += length
 
     def lost(self) -> LostRanges | None:
         """None when nothing is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import queue
@@ -26,12 +25,13 @@ from cinderbank.domain.facts import (
 )
 from cinderbank.ports.transfers import RestoreTransfer, Transfer
 from tests.contract.bank.conftest import RIG_ENV, ready, rig_environment
-from tests.fakes.backups import BACKUP, SITE, VOLUME, backup_transfer
+from tests.fakes.backups import BACKUP, SITE, VOLUME, backup_transfer, content_hash_of
+from tests.fakes.qcow2_images import encoded
 from tests.rig.s3 import Store
 from tests.rig.s3_servers import MINIO
 
 MIB = 1 << 20
-CONTENT = bytes(5 * MIB) + os.urandom(6 * MIB) + b"text " * MIB + bytes(9 * MIB) + b"end"
+CONTENT = bytes(5 * MIB) + os.urandom(6 * MIB) + b"text " * MIB + bytes(9 * MIB) + b"end".ljust(512)
 CLOUD = "a"
 
 
@@ -81,13 +81,13 @@ def runner(
 
 @pytest.fixture
 def image(connection: Any) -> Iterator[Any]:
-    """Makes raw images, queued or with data, and deletes them at the end."""
+    """Makes images, queued or with data, and deletes them at the end."""
     made = []
 
-    def make(data: bytes | None) -> ImageId:
+    def make(data: bytes | None, disk_format: str = "raw") -> ImageId:
         answer = connection.image.post(
             "/images",
-            json={"name": "bank-contract", "disk_format": "raw", "container_format": "bare"},
+            json={"name": "bank-contract", "disk_format": disk_format, "container_format": "bare"},
         )
         assert answer.status_code == 201
         image_id = answer.json()["id"]
@@ -111,21 +111,25 @@ def of_image(image_id: ImageId) -> Transfer:
     return replace(transfer, image=replace(transfer.image, id=image_id))
 
 
-def test_there_and_back(connection: Any, runner: Runner, image: Any, s3_store: S3Store) -> None:
+@pytest.mark.parametrize("disk_format", ["raw", "qcow2"])
+def test_there_and_back(
+    connection: Any, runner: Runner, image: Any, s3_store: S3Store, disk_format: str
+) -> None:
     bank = StoredBank(s3_store, SITE)
     bank.open_session(SITE, BACKUP, VOLUME)
-    facts = runner.run(of_image(image(CONTENT)))
+    sent = CONTENT if disk_format == "raw" else encoded(CONTENT, 4 * MIB)
+    facts = runner.run(of_image(image(sent, disk_format)))
     assert isinstance(facts, TransferSucceeded), facts
-    assert facts.content_hash == hashlib.sha512(CONTENT).hexdigest()
+    assert facts.content_hash == content_hash_of(CONTENT, 4 * MIB)
     assert facts.progress.bytes_processed == len(CONTENT)
     assert facts.progress.bytes_zero >= 12 * MIB
     bank.seal(SITE, BACKUP, VOLUME)
-    target = image(None)
+    target = image(None, disk_format)
     restored = runner.run(RestoreTransfer(SITE, BACKUP, 1, target, len(CONTENT)))
     assert isinstance(restored, TransferSucceeded), restored
     # As a stream: an answer that is read whole may be 16 MiB at most.
     with connection.image.get(f"/images/{target}/file", stream=True) as answer:
-        assert b"".join(answer.iter_content(MIB)) == CONTENT
+        assert b"".join(answer.iter_content(MIB)) == sent
     again = runner.run(RestoreTransfer(SITE, BACKUP, 2, target, len(CONTENT)))
     assert isinstance(again, TransferSucceeded), again
 

@@ -132,7 +132,7 @@ def write_chunks(
         offers = [offer for rows in lent if (offer := next(rows, None)) is not None]
         same = [o for o in offers if o.entry.hash == envelope.digest(plain)]
         if not allocation:
-            writer.put_hole(index)
+            writer.put_holes(index)
         elif not same or not writer.reuse(same[0], allocation):
             key = writer.chunk_key(index)
             writer.put_chunk(encode_chunk(envelope, index, plain, allocation, key))

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cinderbank.bank.store import Buffer, DeleteFailure, Listed
+from cinderbank.bank.store import Body, DeleteFailure, Listed, joined
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from tests.fakes.object_store import Crash, MemoryStore
 
@@ -150,8 +150,8 @@ class SteppedStore:
         self._scheduler.pause(self._actor, "HEAD", key)
         return self._memory.head(key)
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
-        body = bytes(body)
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
+        body = joined(body)
         return bool(self._effect("PUT", key, lambda: self._memory.put(key, body, if_absent)))
 
     def delete_many(self, keys: Sequence[str]) -> list[DeleteFailure]:

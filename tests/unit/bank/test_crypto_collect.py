@@ -47,7 +47,7 @@ def transfer(bank: StoredBank, content: bytes, backup_id: BackupId) -> int:
     bank.open_session(SITE, backup_id, VOLUME)
     work = replace(backup_transfer(content), backup_id=backup_id)
     meter = ProgressMeter(len(content), lambda progress: None)
-    run_backup(work, bank, glance.api(), meter, 2, Geometry(len(content), CHUNK, 2))
+    run_backup(work, bank, glance.api(), meter, Geometry(len(content), CHUNK, 2))
     bank.seal(SITE, backup_id, VOLUME)
     return bank.observe(SITE, backup_id).reused_bytes or 0
 

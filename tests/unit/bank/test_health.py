@@ -9,7 +9,7 @@ import pytest
 
 from cinderbank.bank import layout
 from cinderbank.bank.health import RACERS, require_fit, validate
-from cinderbank.bank.store import Buffer
+from cinderbank.bank.store import Body
 from cinderbank.domain.errors import CinderbankError, Unsupported
 from cinderbank.domain.facts import StoreCapabilities
 from tests.fakes.backups import back_up, bank_on, sample
@@ -122,7 +122,7 @@ class LookBeforeYouLeap(MemoryStore):
         super().__init__()
         self._looked = threading.Barrier(RACERS)
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         if if_absent and threading.current_thread().name.startswith("race"):
             free = key not in self.objects
             self._looked.wait(10)

@@ -107,7 +107,7 @@ def test_it_restores_an_incremental_backup(tmp_path: Path, keks: list[KeyEncrypt
         bank.open_session(SITE, backup_id, VOLUME)
         transfer = replace(backup_transfer(content), backup_id=backup_id)
         meter = ProgressMeter(len(content), lambda progress: None)
-        run_backup(transfer, bank, glance.api(), meter, 2, Geometry(len(content), CHUNK, 2))
+        run_backup(transfer, bank, glance.api(), meter, Geometry(len(content), CHUNK, 2))
         bank.seal(SITE, backup_id, VOLUME)
     borrowed = [
         key

@@ -9,7 +9,7 @@ import pytest
 
 from cinderbank.bank import layout, state
 from cinderbank.bank.reader import BackupReader
-from cinderbank.bank.store import Buffer
+from cinderbank.bank.store import Body, joined
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from tests.fakes.backups import CHUNK, SITE, VOLUME, bank_on, sample
 from tests.fakes.object_store import MemoryStore
@@ -104,14 +104,14 @@ class AstrayStore(MemoryStore):
     def __post_init__(self) -> None:
         super().__init__()
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         with self._lock:
             self.puts += 1
             mine = self.puts == self.at
         if not mine:
             return super().put(key, body, if_absent)
         if self.fault == LATE:
-            self.late.append((key, bytes(body), if_absent))
+            self.late.append((key, joined(body), if_absent))
             raise Unavailable(f"PUT {key}: no answer")
         answer = super().put(key, body, if_absent)
         if self.fault == TWICE:

@@ -94,8 +94,8 @@ def test_p10_killed_at_every_request_no_half_backup_and_the_next_run_finishes(
             if not e.is_hole
             for s in [reader.manifest.sessions[e.session]]
         }
-        # Of what was durable all but the chunks that the two workers had in flight is used.
-        assert len(before - named) <= 2
+        # Of what was durable all but the chunk that was in flight, and not yet noted, is used.
+        assert len(before - named) <= 1
         assert set(volume.chunk_puts()) == {key for key in named - before if key.startswith(own)}
         bank_on(volume.store).delete(SITE, BACKUPS[0])
         bank_on(volume.store).delete(SITE, BACKUPS[1])

@@ -238,8 +238,8 @@ def test_a_hash_that_differs_at_the_end_is_refused_salvage_or_not(
 
     key, seal = layout.manifest(SITE, VOLUME, BACKUP), layout.seal(SITE, BACKUP, VOLUME)
     old = bank.store.objects[key]
-    forged = old.replace(b'"sha512":"', b'"sha512":"0000')
-    at = forged.index(b'"sha512":"') + 10 + 128
+    forged = old.replace(b'"content_hash":"', b'"content_hash":"0000')
+    at = forged.index(b'"content_hash":"') + 16 + 64
     forged = forged[:at] + forged[at + 4 :]
     bank.store.objects[key] = forged
     bank.store.objects[seal] = bank.store.objects[seal].replace(

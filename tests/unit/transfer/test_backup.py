@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from typing import Any
 
@@ -31,6 +30,7 @@ from tests.fakes.backups import (
     VOLUME,
     backup_transfer,
     bank_on,
+    content_hash_of,
     sample,
 )
 from tests.fakes.glance_images import FakeGlance
@@ -49,7 +49,7 @@ def run(
     meter = ProgressMeter(len(content), lambda progress: None)
     transfer = backup_transfer(content, attempt)
     geometry = Geometry(len(content), CHUNK, 2)
-    return run_backup(transfer, bank, glance.api(), meter, 2, geometry), meter
+    return run_backup(transfer, bank, glance.api(), meter, geometry), meter
 
 
 def glance_with(content: bytes, algo: str | None = "sha512") -> FakeGlance:
@@ -62,7 +62,7 @@ def glance_with(content: bytes, algo: str | None = "sha512") -> FakeGlance:
 def test_a_backup_and_what_it_remembers_of_glances_hash(algo: str | None) -> None:
     store = MemoryStore()
     digest, meter = run(store, glance_with(CONTENT, algo))
-    assert digest == hashlib.sha512(CONTENT).hexdigest()
+    assert digest == content_hash_of(CONTENT)
     progress = meter.now()
     assert progress.bytes_processed == progress.bytes_total == len(CONTENT)
     assert progress.bytes_zero == 2 * CHUNK
@@ -90,7 +90,7 @@ def _wrong_size(glance: FakeGlance) -> None:
 
 
 def _not_raw(glance: FakeGlance) -> None:
-    glance.images[IMAGE].disk_format = "qcow2"
+    glance.images[IMAGE].disk_format = "vmdk"
 
 
 def _status(status: str) -> Any:

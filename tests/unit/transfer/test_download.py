@@ -99,7 +99,7 @@ def back_up(glance: BreakingGlance) -> MemoryStore:
     meter = ProgressMeter(SIZE, lambda progress: None)
     api = Glance(glance, mapped, refused)
     try:
-        run_backup(backup_transfer(CONTENT), bank, api, meter, 2, Geometry(SIZE, CHUNK, 4))
+        run_backup(backup_transfer(CONTENT), bank, api, meter, Geometry(SIZE, CHUNK, 4))
     except CinderbankError:
         assert layout.manifest(SITE, VOLUME, BACKUP) not in store.objects
         raise

@@ -13,6 +13,8 @@ import pytest
 PROGRAM = Path(__file__).with_name("virtual_backup.py")
 INDEX_PROGRAM = Path(__file__).with_name("virtual_index.py")
 MIB = 1 << 20
+STATED_MIB = 64
+"""transfer.pipeline says how much it adds to an idle process."""
 
 
 def measured(program: Path, *arguments: str, seconds: float = 50) -> dict[str, float]:
@@ -29,28 +31,23 @@ def measured(program: Path, *arguments: str, seconds: float = 50) -> dict[str, f
     return dict(json.loads(done.stdout))
 
 
-def peak_rss_mib(mib: int, *kind: str) -> float:
-    return measured(PROGRAM, str(mib), *kind)["rss_mib"]
-
-
 @pytest.mark.timeout(150)  # two processes, on a machine that may be busy
 @pytest.mark.parametrize("kind", ["zero", "pattern", "pattern restore", "pattern incremental"])
-def test_a_volume_of_8_times_the_size_takes_the_same_memory(kind: str) -> None:
-    small, large = peak_rss_mib(128, *kind.split()), peak_rss_mib(1024, *kind.split())
-    assert large < small * 1.2
-    assert large < 200
+def test_a_volume_of_any_size_takes_what_is_stated(kind: str) -> None:
+    found = measured(PROGRAM, "1024", *kind.split())
+    assert found["rss_mib"] < found["idle_mib"] + STATED_MIB
 
 
 @pytest.mark.timeout(150)
-def test_p19_32_uploads_in_flight_to_a_slow_bank_keep_the_stated_bound() -> None:
+def test_p19_all_that_may_be_in_flight_to_a_slow_bank_keeps_the_stated_bound() -> None:
     found = measured(PROGRAM, "768", "pattern", "slow-sink")
-    # transfer.pipeline says: 2 W + 1 buffers, W encoded chunks with a copy, 8 blocks, W + 1 parts.
-    assert found["rss_mib"] < 60 + 65 * 4 + 2 * 32 * 4 + 8 + 4
+    assert found["rss_mib"] < found["idle_mib"] + STATED_MIB
 
 
 @pytest.mark.timeout(150)
 def test_p19_a_slow_source_takes_no_memory() -> None:
-    assert peak_rss_mib(512, "pattern", "slow-source") < 200
+    found = measured(PROGRAM, "512", "pattern", "slow-source")
+    assert found["rss_mib"] < found["idle_mib"] + STATED_MIB
 
 
 def test_p19_an_unchanged_volume_sends_nothing() -> None:

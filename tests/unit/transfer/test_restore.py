@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from cinderbank.bank import layout
@@ -19,8 +17,8 @@ from cinderbank.domain.errors import (
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.restore import Restored, run_restore
-from cinderbank.transfer.volume_body import VolumeBody
-from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, sample
+from cinderbank.transfer.volume_body import RawBody
+from tests.fakes.backups import BACKUP, IMAGE, SITE, back_up, bank_on, content_hash_of, sample
 from tests.fakes.glance_images import FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
 
@@ -39,7 +37,7 @@ def run(store: MemoryStore, glance: FakeGlance, size: int = len(CONTENT)) -> Pro
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, size)
     bank = bank_on(store, "site-b", read_only=True)
     done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
-    assert done == Restored(hashlib.sha512(CONTENT).hexdigest())
+    assert done == Restored(content_hash_of(CONTENT))
     return meter
 
 
@@ -66,7 +64,7 @@ def test_a_body_that_is_sent_again_after_401_is_whole() -> None:
 def test_the_body_has_a_length_and_starts_anew_each_time() -> None:
     store, _ = make()
     reader = BackupReader.open(store, SITE, BACKUP)
-    body = VolumeBody(reader, ProgressMeter(1, lambda progress: None), 2)
+    body = RawBody(reader, ProgressMeter(1, lambda progress: None), 2)
     assert len(body) == len(CONTENT)
     first = iter(body)
     assert bytes(next(first)) == CONTENT[:4096]

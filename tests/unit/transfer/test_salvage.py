@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -14,12 +13,22 @@ from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.restore import Restored, run_restore
 from cinderbank.transfer.salvage import Salvaged
-from tests.fakes.backups import BACKUP, CHUNK, IMAGE, SITE, VOLUME, back_up, bank_on, sample
+from tests.fakes.backups import (
+    BACKUP,
+    CHUNK,
+    IMAGE,
+    SITE,
+    VOLUME,
+    back_up,
+    bank_on,
+    content_hash_of,
+    sample,
+)
 from tests.fakes.glance_images import FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
 
 CONTENT = sample("trtrzrtrt", tail=1000)
-DIGEST = hashlib.sha512(CONTENT).hexdigest()
+DIGEST = content_hash_of(CONTENT)
 
 
 def chunk(index: int) -> str:
@@ -146,9 +155,9 @@ def test_a_body_that_is_sent_again_tells_its_losses_once() -> None:
 def test_ranges_are_bounded_and_counted() -> None:
     salvaged = Salvaged()
     for number in range(2 * (MAX_LOST_RANGES + 50)):
-        salvaged.add(bytes(10), lost=number % 2 == 0)
-    salvaged.add(bytes(10), lost=True)
-    salvaged.add(bytes(10), lost=True)
+        salvaged.add(10, lost=number % 2 == 0)
+    salvaged.add(10, lost=True)
+    salvaged.add(10, lost=True)
     lost = salvaged.lost()
     assert lost is not None
     assert (lost.count, lost.lost_bytes) == (MAX_LOST_RANGES + 51, 10 * (MAX_LOST_RANGES + 52))

@@ -20,10 +20,10 @@ from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.manifest import SessionRef
 from cinderbank.bank.writer import BackupWriter
 from cinderbank.domain.errors import Unavailable
-from cinderbank.domain.facts import ImageFacts, ImageId
-from cinderbank.transfer.content_hash import ContentHash
+from cinderbank.transfer.extent import Extent
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump
-from cinderbank.transfer.pipeline import Pipeline
+from cinderbank.transfer.pipeline import Limits, Pipeline
+from cinderbank.transfer.upload_limit import UploadSlots
 from tests.fakes.backups import BACKUP, CHUNK, SITE, VOLUME, backup_transfer, sample
 
 BODY = b"<?xml version='1.0'?><Error><Code>SlowDown</Code><Message>m</Message></Error>"
@@ -109,35 +109,39 @@ def storm() -> Iterator[Storm]:
     server.server_close()
 
 
-@pytest.mark.parametrize("workers", [1, 2, 16])
-def test_p21_each_worker_gives_up_after_its_tries_and_nothing_queues_up(
-    storm: Storm, workers: int
+@pytest.mark.parametrize("most", [1, 2, 16])
+def test_p21_each_upload_gives_up_after_its_tries_and_nothing_queues_up(
+    storm: Storm, most: int
 ) -> None:
     pauses: list[float] = []
     retries = Retries(sleep=pauses.append)
-    store = S3Store(S3Location(storm.url, "bucket"), S3Credentials("a", "s"), retries)
+    uploads = UploadSlots(most)
+    at_first = uploads.limit
+    store = S3Store(
+        S3Location(storm.url, "bucket"), S3Credentials("a", "s"), retries, uploads.slow_down
+    )
     content = sample("r" * 200)
     writer = BackupWriter(store, SessionRef(SITE, BACKUP), VOLUME, 1, Geometry(len(content), CHUNK))
-    hashes = ContentHash(ImageFacts(ImageId("x"), "x", "active"))
-    pipeline = Pipeline(writer, hashes, lambda *counts: None, workers)
+    pipeline = Pipeline(writer, lambda *counts: None, Limits(2, most), uploads)
     read = 0
 
-    def blocks() -> Iterator[bytes]:
+    def extents() -> Iterator[Extent]:
         nonlocal read
         for at in range(0, len(content), CHUNK):
             read += 1
-            yield content[at : at + CHUNK]
+            yield Extent(at, content[at : at + CHUNK])
 
     with pytest.raises(Unavailable):
-        pipeline.run(blocks())
+        pipeline.run(extents())
     store.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith(("chunk-", "content-hash"))]
-    # One request at a time for each worker, and one chunk each is tried to the end.
-    assert storm.requests <= workers * retries.tries
-    assert storm.most_at_once <= workers
-    assert len(pauses) <= workers * (retries.tries - 1)
+    assert not [t for t in threading.enumerate() if t.name.startswith(("chunk-", "image-hash"))]
+    # One request at a time for each that may run, and one chunk each is tried to the end.
+    assert storm.requests <= at_first * retries.tries
+    assert storm.most_at_once <= at_first
+    assert len(pauses) <= at_first * (retries.tries - 1)
     assert min(pauses) >= retries.base_seconds
-    assert read <= 3 * workers + 2, "a bank that takes nothing stops the reader"
+    assert read <= 2 * most + 2, "a bank that takes nothing stops the reader"
+    assert uploads.limit == min(most, 2), "and it was asked for less and less"
 
 
 def test_p21_a_transfer_in_a_storm_is_cancelled_within_seconds(

@@ -2,8 +2,8 @@
 
     python virtual_backup.py MIB zero|pattern|mixed [discard|s3|restore|slow-sink|slow-source|incremental]
 
-`discard` keeps no chunk, so that what grows is ours; `slow-sink` sends with 32 workers to a bank that
-takes its time, `incremental` has a base that lends everything. Prints one JSON object.
+`discard` keeps no chunk, so that what grows is ours; `slow-sink` sends as much at once as may be to
+a bank that takes its time, `incremental` has a base that lends everything. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
 from cinderbank.bank.manifest import SessionRef, SourceHash
 from cinderbank.bank.reader import BackupReader
-from cinderbank.bank.store import Buffer
+from cinderbank.bank.store import Body, joined
 from cinderbank.bank.writer import BackupWriter, StoredChunk
 from cinderbank.domain.facts import ImageFacts, ImageId
-from cinderbank.transfer.content_hash import ContentHash
+from cinderbank.transfer.chunking import raw_extents
 from cinderbank.transfer.events import ProgressMeter
-from cinderbank.transfer.pipeline import Known, Pipeline, default_workers, nothing_known
-from cinderbank.transfer.volume_body import VolumeBody
+from cinderbank.transfer.image_hash import HashThread, ImageHash
+from cinderbank.transfer.pipeline import Known, Pipeline, limits_for, nothing_known
+from cinderbank.transfer.upload_limit import UploadSlots
+from cinderbank.transfer.volume_body import RawBody
 from tests.fakes.backups import BACKUP, OTHER_BACKUP, SITE, VOLUME, describe
 from tests.fakes.object_store import MemoryStore
 
@@ -42,11 +44,11 @@ class DiscardingStore(MemoryStore):
     _chunk = b""
     seconds_per_put = 0.0
 
-    def put(self, key: str, body: Buffer, if_absent: bool = False) -> bool:
+    def put(self, key: str, body: Body, if_absent: bool = False) -> bool:
         if "/chunks/" not in key:
             return super().put(key, body, if_absent)
         time.sleep(self.seconds_per_put)
-        self._chunk = bytes(body)
+        self._chunk = joined(body)
         return True
 
     def get(self, key: str, max_bytes: int) -> bytes | None:
@@ -91,21 +93,25 @@ def main() -> None:
     mib, kind = int(sys.argv[1]), sys.argv[2]
     how = sys.argv[3] if sys.argv[3:] else "discard"
     store = _s3() if how == "s3" else DiscardingStore()
-    workers = default_workers()
+    limits, uploads = limits_for(4 * MIB), UploadSlots()
     source = blocks(mib, kind)
     if how == "slow-sink":
-        store.seconds_per_put, workers = 0.05, 32
+        store.seconds_per_put = 0.05
+        uploads = UploadSlots(most=limits.in_flight, fewest=limits.in_flight)
     if how == "slow-source":
         source = slowly(source)
     writer = BackupWriter(store, SessionRef(SITE, BACKUP), VOLUME, 1, Geometry(mib * MIB))
     meter = ProgressMeter(mib * MIB, lambda progress: None)
-    hashes = ContentHash(ImageFacts(ImageId("x"), "x", "active"))
+    size = mib * MIB
+    # Glance tells a hash, so that it is computed; it is not compared.
+    hashes = ImageHash(ImageFacts(ImageId("x"), "x", "active", hash_algo="sha512", hash_value="x"))
     known = lent(mib) if how == "incremental" else nothing_known
-    pipeline = Pipeline(writer, hashes, meter.add, workers, known)
+    pipeline = Pipeline(writer, meter.add, limits, uploads, known)
+    idle = peak_rss_mib()
     wall, cpu = time.perf_counter(), time.process_time()
-    pipeline.run(source)
+    with HashThread(hashes) as hasher:
+        pipeline.run(raw_extents(hasher.through(source), size))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    assert hashes.compare() == SourceHash()
     if how == "restore":
         wall = time.perf_counter()
         _restore(store, writer)
@@ -114,6 +120,7 @@ def main() -> None:
         json.dumps(
             {
                 "rss_mib": peak_rss_mib(),
+                "idle_mib": idle,
                 "mb_per_second": mib * MIB / 1e6 / wall,
                 "cpu_seconds": cpu,
                 "stored_bytes": pipeline.stored_bytes,
@@ -135,7 +142,7 @@ def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     size = writer.geometry.size_bytes
     about = replace(describe(b""), size_bytes=size)
     manifest = writer.finish(about, "bank", 0, SourceHash())
-    body = VolumeBody(
+    body = RawBody(
         BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2
     )
     assert sum(map(len, body)) == size

@@ -31,7 +31,7 @@ def main() -> None:
     writer = BackupWriter(store, session, VOLUME, 1, geometry)
     for index in range(geometry.chunk_count):
         if kind == "zero":
-            writer.put_hole(index)
+            writer.put_holes(index)
         else:
             # One hash for all: the stored parts compress, so that what grows is not the fake's.
             writer.reuse(StoredChunk(session, Entry(index, bytes(31) + b"1", 1, 9, 0, 1)), 1)

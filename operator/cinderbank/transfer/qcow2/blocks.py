@@ -45,7 +45,9 @@ class BlockStream:
 
     def peek(self, length: int) -> memoryview:
         """The next `length` bytes, at least 1; the position stays."""
-        if self._held_bytes and len(self._held[0]) >= length:
+        if not self._held:
+            self._need()
+        if len(self._held[0]) >= length:
             return self._held[0][:length]
         # Joined once, so that tiny blocks cost no more than what they hold.
         joined = bytearray().join(self._held)

@@ -43,12 +43,7 @@ def _zstd() -> Callable[[Buffer, int], bytes]:
     context = zstandard.ZstdDecompressor(max_window_size=_MAX_ZSTD_WINDOW_BYTES)
 
     def unpack(stored: Buffer, most_bytes: int) -> bytes:
-        with context.stream_reader(io.BytesIO(stored)) as reader:
-            # One read may give less than there is.
-            parts, missing = [], most_bytes
-            while missing and (part := reader.read(missing)):
-                parts.append(part)
-                missing -= len(part)
-        return b"".join(parts)
+        # One read ends with the frame; the next would take what pads it for another frame.
+        return context.stream_reader(io.BytesIO(stored)).read(most_bytes)
 
     return unpack

@@ -97,7 +97,7 @@ class _Walk:
         self._next = next(self._coming, None)
         self._waiting: dict[int, Numbers] = {}
         self._waiting_bytes = 0
-        self._claimed = np.zeros(header.l1_entries, bool)
+        self._claimed = bytearray(header.l1_entries)
         self._reached = 0
 
     def drain(self) -> None:
@@ -173,7 +173,7 @@ class _Walk:
     def _runs(self, number: int, table: Buffer) -> Numbers:
         """Its clusters are claimed the first time only: random access reads some tables again."""
         claims = None if self._claimed[number] else self._claims
-        self._claimed[number] = True
+        self._claimed[number] = 1
         return read_l2(table, number, self._header, self._image_bytes, claims)
 
     def _extent(self, guest: int, stored: Buffer) -> Extent:

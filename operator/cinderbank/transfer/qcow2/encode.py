@@ -19,7 +19,7 @@ from cinderbank.transfer.qcow2.header import MAGIC, V2, V3
 _COPIED = 1 << 63
 """The reference count is 1: true of every cluster here."""
 _REFCOUNT_ORDER = 4
-_PIECE_CHUNKS = 1 << 15
+_PIECE_CHUNKS = 1 << 12
 _END_OF_EXTENSIONS = bytes(8)
 
 Maps = npt.NDArray[np.uint64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -25,6 +26,7 @@ from tests.fakes.qcow2_images import (
     decoded,
     in_order,
     joined,
+    pack,
     tables_first,
 )
 
@@ -101,7 +103,9 @@ def test_tables_in_another_order_than_the_volume() -> None:
     assert decoded(image) == (content(image, PLAIN), 0)
 
 
-@pytest.mark.parametrize("last", [("l1", 0), ("table", 0), ("table", 4), ("data", 0), ("data", 299)])
+@pytest.mark.parametrize(
+    "last", [("l1", 0), ("table", 0), ("table", 4), ("data", 0), ("data", 299)]
+)
 def test_one_thing_at_the_end_of_the_image(last: tuple[str, int]) -> None:
     order = [item for item in in_order(PLAIN, CLUSTER) if item != last] + [last]
     image = build(SIZE, PLAIN, order=order)
@@ -130,8 +134,9 @@ def test_random_access_goes_on_where_the_stream_was() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.randoms(use_true_random=False), st.booleans(), st.integers(1, 3000))
-def test_any_order_and_any_kinds(random: Random, zstd: bool, block_bytes: int) -> None:
+@given(st.integers(0, 1 << 32), st.booleans(), st.integers(1, 3000))
+def test_any_order_and_any_kinds(seed: int, zstd: bool, block_bytes: int) -> None:
+    random = Random(seed)
     kinds = [data(1), data(2), Packed(data(3)), Packed(b"x" * CLUSTER), ZERO, ZERO_WITH_CLUSTER]
     numbers = random.sample(range(300), random.randrange(40))
     clusters: dict[int, Cluster] = {n: random.choice(kinds) for n in sorted(numbers)}
@@ -255,33 +260,32 @@ def test_compressed_data_at_the_very_end_is_not_padded() -> None:
     """Its last sector is counted in full, and the file may end before."""
     clusters: dict[int, Cluster] = {0: Packed(b"a" * CLUSTER)}
     image = build(CLUSTER, clusters)
-    while image.body[-1] == 0:
-        del image.body[-1]
+    del image.body[image.hosts[0] + len(pack(b"a" * CLUSTER)) :]
     assert decoded(image)[0] == b"a" * CLUSTER
 
 
 @pytest.mark.parametrize("zstd", [False, True])
-@pytest.mark.parametrize("length", [0, 511, 513, 1 << 24])
+@pytest.mark.parametrize("length", [0, 65535, 65537, 1 << 24])
 def test_compressed_to_another_length(length: int, zstd: bool) -> None:
     """Sixteen MiB of zeros are a short text; no more than a cluster is unpacked of it."""
-    image = build(SIZE, {0: Packed(bytes(length))}, zstd=zstd)
-    if length == 1 << 24 and not zstd:
-        # 16 KiB of deflate do not fit the entry of a small cluster: the start is enough.
-        image.put(image.entry(0), "Q", 1 << 62 | 1 << 61 | image.hosts[0])
+    size = 10 << 16
+    image = build(size, {0: Packed(bytes(length))}, bits=16, zstd=zstd)
+    body = bytes(image.body)
     tracemalloc.start()
     try:
         with pytest.raises(DataCorrupt, match="unpack") as raised:
-            decoded(image)
+            list(decode([body], len(body), size, Rereads(b"")))
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
     assert raised.value.reason == "ImageCorrupt"
 
 
-@settings(max_examples=250, deadline=None)
-@given(st.randoms(use_true_random=False), st.booleans())
-def test_mangled_at_random(random: Random, zstd: bool) -> None:
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 1 << 32), st.booleans())
+def test_mangled_at_random(seed: int, zstd: bool) -> None:
     """Taken or refused with an error of ours, and nothing else."""
+    random = Random(seed)
     order = in_order(MIXED, CLUSTER)
     if random.random() < 0.5:
         random.shuffle(order)
@@ -290,10 +294,8 @@ def test_mangled_at_random(random: Random, zstd: bool) -> None:
         where = random.choice((0, 0, image.l1, *image.tables.values(), *image.hosts.values()))
         at = where + random.randrange(120 if where == 0 else 24)
         image.body[at] ^= 1 << random.randrange(8)
-    try:
+    with suppress(CinderbankError):
         decoded(image, random.choice((600, 1 << 20)))
-    except CinderbankError:
-        pass
 
 
 def test_memory_does_not_follow_the_volume() -> None:

@@ -69,7 +69,9 @@ REFUSED: list[tuple[str, Callable[[Image], object], type[CinderbankError], str, 
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row[0])
-def test_refused(row: tuple[str, Callable[[Image], object], type[CinderbankError], str, str]) -> None:
+def test_refused(
+    row: tuple[str, Callable[[Image], object], type[CinderbankError], str, str],
+) -> None:
     _, mangle, kind, reason, word = row
     image = build(SIZE, CLUSTERS)
     mangle(image)
@@ -102,7 +104,7 @@ def test_version_2_knows_nothing_behind_its_72_bytes() -> None:
 
 @pytest.mark.parametrize("length", [0, 3, 71, 72, 100, 104])
 def test_a_head_that_is_cut_off(length: int) -> None:
-    with pytest.raises(DataCorrupt, match=r"header|in its L1|L1 table") as raised:
+    with pytest.raises(DataCorrupt, match=r"header|L1 table|ended after 0") as raised:
         body = bytes(build(SIZE, CLUSTERS).body[:length])
         list(decode([body], length, SIZE, Rereads(body)))
     assert raised.value.reason == "ImageCorrupt"
@@ -124,7 +126,9 @@ def test_another_size_is_told_before_anything_else_is_read() -> None:
 def test_more_image_than_any_volume_of_that_size_needs() -> None:
     image = build(SIZE, CLUSTERS)
     with pytest.raises(DataCorrupt, match="can need"):
-        list(decode([image.body.ljust(65536, b"\0")], 2 * SIZE + (64 << 20) + 1, SIZE, Rereads(b"")))
+        list(
+            decode([image.body.ljust(65536, b"\0")], 2 * SIZE + (64 << 20) + 1, SIZE, Rereads(b""))
+        )
 
 
 def test_an_l1_table_too_long_for_memory() -> None:

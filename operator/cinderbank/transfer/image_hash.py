@@ -1,11 +1,13 @@
-"""Hashing whole contents: SHA-512 always, and Glance's own algorithm when it is another one."""
+"""Hashing an image as Glance did: the bytes that travel, raw blocks or a qcow2 file, in their order."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterable, Iterator
 from queue import SimpleQueue
 from types import TracebackType
+from typing import TypeVar
 
 from cinderbank.bank.manifest import SourceHash
 from cinderbank.bank.store import Buffer
@@ -16,28 +18,27 @@ _FIXED_LENGTH = frozenset(
     {"md5", "sha1", "sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b"}
 )
 
+AnyBuffer = TypeVar("AnyBuffer", bytes, Buffer)
 
-class ContentHash:
-    """One pass over the content of an image; not thread-safe."""
+WAITING_BYTES = 8 << 20
+"""So many bytes wait for a hasher at most (and one block, however large)."""
+
+
+class ImageHash:
+    """One pass over an image's bytes by Glance's own algorithm; not thread-safe. Free of cost when Glance
+    tells no hash, or one of an algorithm that is not known here."""
 
     def __init__(self, image: ImageFacts) -> None:
         self._image = image
-        self._sha512 = hashlib.sha512()
         algo = (image.hash_algo or "").lower()
         known = algo in _FIXED_LENGTH and algo in hashlib.algorithms_available
         self._theirs = None
-        if algo == "sha512":
-            self._theirs = self._sha512
-        elif known and image.hash_value:
+        if known and image.hash_value:
             self._theirs = hashlib.new(algo, usedforsecurity=False)
 
     def update(self, block: Buffer) -> None:
-        self._sha512.update(block)
-        if self._theirs is not None and self._theirs is not self._sha512:
+        if self._theirs is not None:
             self._theirs.update(block)
-
-    def sha512(self) -> str:
-        return self._sha512.hexdigest()
 
     def compare(self) -> SourceHash:
         """What Glance said, and whether we found the same; DataCorrupt when it differs. An image
@@ -54,19 +55,32 @@ class ContentHash:
         return SourceHash(image.hash_algo, image.hash_value, verified=True)
 
 
+class Sha512:
+    """SHA-512 of what is sent to Glance, to be compared with what Glance says that it received."""
+
+    def __init__(self) -> None:
+        self._sha512 = hashlib.sha512()
+
+    def update(self, block: Buffer) -> None:
+        self._sha512.update(block)
+
+    def hexdigest(self) -> str:
+        return self._sha512.hexdigest()
+
+
 class HashThread:
-    """Feeds a ContentHash from a thread of its own, in order: SHA-512 is slower than everything else
-    that the reading thread does. The hash is complete when the `with` block was left without an error.
+    """Feeds a hash from a thread of its own, in order: SHA-512 is slower than everything else that the
+    thread does that moves the bytes. The hash is complete when the `with` block was left without an
+    error.
     """
 
-    WAITING_BLOCKS = 8
-
-    def __init__(self, hashes: ContentHash) -> None:
+    def __init__(self, hashes: ImageHash | Sha512) -> None:
         self._hashes = hashes
         self._blocks: SimpleQueue[Buffer | None] = SimpleQueue()
-        self._room = threading.Semaphore(self.WAITING_BLOCKS)
+        self._changed = threading.Condition()
+        self._waiting_bytes = 0
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="content-hash", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="image-hash", daemon=True)
 
     def __enter__(self) -> HashThread:
         self._thread.start()
@@ -83,9 +97,18 @@ class HashThread:
         if error is None and self._failure is not None:
             raise self._failure
 
+    def through(self, blocks: Iterable[AnyBuffer]) -> Iterator[AnyBuffer]:
+        """The same blocks, each of them hashed in its turn."""
+        for block in blocks:
+            self.update(block)
+            yield block
+
     def update(self, block: Buffer) -> None:
-        """Hash `block` in its turn; it MUST NOT be changed. Waits while 8 others wait."""
-        self._room.acquire()
+        """Hash `block` in its turn; it MUST NOT be changed. Waits while WAITING_BYTES wait."""
+        with self._changed:
+            while self._waiting_bytes >= WAITING_BYTES:
+                self._changed.wait()
+            self._waiting_bytes += len(block)
         self._blocks.put(block)
 
     def _work(self) -> None:
@@ -96,4 +119,8 @@ class HashThread:
             # It must reach the reader, and the reader must not wait for room for ever.
             except BaseException as error:  # noqa: BLE001
                 self._failure = error
-            self._room.release()
+            length = len(block)
+            del block  # not kept while the next one is waited for
+            with self._changed:
+                self._waiting_bytes -= length
+                self._changed.notify_all()
