@@ -63,16 +63,17 @@ def uploaded(
     if backend == "rbd" and disk_format == "raw":
         # The only way without qemu-img; but Glance looks into it, and refuses a backing file.
         return None if image is not None and image.kind == BACKED else (content, size_bytes)
-    if backend == "nfs" and image is not None and image.kind == "luks":
-        return content, size_bytes
     return converted(content, size_bytes)
 
 
-def restorable(content: str, backend: str, disk_format: str) -> bool:
-    """Whether Cinder makes a volume of an image of a disk with this content."""
+def restored(content: str, backend: str, disk_format: str) -> str | None:
+    """What the volume holds that Cinder makes of an image; None: it goes into an error."""
     image = disk_image(content)
     if image is None:
-        return True
+        return content
+    if disk_format == "raw" and image.kind in UNPACKED | REFUSED:
+        return None
     if backend == "nfs":
-        return False  # it looks into the file that it has made, and mistakes it
-    return disk_format != "raw" or image.kind not in UNPACKED | REFUSED
+        # It takes the file that it has made for such an image, and resizes the disk inside.
+        return f"resized {content}" if image.kind == "qcow2" else None
+    return content

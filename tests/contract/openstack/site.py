@@ -52,6 +52,10 @@ class Site(Protocol):
         """Give a queued image its bytes, a qcow2 one a disk of 1 GiB with them: it becomes active."""
         ...
 
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        """Whether a volume's bytes are these; None where nobody can look at them."""
+        ...
+
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         """Look again until it is good; fails when that takes too long."""
         ...
@@ -129,6 +133,13 @@ class RealSite:
             lambda it: it.status == "active",
         )
 
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        if self._export is None:
+            return None
+        data = real_bytes(content)
+        with open(self._export / f"volume-{volume_id}", "rb") as disk:
+            return disk.read(len(data)) == data
+
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         deadline = time.monotonic() + GIVE_UP_SECONDS
         while not good(seen := look()):
@@ -192,6 +203,9 @@ class FakeSite:
     def fill(self, image: ImageFacts, content: str = "text") -> None:
         filled = self._cloud.images[image.id]
         filled.status, filled.full_size_bytes, filled.content = "active", 5120, content
+
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        return self._cloud.volumes[volume_id].content == content
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         for _ in range(int(GIVE_UP_SECONDS)):
