@@ -114,8 +114,8 @@ def holds_an_image_and_glance_looks_into_none(simulation: BackupSimulation) -> N
     simulation.cloud.inspects = False
 
 
-def holds_a_backed_image(simulation: BackupSimulation) -> None:
-    simulation.cloud.volumes["source"].content = "qcow2-backed of 512 MiB: data"
+def holds_a_vhd(simulation: BackupSimulation) -> None:
+    simulation.cloud.volumes["source"].content = "vhd of 512 MiB: data"
 
 
 def makes_a_strange_qcow2(simulation: BackupSimulation) -> None:
@@ -130,7 +130,7 @@ BACKUP_FALLBACKS: list[tuple[Callable[[BackupSimulation], None], str]] = [
     (converts_nothing, "ConversionFailed"),
     (holds_an_image, "ContentIsImage"),
     (holds_an_image_and_glance_looks_into_none, "ContentIsImage"),
-    (holds_a_backed_image, "ConversionFailed"),
+    (holds_a_vhd, "ConversionFailed"),
     (makes_a_strange_qcow2, "ConversionFailed"),
 ]
 BACKUP_IDS = [prepare.__name__ for prepare, _ in BACKUP_FALLBACKS]
@@ -151,7 +151,7 @@ def begun_before(simulation: Simulation, verb: str) -> int:
 
 def near(number: int) -> range:
     """The effects in which the second crash is; an operator may well die twice in a row."""
-    return range(number + 1, number + 7)
+    return range(number + 1, number + 5)
 
 
 @pytest.mark.parametrize(("prepare", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
@@ -205,7 +205,7 @@ def test_a_backup_that_falls_back_with_two_crashes(
         (converts_nothing, "UploadToImageFailed"),
         (holds_an_image, "ImageSizeMismatch"),
         (holds_an_image_and_glance_looks_into_none, "ImageSizeMismatch"),
-        (holds_a_backed_image, "UploadToImageFailed"),
+        (holds_a_vhd, "UploadToImageFailed"),
         (makes_a_strange_qcow2, "ImageUnsupported"),
     ],
     ids=BACKUP_IDS,
@@ -233,6 +233,17 @@ def test_on_nfs_an_image_inside_is_refused_also_as_raw() -> None:
     assert memory.transport is Transport.RAW
     assert "unpacks a disk image" in memory.outcome.message
     assert simulation.bank.sessions == {}
+    assert_no_leftovers(simulation)
+
+
+def test_what_glance_refuses_in_every_way_fails_as_any_upload_does() -> None:
+    simulation = backup_with(lambda s: None)
+    simulation.cloud.volumes["source"].content = "qcow2-backed of 512 MiB: data"
+    run(simulation)
+    memory = memory_of(simulation)
+    assert memory.outcome is not None
+    assert (memory.outcome.phase, memory.outcome.reason) == (Phase.FAILED, "UploadToImageFailed")
+    assert memory.transport is Transport.RAW
     assert_no_leftovers(simulation)
 
 

@@ -17,10 +17,9 @@ from cinderbank.domain.facts import (
 )
 from cinderbank.domain.names import TAG_PREFIX
 from tests.fakes.cloud import FakeCloud, Image, Snapshot, Volume
-from tests.fakes.contents import refused_as_raw
+from tests.fakes.contents import restored
 
 NOT_CONVERTED = ("VOLUME_VOLUME_005_029", "The image disk format must be the same as the volume's.")
-NOT_RAW = ("VOLUME_VOLUME_005_012", "Driver failed to create the volume.")
 DELETABLE = ("available", "error", "error_restoring", "error_extending", "error_managing")
 
 
@@ -139,8 +138,11 @@ class FakeCinder:
             becomes = cloud.becomes("volume", "available")
             if image.disk_format != "raw" and not cloud.converts:
                 becomes, volume.told_on_error = "error", NOT_CONVERTED
-            elif image.disk_format == "raw" and refused_as_raw(image.content):
-                becomes, volume.told_on_error = "error", NOT_RAW
+            content = restored(image.content, cloud.backend, image.disk_format)
+            if content is None:
+                becomes, volume.told_on_error = "error", None
+            else:
+                volume.content = content
             half = cloud.download_seconds / 2
             volume.next = [(cloud.after(half), "downloading"), (cloud.after(2 * half), becomes)]
         return volume.facts()

@@ -45,7 +45,7 @@ class Volume:
     image_metadata: dict[str, str] = field(default_factory=dict)
     next: list[tuple[datetime, str]] = field(default_factory=list)
     """(when, status): what becomes of it; "gone" takes it away."""
-    told_on_error: tuple[str, str] = ("VOLUME_VOLUME_001_003", "no weighed backends")
+    told_on_error: tuple[str, str] | None = ("VOLUME_VOLUME_001_003", "no weighed backends")
 
     def facts(self) -> VolumeFacts:
         return VolumeFacts(
@@ -192,7 +192,7 @@ class FakeCloud:
                 volume.status = volume.next.pop(0)[1]
                 if volume.status == "gone":
                     del self.volumes[volume.id]
-                elif volume.status == "error":
+                elif volume.status == "error" and volume.told_on_error is not None:
                     self.tell(*volume.told_on_error, volume.id)
         for snapshot in list(self.snapshots.values()):
             while snapshot.next and snapshot.next[0][0] <= now:

@@ -61,13 +61,19 @@ def uploaded(
     """Content and size of the disk in the image of a volume; None: the image vanishes."""
     image = disk_image(content)
     if backend == "rbd" and disk_format == "raw":
-        return content, size_bytes  # the only way without qemu-img
-    if backend == "nfs" and image is not None and image.kind == "luks":
-        return content, size_bytes
+        # The only way without qemu-img; but Glance looks into it, and refuses a backing file.
+        return None if image is not None and image.kind == BACKED else (content, size_bytes)
     return converted(content, size_bytes)
 
 
-def refused_as_raw(content: str) -> bool:
-    """Whether Cinder makes no volume of a raw image of it."""
+def restored(content: str, backend: str, disk_format: str) -> str | None:
+    """What the volume holds that Cinder makes of an image; None: it goes into an error."""
     image = disk_image(content)
-    return image is not None and image.kind in UNPACKED | REFUSED
+    if image is None:
+        return content
+    if disk_format == "raw" and image.kind in UNPACKED | REFUSED:
+        return None
+    if backend == "nfs":
+        # It takes the file that it has made for such an image, and resizes the disk inside.
+        return f"resized {content}" if image.kind == "qcow2" else None
+    return content

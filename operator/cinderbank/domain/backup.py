@@ -32,7 +32,7 @@ from dataclasses import replace
 from cinderbank.domain import cleanup, intents
 from cinderbank.domain.backup_source import source_problem
 from cinderbank.domain.backup_stages import (
-    IMAGE_UNSUPPORTED,
+    NOT_READ,
     READY_VOLUME,
     image_stage,
     no_qcow2,
@@ -67,7 +67,7 @@ from cinderbank.domain.transport import for_backup
 
 CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
 
-NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", IMAGE_UNSUPPORTED})
+NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", *NOT_READ})
 """Reasons of a transfer that has looked at a qcow2 image and can not take the volume from it."""
 
 

@@ -56,8 +56,8 @@ from cinderbank.domain.transport import fallback, unwanted, with_way_out
 READY_VOLUME = frozenset({"available", "in-use"})
 """Cinder takes a snapshot of these."""
 
-IMAGE_UNSUPPORTED = "ImageUnsupported"
-"""Reason of a transfer that met a qcow2 image of a kind that it does not read."""
+NOT_READ = frozenset({"ImageUnsupported", "ImageNotInOrder"})
+"""Reasons of a transfer that met a qcow2 image of a kind that it does not read."""
 
 
 def image_stage(o: BackupObserved) -> BackupStep:
@@ -117,7 +117,7 @@ def _not_the_volume(image: ImageFacts, size_bytes: int) -> DataCorrupt | None:
 def no_qcow2(o: BackupObserved, error: CinderbankError) -> FallBack | Conclude:
     """What follows when the image is not one of the volume, or can not be read: a raw one, or the end."""
     reason, what = "ContentIsImage", "Cinder has unpacked a disk image that it found in the volume"
-    if error.reason == IMAGE_UNSUPPORTED:
+    if error.reason in NOT_READ:
         reason, what = "ConversionFailed", "the qcow2 image that Cinder made can not be read here"
     if choice := fallback(o.request.transport, o.memory, reason, what):
         return FallBack(choice)

@@ -93,7 +93,12 @@ def for_restore(
     if asked is not Transport.AUTO and (asked is Transport.RAW or fits):
         return _requested(asked)
     if fits:
-        message = "only what is used is moved, and Cinder restores every content exactly"
+        message = "only what is used is moved"
+        if content_format in REFUSED_AS_RAW:
+            message += (
+                f". The content looks like a {content_format} image: where volumes are files (NFS), "
+                "Cinder refuses it or changes it while it makes the volume; compare before use"
+            )
         return TransportChoice(Transport.QCOW2, "OnlyUsedData", message)
     large = (
         f"so much of the backup is data that a qcow2 image of it may need {needed_gib} GiB, and Cinder "

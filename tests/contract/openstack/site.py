@@ -13,9 +13,10 @@ from openstack.connection import Connection
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.glance import OpenStackGlance
 from cinderbank.adapters.openstack.session import connect
-from cinderbank.domain.facts import ImageFacts, VolumeId
+from cinderbank.domain.facts import GIB, ImageFacts, ImageId, VolumeFacts, VolumeId
 from cinderbank.ports.cinder import Cinder
 from cinderbank.ports.glance import Glance
+from tests.contract.openstack.contents import real_bytes, wrapped
 from tests.fakes.cinder import FakeCinder
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
@@ -37,14 +38,22 @@ class Site(Protocol):
         """A new `available` volume of 1 GiB."""
         ...
 
+    def volume_holding(self, content: str) -> VolumeId:
+        """As blank_volume, with these bytes: see tests.fakes.contents."""
+        ...
+
     def attach(self, volume_id: VolumeId) -> None:
         """Make it in-use."""
         ...
 
     def detach(self, volume_id: VolumeId) -> None: ...
 
-    def fill(self, image: ImageFacts) -> None:
-        """Give a queued image its bytes: it becomes active."""
+    def fill(self, image: ImageFacts, content: str = "text") -> None:
+        """Give a queued image its bytes, a qcow2 one a disk of 1 GiB with them: it becomes active."""
+        ...
+
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        """Whether a volume's bytes are these; None where nobody can look at them."""
         ...
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
@@ -52,10 +61,25 @@ class Site(Protocol):
         ...
 
 
+def volume_of(site: Site, image_id: ImageId) -> VolumeFacts:
+    """A volume of 1 GiB that begins to be made of an image."""
+    return site.cinder.create_volume_from_image(
+        image_id,
+        name=f"{site.run}-of-image",
+        description="",
+        size_gib=1,
+        volume_type=None,
+        availability_zone=None,
+        metadata={"cinderbank.io/contract": site.run},
+    )
+
+
 class RealSite:
     """A project of the rig. close() deletes whatever carries this run in its name, whoever made it."""
 
-    def __init__(self, clouds_yaml: Path, cloud: str) -> None:
+    def __init__(self, clouds_yaml: Path, cloud: str, export: Path | None = None) -> None:
+        """`export` is the folder of an nfs site's volumes."""
+        self._export = export
         self.run = f"contract-{uuid4().hex[:8]}"
         self.connection: Connection = connect(clouds_yaml, cloud, cacert=None)
         self.cinder: Cinder = OpenStackCinder(self.connection)
@@ -72,6 +96,21 @@ class RealSite:
         )
         return volume_id
 
+    def volume_holding(self, content: str) -> VolumeId:
+        if self._export is not None:
+            volume_id = self.blank_volume()
+            with open(self._export / f"volume-{volume_id}", "r+b") as disk:
+                disk.write(real_bytes(content))
+            return volume_id
+        image = self.glance.create_image(name=f"{self.run}-holding", disk_format="qcow2")
+        self.fill(image, content)
+        volume_id = volume_of(self, image.id).id
+        self.until(
+            lambda: self.cinder.find_volume(volume_id),
+            lambda it: it is not None and it.status == "available",
+        )
+        return volume_id
+
     def attach(self, volume_id: VolumeId) -> None:
         self._act(
             volume_id,
@@ -81,10 +120,11 @@ class RealSite:
     def detach(self, volume_id: VolumeId) -> None:
         self._act(volume_id, {"os-detach": {}})
 
-    def fill(self, image: ImageFacts) -> None:
+    def fill(self, image: ImageFacts, content: str = "text") -> None:
+        data = real_bytes(content)
         answer = self.connection.image.put(
             f"/images/{image.id}/file",
-            data=b"cinderbank" * 512,
+            data=wrapped(data, GIB) if image.disk_format == "qcow2" else data,
             headers={"Content-Type": "application/octet-stream"},
         )
         assert answer.status_code == 204, answer.text
@@ -92,6 +132,13 @@ class RealSite:
             lambda: self.glance.images_named(image.name)[0],
             lambda it: it.status == "active",
         )
+
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        if self._export is None:
+            return None
+        data = real_bytes(content)
+        with open(self._export / f"volume-{volume_id}", "rb") as disk:
+            return disk.read(len(data)) == data
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         deadline = time.monotonic() + GIVE_UP_SECONDS
@@ -131,10 +178,10 @@ class RealSite:
 class FakeSite:
     """The engine's fakes; waiting moves their clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "rbd") -> None:
         self.run = "contract-fake"
         self._clock = FakeClock()
-        self._cloud = FakeCloud(self._clock, Faults())
+        self._cloud = FakeCloud(self._clock, Faults(), backend=backend)
         self.cinder: Cinder = FakeCinder(self._cloud)
         self.glance: Glance = FakeGlance(self._cloud)
 
@@ -142,15 +189,23 @@ class FakeSite:
         name = f"{self.run}-blank"
         return self._cloud.add_volume(self._cloud.new_id("volume"), name=name).id
 
+    def volume_holding(self, content: str) -> VolumeId:
+        volume_id = self.blank_volume()
+        self._cloud.volumes[volume_id].content = content
+        return volume_id
+
     def attach(self, volume_id: VolumeId) -> None:
         self._cloud.volumes[volume_id].status = "in-use"
 
     def detach(self, volume_id: VolumeId) -> None:
         self._cloud.volumes[volume_id].status = "available"
 
-    def fill(self, image: ImageFacts) -> None:
+    def fill(self, image: ImageFacts, content: str = "text") -> None:
         filled = self._cloud.images[image.id]
-        filled.status, filled.full_size_bytes = "active", 5120
+        filled.status, filled.full_size_bytes, filled.content = "active", 5120, content
+
+    def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
+        return self._cloud.volumes[volume_id].content == content
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         for _ in range(int(GIVE_UP_SECONDS)):

@@ -316,6 +316,7 @@ FALLBACKS: list[tuple[str, dict[str, Any]]] = [
     ("ContentIsImage", {"memory": snapshotted(seen("image"), **QCOW2), "images": [qcow2(virtual_size_bytes=1)]}),
     ("ContentIsImage", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageSizeMismatch", "x", False)}),
     ("ConversionFailed", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False)}),
+    ("ConversionFailed", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageNotInOrder", "x", False)}),
 ]  # fmt: skip
 
 
