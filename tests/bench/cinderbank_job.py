@@ -11,14 +11,14 @@ from contextlib import suppress
 from typing import Any
 
 from tests.bench.bench import Done
-from tests.bench.cost import Look, Watch
+from tests.bench.cost import Watch
+from tests.bench.names import OWN
 from tests.stage.bucket import Bucket
 from tests.stage.namespace import TERMINAL, Namespace, condition
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import Site, backup, restore
 
 LIMIT_SECONDS = 1800
-TOOL = "cinderbank"
 
 
 class JobFailed(Exception):
@@ -28,7 +28,7 @@ class JobFailed(Exception):
 class CinderbankJob:
     """Backups and restores of one volume in a namespace and on a bank prefix of their own."""
 
-    tool = TOOL
+    tool = OWN
 
     def __init__(self, site: Site, operator: OperatorProcess) -> None:
         self._site = site

@@ -53,14 +53,14 @@ class Watch(threading.Thread):
         self._began_ticks = uptime_ticks()
 
     def __enter__(self) -> Watch:
-        self._look()
+        self.look()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.join()
-        self._look()
+        self.look()
 
     @property
     def cpu_seconds(self) -> float:
@@ -73,9 +73,10 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            self._look()
+            self.look()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Look now, beside the looks at intervals."""
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:

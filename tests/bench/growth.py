@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.bench.bench import Bench
-from tests.bench.cinderbank_job import TOOL, CinderbankJob
+from tests.bench.cinderbank_job import CinderbankJob
 from tests.bench.ground import SITE, running_operator
 from tests.bench.measurement import Measurement
-from tests.bench.peers import FULL, RESTORE, content
+from tests.bench.names import BY_SIZE, BY_USE, FULL, OWN, RESTORE
+from tests.bench.peers import content
 from tests.stage.site import Stage
 
-BY_SIZE, BY_USE = "by size", "by use"
-USED_PERCENT = 5
+SIZES_USED_PERCENT = 5
 """Of the volumes of different sizes."""
 
 
@@ -20,7 +20,7 @@ def volumes(quick: bool) -> list[tuple[str, int, int]]:
     """Which curve, size in GiB, percent used."""
     sizes, size, uses = ((1, 2), 1, (10, 100)) if quick else ((1, 2, 4, 8), 2, (10, 50, 100))
     return [
-        *((BY_SIZE, size_gib, USED_PERCENT) for size_gib in sizes),
+        *((BY_SIZE, size_gib, SIZES_USED_PERCENT) for size_gib in sizes),
         *((BY_USE, size, percent) for percent in uses),
     ]
 
@@ -34,7 +34,7 @@ def run(bench: Bench, stage: Stage) -> None:
             case = f"{curve}: {size_gib} GiB, {percent} % used"
             bench.say(f"making a volume, {case}")
             used_gib = size_gib * percent / 100
-            about = Measurement("", TOOL, case, size_gib=size_gib, used_gib=used_gib)
+            about = Measurement("", OWN, case, size_gib=size_gib, used_gib=used_gib)
             job = CinderbankJob(site, operator)
             volume_id = site.cloud.make_volume("bench-growth", content(size_gib, percent))
             try:

@@ -9,19 +9,18 @@ import sys
 import time
 
 from tests.bench.bench import Bench
-from tests.bench.cinderbank_job import TOOL
 from tests.bench.measurement import Measurement
+from tests.bench.names import OWN, PEAK
 from tests.stage.operator_process import ROOT
 
 PROGRAM = ROOT / "tests" / "unit" / "transfer" / "virtual_backup.py"
-PEAK = "peak memory of a backup"
 LIMIT_SECONDS = 900
 
 
 def run(bench: Bench, _stage: object) -> None:
     """Zeros, text and noise; chunks are made and thrown away, so that what grows is ours."""
     for size_gib in (1, 8) if bench.options.quick else (1, 100):
-        about = {"action": PEAK, "tool": TOOL, "case": f"{size_gib} GiB", "size_gib": size_gib}
+        about = {"action": PEAK, "tool": OWN, "case": f"{size_gib} GiB", "size_gib": size_gib}
         began = time.monotonic()
         try:
             said = _program(size_gib)

@@ -25,7 +25,10 @@ def parse(words: Sequence[str]) -> Options:
     """Exits with 2 and the reason when the words make no sense."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; {REPORT} for the report alone"
+        "parts",
+        nargs="*",
+        metavar="PART",
+        help=f"{', '.join(PARTS)}; {REPORT} for the report alone",
     )
     parser.add_argument("--quick", action="store_true", help="small volumes, one round")
     parser.add_argument("--rounds", type=int, help=f"repetitions (default {ROUNDS}, quick 1)")

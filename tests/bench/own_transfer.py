@@ -19,13 +19,13 @@ from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.facts import ImageFacts, ImageId, VolumeFacts, VolumeId
 from cinderbank.ports.transfers import BackupTransfer
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump
-from tests.bench.cinderbank_job import TOOL, remove_all
+from tests.bench.cinderbank_job import remove_all
+from tests.bench.names import OWN, OWN_ENCRYPTED
 from tests.bench.tools import Source, Target
 from tests.stage.operator_process import ROOT
 
 SITE = "site-a"
 VOLUME = VolumeId("11111111-2222-4333-8444-555555555555")
-ENCRYPTED = f"{TOOL}, encrypted"
 CLOUD = "a"
 
 
@@ -35,7 +35,7 @@ class OwnTransfer:
     def __init__(
         self, source: Source, target: Target, image_id: str, clouds_yaml: Path, encrypted: bool
     ) -> None:
-        self.name = ENCRYPTED if encrypted else TOOL
+        self.name = OWN_ENCRYPTED if encrypted else OWN
         self._source = source
         self._target = target
         self._image_id = ImageId(image_id)
@@ -80,8 +80,8 @@ class OwnTransfer:
 
     def read_back(self) -> str:
         self._bank.seal(SITE, self._backup_id, VOLUME)
-        bank = self._file("bank.yaml")
-        return f"exec {_cinderbank()} bank --bank {bank} export {self._backup_id} - > /dev/null"
+        bank = f"--bank {self._file('bank.yaml')}"
+        return f"exec {_cinderbank()} bank export {bank} {self._backup_id} - > /dev/null"
 
     def environment(self) -> Mapping[str, str]:
         return {

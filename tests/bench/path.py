@@ -18,6 +18,7 @@ from tests.bench.bench import Bench, Done
 from tests.bench.cost import Watch
 from tests.bench.ground import SITE
 from tests.bench.measurement import Measurement
+from tests.bench.names import HALF_COMPRESSIBLE, RANDOM, READ_BACK, STORE
 from tests.bench.own_transfer import OwnTransfer
 from tests.bench.tools import PEERS, Source, Target, Tool
 from tests.rig import apt
@@ -25,8 +26,7 @@ from tests.stage.bucket import Bucket
 from tests.stage.cloud import MIB, until
 from tests.stage.site import Stage
 
-STORE, READ_BACK = "image into the bank", "bank to /dev/null"
-CASES = ("random", "half compressible")
+CASES = (RANDOM, HALF_COMPRESSIBLE)
 PACKAGES = ("borgbackup", "curl", "rclone", "restic")
 VERSIONS = {
     "borg": ["borg", "--version"],
@@ -37,6 +37,8 @@ VERSIONS = {
 LIMIT_SECONDS = 900
 WORDS_PER_MIB = 300_000
 """More than fill it."""
+
+FOREIGN = ("AWS_", "RESTIC_", "RCLONE_", "BORG_")
 
 Make = Callable[[Target], Tool]
 
@@ -69,9 +71,7 @@ def _tools(stage: Stage, source: Source, image_id: str) -> list[Make]:
     return [own(False), own(True), *(peer(kind) for kind in PEERS)]
 
 
-def _turn(
-    bench: Bench, stage: Stage, make: Make, case: str, turn: int, size_mib: int
-) -> None:
+def _turn(bench: Bench, stage: Stage, make: Make, case: str, turn: int, size_mib: int) -> None:
     s3 = stage.environment
     keys = {"AWS_ACCESS_KEY_ID": s3["S3_ACCESS_KEY"], "AWS_SECRET_ACCESS_KEY": s3["S3_SECRET_KEY"]}
     folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="cinderbank-bench-"))
@@ -109,9 +109,11 @@ def command(
     words: str, environment: Mapping[str, str], folder: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A shell command in a session of its own, of which nothing is left afterwards."""
+    # An S3 setting of the one who calls us would reach the tools: AWS_CA_BUNDLE breaks rclone.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
     with subprocess.Popen(
         ["bash", "-c", f"set -o pipefail; {words}"],
-        env={**os.environ, **environment, "LC_ALL": "C", "HOME": str(folder)},
+        env={**kept, **environment, "LC_ALL": "C", "HOME": str(folder)},
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -180,7 +182,7 @@ def pieces(case: str, size_mib: int) -> Iterator[bytes]:
                chance.integers(2, 11, 20_000)]  # fmt: skip
     words = np.array(letters, dtype=object)
     for number in range(size_mib):
-        if case == "random" or number % 2 == 0:
+        if case == RANDOM or number % 2 == 0:
             yield chance.bytes(MIB)
         else:
             chosen = np.minimum(chance.zipf(1.3, WORDS_PER_MIB), len(words)) - 1

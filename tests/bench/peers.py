@@ -9,15 +9,14 @@ from tests.bench.cinder_backup_job import CinderBackupJob
 from tests.bench.cinderbank_job import CinderbankJob
 from tests.bench.ground import SITE, running_operator
 from tests.bench.measurement import Measurement
+from tests.bench.names import FULL, INCREMENTAL, RESTORE, USED_PERCENT
 from tests.rig.openstack.cinder_backup import COMPRESSIONS
 from tests.stage.cloud import Content
 from tests.stage.site import Site, Stage
 
 Job = CinderbankJob | CinderBackupJob
 
-USED_PERCENT = {"sparse": 5, "half": 50, "full": 100}
 SEED = 7
-FULL, INCREMENTAL, RESTORE = "backup", "incremental, nothing changed", "restore"
 
 
 def content(size_gib: int, used_percent: int, seed: int = SEED) -> Content:

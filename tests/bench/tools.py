@@ -16,6 +16,7 @@ from typing import Protocol
 from minio import Minio
 
 from tests.bench.cinderbank_job import remove_all
+from tests.bench.names import BORG, CURL, RCLONE, RESTIC
 from tests.stage.bucket import Bucket
 
 
@@ -59,7 +60,7 @@ class Tool(Protocol):
 class Curl:
     """No work at all: what the network and the two servers can do."""
 
-    name = "curl | curl"
+    name = CURL
 
     def __init__(self, source: Source, target: Target) -> None:
         self._source = source
@@ -92,7 +93,7 @@ class Curl:
 class Rclone(Curl):
     """Multipart, no compression."""
 
-    name = "rclone rcat"
+    name = RCLONE
 
     def store(self) -> str:
         return f"{self._source.command} | rclone rcat {self._where}"
@@ -119,7 +120,7 @@ class Rclone(Curl):
 class Restic(Curl):
     """Content-defined chunks, zstd (compression auto), always encrypted."""
 
-    name = "restic"
+    name = RESTIC
 
     def setup(self) -> str:
         return "restic init -q"
@@ -143,7 +144,7 @@ class Restic(Curl):
 class Borg(Curl):
     """Content-defined chunks, zstd level 3, not encrypted, into a folder of this machine."""
 
-    name = "borg, local folder"
+    name = BORG
 
     def setup(self) -> str:
         return "borg init -e none"
