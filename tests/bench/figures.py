@@ -61,6 +61,21 @@ RATIOS: dict[str, Ratio] = {
 PEAK_RSS = "transfer_peak_rss_mib"
 """The one figure that is better when it is smaller."""
 
+HEADLINES = (
+    "sparse_backup_vs_cinder_backup",
+    "sparse_restore_vs_cinder_backup",
+    "half_backup_vs_cinder_backup",
+    "half_restore_vs_cinder_backup",
+    "full_backup_vs_cinder_backup",
+    "full_restore_vs_cinder_backup",
+    "incremental_unchanged_vs_cinder_backup",
+    "data_path_vs_curl",
+    "data_path_vs_restic",
+    "data_path_vs_borg",
+    PEAK_RSS,
+)
+"""What the report begins with; the other figures are in the JSON."""
+
 NOT_RUN = "part {} has not been run since this machine was booted"
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import names
-from tests.bench.figures import PEAK_RSS, RATIOS, Results, figures, noise
+from tests.bench.figures import HEADLINES, PEAK_RSS, RATIOS, Results, figures, noise
 from tests.bench.measurement import Measurement, PartResult, Summary, summary
 from tests.bench.prose import HEAD, HOW, PARTS_PROSE
 
 NONE = "–"
+REASON_CHARS = 160
 
 
 def write(folder: Path, results: Results, machine: Mapping[str, str]) -> None:
@@ -58,15 +59,16 @@ def _ended(results: Results) -> str:
 def _summary(results: Results) -> str:
     values, missing = figures(results)
     rows = []
-    for name, value in values.items():
+    for name in HEADLINES:
+        value = values[name]
         if name == PEAK_RSS:
             shown = NONE if value is None else f"{value:.0f} MiB"
-            rows.append((f"`{name}`", shown, missing.get(name, "less is better")))
+            rows.append((f"`{name}`", shown, _reason(missing.get(name, "less is better"))))
         else:
             ratio = RATIOS[name]
             what = f"{ratio.action}, {ratio.case}: {ratio.own} against {ratio.peer}"
             shown = NONE if value is None else f"{value:.2f}"
-            rows.append((f"`{name}`", shown, missing.get(name, what)))
+            rows.append((f"`{name}`", shown, _reason(missing.get(name, what))))
     return table(("figure", "value", "what, or why it is missing"), rows, right=(1,))
 
 
@@ -94,6 +96,8 @@ def _peers(result: PartResult) -> str:
     for case, percent in names.USED_PERCENT.items():
         tools = (names.OWN, names.ZLIB, names.ZSTD)
         actions = (names.FULL, names.INCREMENTAL, names.RESTORE)
+        if all(row.case != case for row in result.measurements):
+            continue
         blocks.append(f"### {case.capitalize()}: {percent} % used")
         blocks.append(_costs(result.measurements, case, actions, tools))
     blocks.append(_stages(result.measurements))
@@ -117,7 +121,7 @@ def _growth(result: PartResult) -> str:
     for row in result.measurements:
         rows.append(
             (row.case, row.action, _number(row.seconds), _number(row.mover_cpu_seconds),
-             row.error or "")
+             _reason(row.error))
         )  # fmt: skip
     head = ("volume", "action", "s", "CPU s of the transfer", "")
     pictures = "\n\n".join(
@@ -130,7 +134,7 @@ def _growth(result: PartResult) -> str:
 def _memory(result: PartResult) -> str:
     rows = [
         (row.case, _number(row.peak_mib, 0), _number(row.seconds), _number(row.mover_cpu_seconds),
-         row.error or "")
+         _reason(row.error))
         for row in result.measurements
     ]  # fmt: skip
     return table(("volume", "peak MiB", "s", "CPU s", ""), rows, right=(1, 2, 3))
@@ -165,7 +169,7 @@ def _costs(
                  _rate(every, case, found), *(_median(each) for each in more))
             )  # fmt: skip
     failed = [
-        f"- {row.tool}, {row.action}, round {row.round + 1}: {_one_line(row.error)}"
+        f"- {row.tool}, {row.action}, round {row.round + 1}: {_reason(row.error)}"
         for row in every
         if row.case == case and row.error
     ]
@@ -198,8 +202,10 @@ def _number(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split())
+def _reason(text: str | None) -> str:
+    """The beginning of an error; all of it is in the JSON."""
+    one = " ".join((text or "").split())
+    return one if len(one) <= REASON_CHARS else f"{one[:REASON_CHARS]}..."
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
@@ -211,4 +217,4 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[in
 
 
 def _cell(text: str) -> str:
-    return _one_line(text).replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import names, report
-from tests.bench.figures import PEAK_RSS, RATIOS, figures, noise, spread
+from tests.bench.figures import HEADLINES, PEAK_RSS, RATIOS, figures, noise, spread
 from tests.bench.measurement import Measurement, PartResult, Summary, load, save, summary
 
 MACHINE = {"processor": "a | b", "cores": "2"}
@@ -71,6 +71,7 @@ def test_what_was_promised_is_there_or_has_a_reason() -> None:
     values, missing = figures({})
     assert set(values) >= PROMISED | {PEAK_RSS}
     assert set(values) == set(missing) == {*RATIOS, PEAK_RSS}
+    assert set(HEADLINES) <= set(values)
     assert "not been run" in missing["data_path_vs_curl"]
 
 
