@@ -61,8 +61,8 @@ def _run(options: Options, progress: Progress) -> list[str]:
             except Exception:
                 traceback.print_exc()
                 failed.append(name)
-                continue
-            save(QUICK_RESULTS if options.quick else RESULTS, bench.result())
+            if bench.has_results:
+                save(QUICK_RESULTS if options.quick else RESULTS, bench.result())
             progress.say(f"part {name} took {progress.seconds - began:.0f} s")
     return failed
 

@@ -58,9 +58,7 @@ class Bench:
                 done = act() or Done()
                 seconds = time.monotonic() - began
         except Exception as error:
-            text = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
-            self._rows.append(replace(about, error=text))
-            self.say(f"{_named(about)}: FAILED, {text}")
+            self.failed(about, error)
             return False
         watched_cpu = watched.cpu_seconds if done.cpu_seconds is None else done.cpu_seconds
         row = replace(
@@ -76,6 +74,23 @@ class Bench:
             f"{_named(about)}: {seconds:.1f} s, {row.mover_cpu_seconds} s CPU, {row.peak_mib} MiB"
         )
         return True
+
+    def failed(self, about: Measurement, error: Exception) -> None:
+        """What could not be measured, and why."""
+        text = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
+        self._rows.append(replace(about, error=text))
+        self.say(f"{_named(about)}: FAILED, {text}")
+
+    def tidy(self, act: Callable[[], object]) -> None:
+        """Clean up; what can not be cleaned is told, and takes no result with it."""
+        try:
+            act()
+        except Exception as error:
+            self.say(f"could not clean up: {type(error).__name__}: {error}"[:ERROR_CHARS])
+
+    @property
+    def has_results(self) -> bool:
+        return bool(self._rows)
 
     def note(self, row: Measurement) -> None:
         """What was measured in another way."""

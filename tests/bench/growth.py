@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from tests.bench.bench import Bench
 from tests.bench.cinderbank_job import CinderbankJob
@@ -43,6 +44,6 @@ def run(bench: Bench, stage: Stage) -> None:
                     if bench.measure(replace(about, action=FULL), job.full, job.watch()):
                         bench.measure(replace(about, action=RESTORE), job.restore, job.watch())
                 finally:
-                    job.end()
+                    bench.tidy(job.end)
             finally:
-                site.cloud.delete_volume(volume_id)
+                bench.tidy(partial(site.cloud.delete_volume, volume_id))

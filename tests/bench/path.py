@@ -86,7 +86,7 @@ def _turn(bench: Bench, stage: Stage, make: Make, case: str, turn: int, size_mib
             if not _measured(bench, about, words(), tool.environment(), folder):
                 break
     finally:
-        tool.clean()
+        bench.tidy(tool.clean)
         shutil.rmtree(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from tests.bench.bench import Bench
 from tests.bench.cinder_backup_job import CinderBackupJob
@@ -38,16 +39,18 @@ def run(bench: Bench, stage: Stage) -> None:
             for peer in peers:
                 bench.say(f"waiting until Cinder knows {peer.tool}")
                 peer.warm_up(volumes["sparse"])
+            sha256 = site.volume_sha256(volumes["sparse"])
             jobs: list[Job] = [CinderbankJob(site, operator), *peers]
             for turn in range(bench.options.rounds):
                 for case, volume_id in volumes.items():
                     for job in jobs[turn % len(jobs) :] + jobs[: turn % len(jobs)]:
                         bench.calibrate()
                         about = _about(job, case, turn, size_gib)
-                        _turn(bench, site, job, about, volume_id, turn == 0 and case == "sparse")
+                        expected = sha256 if turn == 0 and case == "sparse" else None
+                        _turn(bench, site, job, about, volume_id, expected)
     finally:
         for volume_id in volumes.values():
-            site.cloud.delete_volume(volume_id)
+            bench.tidy(partial(site.cloud.delete_volume, volume_id))
 
 
 def _about(job: Job, case: str, turn: int, size_gib: int) -> Measurement:
@@ -56,21 +59,28 @@ def _about(job: Job, case: str, turn: int, size_gib: int) -> Measurement:
 
 
 def _turn(
-    bench: Bench, site: Site, job: Job, about: Measurement, volume_id: str, compare: bool
+    bench: Bench, site: Site, job: Job, about: Measurement, volume_id: str, sha256: str | None
 ) -> None:
-    """One tool with one volume: full backup, another one, restore. A failure ends the turn alone."""
-    job.begin(volume_id)
+    """One tool with one volume: full backup, another one, restore; is it what has that SHA-256?
+
+    A failure ends the turn alone.
+    """
+    try:
+        job.begin(volume_id)
+    except Exception as error:
+        bench.failed(_as(about, FULL), error)
+        return
     try:
         if not bench.measure(_as(about, FULL), job.full, job.watch()):
             return
         bench.measure(_as(about, INCREMENTAL), job.incremental, job.watch())
-        if bench.measure(_as(about, RESTORE), job.restore, job.watch()) and compare:
-            same = site.volume_sha256(volume_id) == site.volume_sha256(job.restored_volume)
+        if bench.measure(_as(about, RESTORE), job.restore, job.watch()) and sha256:
+            same = site.volume_sha256(job.restored_volume) == sha256
             bench.say(f"{job.tool}: the restored volume is {'the same' if same else 'ANOTHER ONE'}")
             if not same:
                 raise ValueError(f"{job.tool} restored other bytes: no time of it means anything")
     finally:
-        job.end()
+        bench.tidy(job.end)
 
 
 def _as(about: Measurement, action: str) -> Measurement:

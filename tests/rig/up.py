@@ -66,7 +66,7 @@ def up(only: Sequence[str] = ()) -> Rig:
     """Brings the rig up, or what is missing of it; writes .rig/env. Ends within LIMIT_SECONDS."""
     with alone():
         rig = Rig.make()
-        wanted = _chosen(rig.parts, only)
+        wanted = chosen(rig.parts, only)
         (rig.state / "log").mkdir(exist_ok=True)
         rig.say(f"the rig comes up in {rig.state}; its logs are in {rig.state / 'log'}")
         rig.say(f"this takes seconds to minutes and ends within {LIMIT_SECONDS // 60} minutes")
@@ -77,7 +77,9 @@ def up(only: Sequence[str] = ()) -> Rig:
     return rig
 
 
-def _chosen(all_parts: list[Part], only: Sequence[str]) -> list[Part]:
+def chosen(all_parts: list[Part], only: Sequence[str]) -> list[Part]:
+    """The parts and groups named in `only`; without any, all that are not optional. UpFailed for an
+    unknown name."""
     if not only:
         return [part for part in all_parts if not part.optional]
     names = {name for group in only for name in GROUPS.get(group, (group,))}
