@@ -66,7 +66,7 @@ def _is_up() -> bool:
 def _stop_idle(rig: Rig) -> None:
     for name in rig.supervisor.recorded():
         if name.startswith(IDLE):
-            rig.supervisor.stop(name)
+            rig.supervisor.kill(name)
 
 
 def _rig(*words: str, alone: bool = False) -> None:
