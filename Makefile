@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check nightly fmt crds up down status image
+.PHONY: help demo demo-down test check nightly bench fmt crds up down status image
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,6 +28,12 @@ check: .venv/ready ## What needs no rig: style, types, layers, unit, crash
 nightly: .venv/ready ## Hours, niced: the model 100,000 times, interleavings, fuzzing 10 minutes each
 	@$(VENV)/uv sync --locked --quiet --inexact --group nightly
 	@nice -n 15 $(VENV)/python tests/nightly.py $(PARTS)
+
+bench: ## Beside cinder-backup, restic, borg, ...: writes docs/benchmarks.md (PARTS=, ROUNDS=, QUICK=1)
+	@$(PYTHON) -m tests.rig preflight bench
+	@$(MAKE) --no-print-directory .venv/ready
+	@$(VENV)/uv sync --locked --quiet --inexact --group bench
+	@$(VENV)/python -m tests.bench $(PARTS) $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 fmt: .venv/ready ## Format the code
 	@$(VENV)/ruff check --fix -q . ; $(VENV)/ruff format -q .

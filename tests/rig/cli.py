@@ -38,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python3 -m tests.rig", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring the rig up, or what is missing of it")
-    up.add_argument("--only", action="append", default=[], help="openstack, kubernetes, s3, a part")
+    up.add_argument(
+        "--only", action="append", default=[], help="openstack, kubernetes, s3, peers, a part"
+    )
     commands.add_parser("down", help="end the rig and remove its state")
     status = commands.add_parser("status", help="what runs, with process, ports and log")
     status.add_argument("--quiet", action="store_true", help="only the exit code: 0 if it is up")
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text).add_argument("name")
     commands.add_parser("env", help="write .rig/env again and print where it is")
     check = commands.add_parser("preflight", help="say what a command would do to this machine")
-    check.add_argument("purpose", nargs="?", default="up", choices=("demo", "test", "up"))
+    check.add_argument("purpose", nargs="?", default="up", choices=("bench", "demo", "test", "up"))
     return parser
 
 

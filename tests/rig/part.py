@@ -44,6 +44,7 @@ class Part:
     `services(rig)` is cheap and has no effects: `stop NAME` calls it too.
     `environment(rig)` gives what goes into .rig/env, called after everything is up.
     `announce(rig)` says what `up` would install or build, as lines for `preflight`; [] for nothing.
+    An `optional` part comes up only when `--only` names it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Part:
     after_start: Callable[[Rig], object] = _nothing
     environment: Callable[[Rig], Environment] = _no_environment
     announce: Callable[[Rig], list[str]] = _nothing
+    optional: bool = False
 
     @classmethod
     def of_module(cls, module: ModuleType, needs: tuple[str, ...] = ()) -> Part:

@@ -54,7 +54,8 @@ def announce(purpose: str) -> None:
     from tests.rig.up import parts
 
     planned = Rig(STATE, ports.load(STATE) or ports.Ports(ports.FIRST_PORT), parts())
-    lines = [line for part in planned.parts for line in part.announce(planned)]
+    wanted = [part for part in planned.parts if purpose == "bench" or not part.optional]
+    lines = [line for part in wanted for line in part.announce(planned)]
     if purpose != "up" and not (CLONE / ".venv" / "ready").exists():
         lines.append(f"what cinderbank is built and tested with, from PyPI: {CLONE / '.venv'}")
     print(f"`{purpose}` uses the test rig in {STATE}.")

@@ -32,6 +32,8 @@ GROUPS = {
     ),
     "kubernetes": ("packages", "kubernetes"),
     "s3": ("packages", "s3"),
+    # What `make bench` needs beside them.
+    "peers": ("cinder-backup",),
 }
 
 
@@ -40,9 +42,9 @@ class UpFailed(Exception):
 
 
 def parts() -> list[Part]:
-    """All parts of the rig, in the order in which they are named to a person."""
+    """All parts of the rig, optional ones too, in the order in which they are named to a person."""
     from tests.rig import apt, namespace
-    from tests.rig.openstack import ceph, databases, installation, site
+    from tests.rig.openstack import ceph, cinder_backup, databases, installation, site
 
     found = [
         apt.part(),
@@ -57,14 +59,14 @@ def parts() -> list[Part]:
         module = f"tests.rig.{name}"
         if importlib.util.find_spec(module):
             found.append(Part.of_module(import_module(module), needs=("packages",)))
-    return found
+    return [*found, cinder_backup.part()]
 
 
 def up(only: Sequence[str] = ()) -> Rig:
     """Brings the rig up, or what is missing of it; writes .rig/env. Ends within LIMIT_SECONDS."""
     with alone():
         rig = Rig.make()
-        wanted = _chosen(rig.parts, only)
+        wanted = chosen(rig.parts, only)
         (rig.state / "log").mkdir(exist_ok=True)
         rig.say(f"the rig comes up in {rig.state}; its logs are in {rig.state / 'log'}")
         rig.say(f"this takes seconds to minutes and ends within {LIMIT_SECONDS // 60} minutes")
@@ -75,9 +77,11 @@ def up(only: Sequence[str] = ()) -> Rig:
     return rig
 
 
-def _chosen(all_parts: list[Part], only: Sequence[str]) -> list[Part]:
+def chosen(all_parts: list[Part], only: Sequence[str]) -> list[Part]:
+    """The parts and groups named in `only`; without any, all that are not optional. UpFailed for an
+    unknown name."""
     if not only:
-        return all_parts
+        return [part for part in all_parts if not part.optional]
     names = {name for group in only for name in GROUPS.get(group, (group,))}
     unknown = names - {part.name for part in all_parts}
     if unknown:

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from tests.rig.openstack.site import Site
 
 
-def fresh_service(site: Site, binary: str, began: float) -> bool:
-    """Whether `binary` has reported after `began` (seconds since the epoch).
+def fresh_service(site: Site, binary: str, began: float, host: str | None = None) -> bool:
+    """Whether `binary` (on `host`, if given) has reported after `began` (seconds since the epoch).
 
     `state` alone is not to be trusted: a killed one stays "up" for service_down_time.
     """
     for row in _get(site, "/os-services").get("services", []):
+        if host not in (None, row["host"]):
+            continue
         if row["binary"] == binary and row["state"] == "up" and row["updated_at"]:
             reported = datetime.fromisoformat(row["updated_at"]).replace(tzinfo=UTC)
             if reported.timestamp() > began:

@@ -1,0 +1,19 @@
+"""The words that results are kept under; the report looks for them again."""
+
+from __future__ import annotations
+
+FULL, INCREMENTAL, RESTORE = "backup", "incremental, nothing changed", "restore"
+STORE, READ_BACK = "image into the bank", "bank to /dev/null"
+PEAK = "peak memory of a backup"
+
+OWN = "cinderbank"
+OWN_ENCRYPTED = "cinderbank, encrypted"
+ZLIB, ZSTD = "cinder-backup zlib", "cinder-backup zstd"
+CURL, RCLONE, RESTIC, BORG = "curl | curl", "rclone rcat", "restic", "borg, local folder"
+
+USED_PERCENT = {"sparse": 5, "half": 50, "full": 100}
+"""The volumes of part `peers`."""
+RANDOM, HALF_COMPRESSIBLE = "random", "half compressible"
+"""The images of part `path`."""
+BY_SIZE, BY_USE = "by size", "by use"
+"""The curves of part `growth`; each case begins with one of them."""

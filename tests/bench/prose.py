@@ -1,0 +1,61 @@
+"""What the report says beside its numbers: the same after every run."""
+
+from __future__ import annotations
+
+HEAD = """
+# Benchmarks
+
+Written by `make bench`; change the bench, not this file. Ratios are seconds of the other by seconds of
+ours: above 1 cinderbank is faster. benchmarks.json has the same with every single measurement.
+"""
+
+PARTS_PROSE = {
+    "peers": """
+## The whole job, against cinder-backup with its S3 driver
+
+The same volume on Ceph RBD, the same S3 server, the same machine, by turns; which one begins changes
+from round to round. Ours: from `kubectl apply` until the object is `Completed`, which includes snapshot,
+clone, image, transfer and the removal of all three. Theirs: from the request until backup (and volume)
+are `available`, looked at every 0.25 s. `zlib` is how Cinder ships it. What ours does more: it takes a
+consistent copy of a volume that may be in use, and keeps it where Cinder's database is not needed.
+CPU s and peak MiB are those of our transfer process and of the cinder-backup service.
+""",
+    "path": """
+## The data path alone
+
+Out of a real Glance, by HTTP, into the S3 server, and back from there into nothing. All get the same
+image from the same place. `curl | curl` does no work: it is what Glance and the S3 server can do.
+restic always encrypts, so it is compared with ours encrypted; borg has no S3 and writes into a folder,
+which spares it the S3 server. Ours hashes, finds zeros, compresses, and compares the image with the
+hash that Glance has; its time includes the start of Python.
+""",
+    "growth": """
+## Growth
+
+One backup and one restore for each: the curve counts here, not the point.
+""",
+    "memory": """
+## Memory
+
+A backup of a volume that exists only as a pattern (2/5 zeros, 2/5 text, 1/5 noise), whose chunks are
+thrown away: all that grows would be ours.
+""",
+}
+
+HOW = """
+## How it was measured
+
+- The rig of the tests: real Keystone, Glance, Cinder (RBD on one Ceph OSD), etcd, kube-apiserver, MinIO,
+  all on this one machine and its one disk. They share its cores with what is measured, so absolute
+  times mean little elsewhere; ratios of the same run mean more.
+- Volumes hold random, incompressible data in pieces of 1 MiB, scattered with a fixed seed, made through
+  a Glance image. Text in images is words by Zipf's law (some 4 : 1 by zstd); no piece comes twice.
+- Medians over the rounds, with the least and the most. The first round restores a sparse volume with
+  every tool and compares the bytes with the source.
+- CPU is user and system time. Ours and cinder-backup's is read from /proc ten times a second; that of a
+  pipe of commands is what wait4 says. `machine's CPU s` is all processes together, without niced ones.
+- Peak memory is VmHWM, added up over the processes of a tool.
+- Noise: a fixed piece of work (SHA-256, zlib, copies) is timed before, between and after all of it.
+  Spread is (most - least) by median. When it is large, so is the error of all the other numbers.
+- Not measured: more than one volume at a time, a store that is far away, TLS.
+"""
