@@ -116,7 +116,7 @@ def test_without_conditions_other_backups_are_as_they_were_and_it_can_be_deleted
     assert left == [layout.tomb(SITE, BACKUP)]
     found = bank_on(store).find(OTHER_BACKUP)
     assert found is not None
-    assert found.content_sha512 == describe(CONTENT).content_sha512
+    assert found.content_hash == describe(CONTENT).content_hash
 
 
 def test_a_zombie_before_the_seal_does_no_harm() -> None:

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.image_source import SPOOL_BYTES
 from cinderbank.transfer.qcow2.decode import decode
+from cinderbank.transfer.qcow2.header import parse_header
 from cinderbank.transfer.restore import Restored, run_restore
 from tests.fakes.backups import (
     BACKUP,
@@ -51,14 +51,15 @@ def unpacked(image: bytes, size: int) -> bytes:
 
 
 def out_of_order(content: bytes) -> bytes:
-    """Two chunks of noise, whose clusters change their places in the image."""
+    """The last two clusters change their places in the image."""
     image = bytearray(encoded(content, CHUNK))
-    second, first = len(image) - CHUNK, len(image) - 2 * CHUNK
+    cluster = parse_header(image).cluster_bytes
+    second, first = len(image) - cluster, len(image) - 2 * cluster
     image[first:second], image[second:] = image[second:], image[first:second]
-    # The L2 table is the cluster before the data; its entries are swapped where they stand.
-    table = np.frombuffer(image, ">u8", CHUNK // 8, len(image) - 3 * CHUNK)
-    used = np.flatnonzero(table)
-    table[used] = table[used[::-1]].copy()
+    # Their entries in the L2 table, which lies before all data: offset, and the bit of one reference.
+    places = [image.index((1 << 63 | offset).to_bytes(8, "big")) for offset in (first, second)]
+    for place, offset in zip(places, (second, first), strict=True):
+        image[place : place + 8] = (1 << 63 | offset).to_bytes(8, "big")
     return bytes(image)
 
 
