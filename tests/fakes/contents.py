@@ -63,6 +63,8 @@ def uploaded(
     if backend == "rbd" and disk_format == "raw":
         # The only way without qemu-img; but Glance looks into it, and refuses a backing file.
         return None if image is not None and image.kind == BACKED else (content, size_bytes)
+    if disk_format == "raw" and image is not None and image.kind == "luks":
+        return content, size_bytes
     return converted(content, size_bytes)
 
 

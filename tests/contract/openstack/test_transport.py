@@ -37,7 +37,7 @@ UPLOADS: list[tuple[str, str, str, int | None]] = [
     ("nfs", "qcow2", LUKS, None),
     ("nfs", "raw", QCOW2, HALF),
     ("nfs", "raw", BACKED, None),
-    ("nfs", "raw", LUKS, None),
+    ("nfs", "raw", LUKS, GIB),
 ]
 """Back end, disk_format, content: the size of the disk in the image; None: the image vanishes."""
 

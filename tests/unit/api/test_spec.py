@@ -21,6 +21,7 @@ from cinderbank.domain.record import (
     OnDelete,
     RestoreRequest,
     Timeouts,
+    Transport,
 )
 
 VOLUME = "0f6c2d7e-6d3e-4a52-9d6c-0a4e5b1f7c11"
@@ -67,6 +68,7 @@ def test_a_full_backup() -> None:
         hold=True,
         timeouts={"snapshot": "90s", "clone": "1h30m", "noProgress": "5m"},
         incremental="Full",
+        transport="Raw",
         retryLimit=0,
         tags={"app": "db"},
     )
@@ -84,6 +86,7 @@ def test_a_full_backup() -> None:
             no_progress=timedelta(minutes=5),
         ),
         incremental=Incremental.FULL,
+        transport=Transport.RAW,
         retry_limit=0,
         tags={"app": "db"},
     )
@@ -141,7 +144,7 @@ def test_a_full_restore() -> None:
 
 
 def test_fields_of_a_newer_release_are_dropped() -> None:
-    newer = VolumeBackupSpec.read(backup(colour="green"), "spec")
+    newer = VolumeBackupSpec.read(backup(transportOfNextYear="Qcow2"), "spec")
     assert newer == VolumeBackupSpec.read(backup(), "spec")
 
 

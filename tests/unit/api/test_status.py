@@ -31,6 +31,7 @@ from cinderbank.domain.record import (
     Phase,
     Report,
     Temporary,
+    Transport,
 )
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, 123456, tzinfo=UTC)
@@ -77,7 +78,12 @@ run_memories = st.builds(
     snapshot_taken_at=times,
     size_bytes=st.none() | st.integers(0, 1 << 60),
     content_hash=st.none() | st.from_regex(r"[0-9a-f]{128}", fullmatch=True),
-    intents=st.lists(st.builds(Intent, step=words, at=some_times), max_size=4).map(tuple),
+    content_format=st.none() | st.sampled_from(("qcow2", "luks")),
+    transport=st.none() | st.sampled_from((Transport.RAW, Transport.QCOW2)),
+    transport_reason=st.sampled_from(("", "FirstBackup")),
+    intents=st.lists(
+        st.builds(Intent, step=words, at=some_times, tries=st.integers(0, 9)), max_size=4
+    ).map(tuple),
     transfer_attempt=st.integers(0, 1000),
     failures=st.integers(0, 1000),
     next_try_at=times,

@@ -53,6 +53,27 @@ def test_p7_an_unchanged_second_backup_stores_no_chunk() -> None:
     assert (facts.base_id, facts.reused_bytes) == (BACKUPS[0], len(CONTENT) - CHUNK)
 
 
+def test_the_previous_backup_is_the_newest_that_can_be_read() -> None:
+    volume = Volume(CONTENT)
+    bank = bank_on(volume.store)
+    assert bank.previous(SITE, VOLUME) is None
+    volume.back_up(0)
+    bank.open_session(SITE, BACKUPS[1], VOLUME)
+    found = bank.previous(SITE, VOLUME)
+    assert found is not None and found.backup_id == BACKUPS[0], "an open session is no backup"
+    bank.discard(SITE, BACKUPS[1])
+    volume.back_up(2)
+    found = bank.previous(SITE, VOLUME)
+    assert found is not None and found.backup_id == BACKUPS[2]
+    assert bank.previous("other-site", VOLUME) is None
+    bank.delete(SITE, BACKUPS[2])
+    found = bank.previous(SITE, VOLUME)
+    assert found is not None and found.backup_id == BACKUPS[0]
+    key = layout.manifest(SITE, VOLUME, BACKUPS[0])
+    volume.store.put(key, b"nonsense")
+    assert bank.previous(SITE, VOLUME) is None, "nothing that a new backup should fail for"
+
+
 @pytest.mark.parametrize("offset", [0, CHUNK - 1, CHUNK, 5 * CHUNK + 77, len(CONTENT) - 1])
 def test_p7_one_changed_byte_stores_exactly_one_chunk(offset: int) -> None:
     volume = backed_up()

@@ -36,6 +36,31 @@ def bad_request(text: str) -> requests.Response:
 GONE = response(404, {"itemNotFound": {"code": 404, "message": "Volume v could not be found."}})
 
 
+FORMAT_REFUSED = (
+    "Unable to set 'disk_format' to 'qcow2'. Reason: 'qcow2' is not one of [None, 'raw', 'iso']\n\n"
+    "Failed validating 'enum' in schema['properties']['disk_format']"
+)
+QCOW2 = Call("upload", "volume v to a qcow2 image", makes=True, disk_format="qcow2")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        bad_request(FORMAT_REFUSED),  # Cinder 29
+        response(
+            400, {"message": f"Provided object does not match schema 'image': {FORMAT_REFUSED}"}
+        ),
+        response(415, {"message": "no"}),
+    ],
+)
+def test_a_disk_format_that_the_cloud_does_not_take_is_told_apart(
+    answer: requests.Response,
+) -> None:
+    error = refusal(answer, QCOW2)
+    assert isinstance(error, ours.Unsupported)
+    assert error.reason == "ImageFormatRefused"
+
+
 @pytest.mark.parametrize(
     ("answer", "call", "kind"),
     [
@@ -54,6 +79,9 @@ GONE = response(404, {"itemNotFound": {"code": 404, "message": "Volume v could n
         (response(412), READ, ours.Conflict),
         (response(415, {"message": "Image failed safety checks"}), READ, ours.Unsupported),
         (response(418), READ, ours.Retryable),
+        (bad_request(FORMAT_REFUSED), MAKE, ours.Retryable),
+        (bad_request("Volume v status must be available"), QCOW2, ours.Conflict),
+        (bad_request("something else"), QCOW2, ours.Retryable),
         (response(429), MAKE, ours.Unavailable),
         (response(500), READ, ours.Unavailable),
         (response(500), MAKE, ours.OutcomeUnknown),

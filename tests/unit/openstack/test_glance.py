@@ -19,6 +19,7 @@ IMAGE: dict[str, Any] = {
     "status": "active",
     "disk_format": "qcow2",
     "size": 3 << 40,
+    "virtual_size": 5 << 40,
     "os_hash_algo": "sha512",
     "os_hash_value": "ab" * 64,
     "created_at": "2026-11-22T10:00:00Z",
@@ -30,6 +31,7 @@ def test_facts(cloud: Cloud, glance: OpenStackGlance) -> None:
     cloud.glance("GET", "/images", Answer(body={"images": [IMAGE]}))
     (facts,) = glance.images_named("tag")
     assert (facts.size_bytes, facts.hash_algo) == (3 << 40, "sha512")
+    assert (facts.disk_format, facts.virtual_size_bytes) == ("qcow2", 5 << 40)
     assert facts.created_at == datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 

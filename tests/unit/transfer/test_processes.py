@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,17 @@ ERROR = '{"event":"error","reason":"ImageSizeMismatch","message":"m","retryable"
 class Programs:
     """TransferProcesses whose children run a given program; waits for news instead of sleeping."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, slots: int = 1) -> None:
         self.folder = folder
         self.program = ""
         self.news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.processes: TransferProcesses[str] = TransferProcesses(
-            folder, 1, self.news.put, lambda job: [sys.executable, "-c", self.program, str(job)]
+            folder, slots, self.news.put, lambda job: [sys.executable, "-c", self.program, str(job)]
         )
 
-    def run(self, program: str, key: str = "one") -> None:
+    def run(self, program: str, key: str = "one", access: TransferAccess = ACCESS) -> None:
         self.program = program
-        self.processes.of(key, ACCESS).start(TRANSFER)
+        self.processes.of(key, access).start(TRANSFER)
 
     def wait(self, done: Callable[[TransferFacts], bool], key: str = "one") -> TransferFacts:
         while not done(facts := self.processes.observe(key)):
@@ -179,6 +180,27 @@ def test_one_at_a_time_and_whoever_waits_is_woken(programs: Programs) -> None:
     assert woken == {"one", "two"}
     assert programs.processes.observe("one") == TransferAbsent()
     programs.run("pass", key="two")
+
+
+def test_a_bank_may_allow_fewer_than_the_operator_does(tmp_path: Path) -> None:
+    programs = Programs(tmp_path, slots=2)
+    limited = replace(ACCESS, concurrent_transfers=1)
+    other = replace(ACCESS, location=S3Location("http://127.0.0.1:9", "other"))
+    blocks = "import sys;sys.stdin.read()"
+    programs.run(blocks, "one", limited)
+    with pytest.raises(Unavailable, match="concurrentTransfers") as caught:
+        programs.run(blocks, "two", limited)
+    assert caught.value.reason == "NoTransferSlot"
+    programs.run(blocks, "three", other)
+    with pytest.raises(Unavailable, match="all 2 transfer slots"):
+        programs.run(blocks, "four", other)
+    programs.processes.cancel("three")
+    woken = {programs.news.get(timeout=30), programs.news.get(timeout=30)}
+    assert woken == {"three", "four"}, "two waits longer, and could not start yet"
+    programs.processes.cancel("one")
+    assert {programs.news.get(timeout=30), programs.news.get(timeout=30)} == {"one", "two"}
+    programs.run(blocks, "two", limited)
+    programs.processes.close()
 
 
 def test_cancel_ends_one_that_ignores_sigterm(

@@ -225,7 +225,7 @@ def test_the_file_is_hashed_too() -> None:
 
 
 def test_the_file_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cinderbank.transfer.image_source.SPOOL_BYTES", 3 * CHUNK)
+    monkeypatch.setattr("cinderbank.transfer.image_source.SPOOL_BYTES", CHUNK)
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **options: pytest.fail("a file"))
     with pytest.raises(Unsupported) as caught:
         back_up(MemoryStore(), glance_with(out_of_order(DISORDER)), DISORDER)

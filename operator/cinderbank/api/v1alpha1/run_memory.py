@@ -18,7 +18,13 @@ from cinderbank.api.v1alpha1 import run_status as told
 from cinderbank.api.v1alpha1.conditions import merge_conditions
 from cinderbank.api.v1alpha1.model import clipped
 from cinderbank.api.v1alpha1.progress import at_rest, progress_of
-from cinderbank.api.v1alpha1.run_status import NAME_LIMIT, TEMPORARIES_LIMIT, TEXT_LIMIT, RunStatus
+from cinderbank.api.v1alpha1.run_status import (
+    FORMAT_LIMIT,
+    NAME_LIMIT,
+    TEMPORARIES_LIMIT,
+    TEXT_LIMIT,
+    RunStatus,
+)
 from cinderbank.domain.errors import BrokenInvariant
 from cinderbank.domain.facts import BackupId, SnapshotId, VolumeFacts, VolumeId
 from cinderbank.domain.record import (
@@ -168,7 +174,7 @@ def _remembered(memory: Memory) -> dict[str, Any]:
         "snapshot_time": memory.snapshot_taken_at,
         "size_bytes": memory.size_bytes,
         "content_hash": memory.content_hash,
-        "content_format": memory.content_format,
+        "content_format": memory.content_format and clipped(memory.content_format, FORMAT_LIMIT),
         "transport": memory.transport,
         "transport_reason": memory.transport_reason or None,
         "intents": [

@@ -23,6 +23,7 @@ from cinderbank.domain.record import TERMINAL_PHASES, Phase
 
 NAME_LIMIT = 1024
 TEXT_LIMIT = 32768
+FORMAT_LIMIT = 64
 INTENTS_LIMIT = 32
 TEMPORARIES_LIMIT = 64
 
@@ -193,7 +194,7 @@ class RunStatus(ApiModel):
         default=None,
         description="What tells the content from any other: SHA-256 over the hashes of its chunks.",
     )
-    content_format: Annotated[str, Field(max_length=64)] | None = Field(
+    content_format: Annotated[str, Field(max_length=FORMAT_LIMIT)] | None = Field(
         default=None,
         description="The disk image that the volume's own bytes look like, such as qcow2, vmdk or"
         " luks; unset for an ordinary disk. Clouds may mistake such a volume for that image.",
