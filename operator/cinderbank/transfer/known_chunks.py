@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from cinderbank.bank.base import UNREADABLE, Base, open_base
 from cinderbank.bank.geometry import Geometry
@@ -52,15 +53,18 @@ class KnownChunks:
         self._earlier = earlier
         self._base = base
         self._lent: Iterator[StoredChunk | None] = iter(()) if base is None else base.lent()
+        self._following = 0
+        """The chunk that `_lent` tells of next."""
 
     @property
     def base_id(self) -> BackupId | None:
         return None if self._base is None else self._base.backup_id
 
     def at(self, index: int) -> Sequence[StoredChunk]:
-        """Ask for 0, 1, 2, ...: both are streams."""
+        """Ask in ascending order, not necessarily for all: both are streams."""
         known = self._earlier.at(index)
-        lent = next(self._lent, None)
+        lent = next(islice(self._lent, index - self._following, None), None)
+        self._following = index + 1
         return known if lent is None else [*known, lent]
 
     def warn(self) -> None:

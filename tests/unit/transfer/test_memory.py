@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cinderbank.adapters.transfer_process import MALLOC
+
 PROGRAM = Path(__file__).with_name("virtual_backup.py")
 INDEX_PROGRAM = Path(__file__).with_name("virtual_index.py")
 MIB = 1 << 20
@@ -20,7 +22,7 @@ STATED_MIB = 64
 def measured(program: Path, *arguments: str, seconds: float = 50) -> dict[str, float]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     # As the operator starts its children.
-    environment = {"PYTHONPATH": path, "PATH": "", "MALLOC_MMAP_THRESHOLD_": "1048576"}
+    environment = {"PYTHONPATH": path, "PATH": "", **MALLOC}
     done = subprocess.run(
         [sys.executable, str(program), *arguments],
         env=environment,

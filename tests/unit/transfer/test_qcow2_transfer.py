@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from tests.fakes.backups import (
     BACKUP,
     CHUNK,
     IMAGE,
+    OTHER_BACKUP,
     SITE,
     VOLUME,
     backup_transfer,
@@ -243,6 +245,27 @@ def test_an_attempt_by_raw_after_one_by_qcow2_stores_the_same() -> None:
     bank_on(store).seal(SITE, BACKUP, VOLUME)
     assert read_all(store) == CONTENT
     assert BackupReader.open(store, SITE, BACKUP).manifest.description.transport == "Raw"
+
+
+def test_an_incremental_backup_finds_its_chunks_behind_holes() -> None:
+    """Holes are not asked for: what the base lends must not fall behind. Equal chunks in two places
+    would show it at once."""
+    store = MemoryStore()
+    first = sample("zzr" * 4 + "zt")
+    back_up(store, glance_with(encoded(first, CHUNK)), first)
+    bank_on(store).seal(SITE, BACKUP, VOLUME)
+    second = sample("tzrzzrzzz" + "zzr" + "zt")
+    bank, glance = bank_on(store), glance_with(encoded(second, CHUNK))
+    bank.open_session(SITE, OTHER_BACKUP, VOLUME)
+    store.requests.clear()
+    transfer = replace(backup_transfer(second), backup_id=OTHER_BACKUP)
+    meter = ProgressMeter(len(second), lambda progress: None)
+    run_backup(transfer, bank, glance.api(), meter, Geometry(len(second), CHUNK, 4))
+    bank.seal(SITE, OTHER_BACKUP, VOLUME)
+    assert read_all(store, backup_id=OTHER_BACKUP) == second
+    puts = [key for verb, key in store.requests if verb == "PUT" and "/chunks/" in key]
+    assert puts == [layout.chunk(SITE, OTHER_BACKUP, 1, 0)]
+    assert meter.now().bytes_reused == 4 * CHUNK
 
 
 # Restore.
