@@ -120,7 +120,7 @@ def test_outage_of_a_read(verb: str) -> None:
 def test_two_operators_never_both_create() -> None:
     """The slower of the two has an old view: its intent is refused, so it creates nothing."""
     simulation = BackupSimulation()
-    run(simulation, until=lambda s: s.steps[-1:] == ["OpenSession"])
+    run(simulation, until=lambda s: s.steps[-1:] == ["ChooseTransport"])
     old = simulation.stored.record
     stale = simulation.stored.open()
     simulation.tick()

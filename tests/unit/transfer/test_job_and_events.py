@@ -17,7 +17,16 @@ from cinderbank.transfer.job import BankJob, CloudJob, Job, dump, load
 from tests.fakes.backups import BACKUP, IMAGE, SITE, backup_transfer
 
 BANK = BankJob(
-    "https://s3", "b", "p", "r", "auto", "/x/s3.json", SITE, bank_id="i", chunk_bytes=1 << 20
+    "https://s3",
+    "b",
+    "p",
+    "r",
+    "auto",
+    "/x/s3.json",
+    SITE,
+    bank_id="i",
+    chunk_bytes=1 << 20,
+    bandwidth_bytes_per_second=10_000_000,
 )
 CLOUD = CloudJob("/x/clouds.yaml", "a", "/x/ca.pem")
 TRANSFERS = [backup_transfer(b"1234"), RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4)]
@@ -44,6 +53,11 @@ def _without_version(job: dict[str, Any]) -> None:
         (lambda job: job["bank"].update(bucket=1), "bank.bucket"),
         (lambda job: job["bank"].update(nonsense=1), "nonsense"),
         (lambda job: job["bank"].pop("bucket"), "bucket"),
+        (
+            lambda job: job["bank"].update(bandwidth_bytes_per_second=0),
+            "bandwidth_bytes_per_second",
+        ),
+        (lambda job: job["bank"].update(bandwidth_bytes_per_second=1.5), "bandwidth_bytes_per_sec"),
         (lambda job: job.update(cloud=[]), "cloud"),
         (lambda job: job["transfer"].update(snapshot_at="now"), "snapshot_at"),
         (lambda job: job["transfer"].update(tags={"a": 1}), "tags"),
