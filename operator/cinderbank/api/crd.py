@@ -134,6 +134,10 @@ class _OpenApi3(GenerateJsonSchema):
 
 def _structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     merged = _inlined(schema, definitions)
+    if isinstance(merged.get("default"), dict):
+        # A null is no value of any type to the API server: what has no default is left out.
+        given = {key: value for key, value in merged["default"].items() if value is not None}
+        merged = {**merged, "default": given}
     found = {
         key: value
         for key, value in merged.items()

@@ -104,7 +104,12 @@ def test_every_rule_has_a_message() -> None:
 def test_defaults_are_only_such_as_say_something() -> None:
     """A default of false or {} is a difference between Git and the cluster, and nothing else."""
     empty: tuple[object, ...] = (False, 0, "", None, [], {})
-    assert [path for path, each in FIELDS.items() if each.get("default", "some") in empty] == []
+    defaults = {path: each["default"] for path, each in FIELDS.items() if "default" in each}
+    assert [path for path, default in defaults.items() if default in empty] == []
+    nested = {path: default for path, default in defaults.items() if isinstance(default, dict)}
+    assert [path for path, default in nested.items() if None in default.values()] == [], (
+        "the API server refuses a kind with a default of null"
+    )
 
 
 def test_an_unseen_object_is_not_ready() -> None:
