@@ -291,8 +291,8 @@ def assert_refused(simulation: RestoreSimulation, reason: str, way_out: str) -> 
     assert simulation.bank.pins == set()
 
 
-@pytest.mark.parametrize("content", ["data", VMDK, "luks of 512 MiB: data"])
-def test_auto_restores_every_content_as_qcow2(content: str) -> None:
+@pytest.mark.parametrize("content", ["data", "luks of 512 MiB: data"])
+def test_auto_restores_as_qcow2(content: str) -> None:
     simulation = restore_of(content)
     run(simulation)
     assert_volume(simulation, "Qcow2", "OnlyUsedData")
@@ -306,19 +306,21 @@ def test_a_full_backup_goes_as_raw(content: str) -> None:
 
 
 def test_a_full_backup_of_a_disk_image_needs_a_larger_volume() -> None:
-    simulation = restore_of(VMDK, data_bytes=GIB)
+    simulation = restore_of(VMDK, data_bytes=GIB, transport=Transport.QCOW2)
     run(simulation)
     assert_refused(simulation, "TargetTooSmall", "sizeGiB: 2")
     assert "create_image" not in simulation.faults.effects
-    simulation = restore_of(VMDK, data_bytes=GIB, size_gib=2)
+    simulation = restore_of(VMDK, data_bytes=GIB, size_gib=2, transport=Transport.QCOW2)
     run(simulation)
-    assert_volume(simulation, "Qcow2", "OnlyUsedData")
+    assert_volume(simulation, "Qcow2", "Requested")
 
 
-def test_raw_that_cinder_would_refuse_is_refused_before_anything_is_made() -> None:
-    simulation = restore_of(VMDK, transport=Transport.RAW)
+@pytest.mark.parametrize("transport", [Transport.AUTO, Transport.RAW])
+def test_a_disk_image_is_restored_only_when_qcow2_was_asked_for(transport: Transport) -> None:
+    """What a back end makes of it can not be seen from here: on NFS it would be other bytes."""
+    simulation = restore_of(VMDK, transport=transport)
     run(simulation)
-    assert_refused(simulation, "ContentIsImage", "Leave transport out")
+    assert_refused(simulation, "ContentIsImage", "spec.transport: Qcow2")
     assert "create_image" not in simulation.faults.effects
 
 
@@ -395,6 +397,3 @@ def test_qcow2_that_was_asked_for_or_is_needed_fails_with_the_way_out(
     simulation = restore_with(prepare, transport=Transport.QCOW2)
     run(simulation)
     assert_refused(simulation, reason, "transport Raw, or Auto")
-    simulation = restore_with(prepare, content=VMDK)
-    run(simulation)
-    assert_refused(simulation, reason, "looks like a vmdk image")

@@ -125,7 +125,7 @@ def no_qcow2(o: BackupObserved, error: CinderbankError) -> FallBack | Conclude:
 
 
 def _told(o: BackupObserved, error: CinderbankError) -> CinderbankError:
-    message = with_way_out(error.message, o.request.transport, o.memory)
+    message = with_way_out(error.message, o.request.transport)
     return type(error)(message, reason=error.reason, request_id=error.request_id)
 
 

@@ -48,7 +48,7 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.domain.transfer_rules import OUTAGES, counted, transfer_step
-from cinderbank.domain.transport import restore_fallback, unwanted, with_way_out
+from cinderbank.domain.transport import fallback, unwanted, with_way_out
 
 BEING_MADE = frozenset({"creating", "downloading"})
 """Every other status means that it was made: a user may attach it the moment it is available."""
@@ -121,7 +121,7 @@ def _no_conversion(o: RestoreObserved, volume: VolumeFacts) -> FallBack | None:
     if not messages.tells_of(volume.id, o.messages, messages.COPY_FROM_IMAGE):
         return None
     what = "Cinder could not make the volume of a qcow2 image"
-    choice = restore_fallback(o.request.transport, o.memory, "ConversionFailed", what)
+    choice = fallback(o.request.transport, o.memory, "ConversionFailed", what)
     return None if choice is None else FallBack(choice)
 
 
@@ -157,9 +157,9 @@ def _transfer_stage(o: RestoreObserved) -> RestoreStep:
 def _content_refused(o: RestoreObserved, failed: TransferFailed) -> RestoreStep:
     """Glance has looked into the image and does not want it: raw next, or the end."""
     what = "Glance refuses the qcow2 image"
-    if choice := restore_fallback(o.request.transport, o.memory, "ImageFormatRefused", what):
+    if choice := fallback(o.request.transport, o.memory, "ImageFormatRefused", what):
         return FallBack(choice)
-    message = with_way_out(failed.message, o.request.transport, o.memory)
+    message = with_way_out(failed.message, o.request.transport)
     return fail(o, ResourceFailed(message, reason=failed.reason))
 
 
@@ -289,7 +289,7 @@ def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
     )
     message = error.message
     if messages.tells_of(volume.id, o.messages, messages.COPY_FROM_IMAGE):
-        message = with_way_out(message, o.request.transport, o.memory)
+        message = with_way_out(message, o.request.transport)
     return ResourceFailed(message, reason=error.reason, request_id=error.request_id)
 
 

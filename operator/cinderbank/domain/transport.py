@@ -11,7 +11,7 @@ Of a backup, by the newest usable backup of the same volume at this site:
 | Auto | less | Qcow2: MostlyEmpty |
 
 Of a restore, by the backup: Qcow2, unless a qcow2 of so much data is larger than the new volume, which
-Cinder refuses. Then Raw, unless Cinder refuses those bytes as raw: nothing is made then.
+Cinder refuses; then Raw. A content that looks like a disk image is restored only when Qcow2 was asked for.
 
 Auto that has chosen Qcow2 falls back to Raw where the cloud does not take part: once, because a Raw
 choice is the end of it.
@@ -82,37 +82,25 @@ def for_restore(
     needed_gib = -(-max_length_bytes(size_bytes, data) // GIB)
     fits = needed_gib <= target_gib
     larger = f"set spec.target.sizeGiB: {needed_gib} in a new VolumeRestore"
-    refused = content_format in REFUSED_AS_RAW
-    if asked is Transport.RAW and refused:
-        way_out = "" if fits else f", and {larger}"
+    if content_format in REFUSED_AS_RAW and asked is not Transport.QCOW2:
         raise InvalidSpec(
-            f"spec.transport is Raw, and the backup's content looks like a {content_format} image: "
-            f"Cinder makes no volume of such a raw image. Leave transport out{way_out}",
+            f"the backup's content looks like a {content_format} image. Cinder makes no volume of such a "
+            "raw image, and of a qcow2 image with it only a back end that is not made of files (Ceph, not "
+            "NFS: there the bytes would change). On such a back end set spec.transport: Qcow2 in a new "
+            f"VolumeRestore{'' if fits else f', and spec.target.sizeGiB: {needed_gib}'}",
             reason="ContentIsImage",
         )
-    if asked is not Transport.AUTO and (asked is Transport.RAW or fits):
+    if asked is Transport.RAW or (asked is Transport.QCOW2 and fits):
         return _requested(asked)
     if fits:
-        message = "only what is used is moved"
-        if content_format in REFUSED_AS_RAW:
-            message += (
-                f". The content looks like a {content_format} image: where volumes are files (NFS), "
-                "Cinder refuses it or changes it while it makes the volume; compare before use"
-            )
-        return TransportChoice(Transport.QCOW2, "OnlyUsedData", message)
+        return TransportChoice(Transport.QCOW2, "OnlyUsedData", "only what is used is moved")
     large = (
         f"so much of the backup is data that a qcow2 image of it may need {needed_gib} GiB, and Cinder "
         f"makes no volume of {target_gib} GiB of that"
     )
     if asked is Transport.QCOW2:
         raise InvalidSpec(
-            f"spec.transport is Qcow2: {large}. Leave transport out, or {larger}",
-            reason="TargetTooSmall",
-        )
-    if refused:
-        raise InvalidSpec(
-            f"{large}; it can not go as a raw image either, because its content looks like a "
-            f"{content_format} image, which Cinder refuses then. Please {larger}",
+            f"spec.transport is Qcow2: {large}. {larger[0].upper()}{larger[1:]}",
             reason="TargetTooSmall",
         )
     return TransportChoice(Transport.RAW, "NearlyFull", large)
@@ -133,15 +121,6 @@ def fallback(asked: Transport, memory: Memory, reason: str, what: str) -> Transp
     return TransportChoice(Transport.RAW, reason, f"{what}; it goes on as a raw image")
 
 
-def restore_fallback(
-    asked: Transport, memory: Memory, reason: str, what: str
-) -> TransportChoice | None:
-    """As `fallback`; None also when Cinder would refuse the content as a raw image."""
-    if memory.content_format in REFUSED_AS_RAW:
-        return None
-    return fallback(asked, memory, reason, what)
-
-
 def fallen_back(memory: Memory, choice: TransportChoice) -> Memory:
     """Memory that goes on with `choice`; what failed on the way there does not count."""
     for step in (intents.IMAGE, intents.VOLUME):
@@ -153,16 +132,10 @@ def with_choice(memory: Memory, choice: TransportChoice) -> Memory:
     return replace(memory, transport=choice.transport, transport_reason=choice.reason)
 
 
-def with_way_out(message: str, asked: Transport, memory: Memory) -> str:
+def with_way_out(message: str, asked: Transport) -> str:
     """The message of a failure that another transport might have spared the user."""
     if asked is Transport.QCOW2:
         return f"{message}. spec.transport is Qcow2: make a new object with transport Raw, or Auto"
-    if memory.transport is Transport.QCOW2 and memory.content_format in REFUSED_AS_RAW:
-        return (
-            f"{message}. It can not go as a raw image either: the content looks like a "
-            f"{memory.content_format} image, which Cinder refuses then. Restore it where Glance and "
-            "Cinder take qcow2 images"
-        )
     return message
 
 

@@ -195,7 +195,7 @@ def _upload(
             raise
         choice = transport.fallback(asked, memory, error.reason, error.message)
         if choice is None:
-            raise told_way_out(error, asked, memory) from error
+            raise told_way_out(error, asked) from error
         return fall_back(world.transfers, world.records, memory, choice)
     return intents.answered(memory, step.intent, image_id)
 

@@ -18,10 +18,10 @@ def fall_back(
     return transport.fallen_back(memory, choice)
 
 
-def told_way_out(error: Unsupported, asked: Transport, memory: Memory) -> Unsupported:
+def told_way_out(error: Unsupported, asked: Transport) -> Unsupported:
     """The same error with what the user can do about it."""
     return Unsupported(
-        transport.with_way_out(error.message, asked, memory),
+        transport.with_way_out(error.message, asked),
         reason=error.reason,
         status_code=error.status_code,
         request_id=error.request_id,

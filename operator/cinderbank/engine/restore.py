@@ -254,9 +254,9 @@ def _create_image(
     except Unsupported as error:
         if error.reason != transport.IMAGE_FORMAT_REFUSED:
             raise
-        choice = transport.restore_fallback(asked, memory, error.reason, error.message)
+        choice = transport.fallback(asked, memory, error.reason, error.message)
         if choice is None:
-            raise told_way_out(error, asked, memory) from error
+            raise told_way_out(error, asked) from error
         return fall_back(world.transfers, world.records, memory, choice)
     return intents.answered(memory, intents.IMAGE, image.id)
 
