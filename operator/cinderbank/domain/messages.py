@@ -21,7 +21,8 @@ IMAGE_TOO_LARGE = (
 )
 WAYS_OUT = {
     "003": "No back end had room or matched; ask the cloud's administrator about capacity.",
-    "004": IMAGE_TOO_LARGE,
+    "004": f"{IMAGE_TOO_LARGE} Glance also refuses a volume whose own bytes look like a disk image that it "
+    "takes for dangerous (qed, qcow2 with a backing file).",
     "006": "Free some quota or have it raised.",
     "007": "Cinder's conversion directory is too small for this volume; only the administrator can help.",
     "029": "Cinder found another image format in the data than it was told.",
