@@ -76,7 +76,8 @@ class Settings(BaseModel):
         ge=1,
         le=64,
         description="How many transfer processes run at once; other objects wait in phase Queued. "
-        "Each takes its own memory and, while it moves data, most of a CPU.",
+        "Each takes up to 150 MiB of memory (more with chunks of 16 MiB) and, while it moves "
+        "data, more than one CPU if there is one.",
     )
     resync_interval_seconds: PositiveSeconds = Field(
         default=600,

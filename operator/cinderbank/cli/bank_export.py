@@ -2,7 +2,8 @@
 
 A new file becomes sparse where the volume was zero; it has its name only once all of it is there and
 every chunk, and the hash over all of them, is the backup's. With --salvage, what is lost is written as
-zeros and told, and the exit code is 1. A block device, or a file that is there, is written over with --overwrite only.
+zeros and told, and the exit code is 1. A block device, or a file that is there, is written over with
+--overwrite only.
 """
 
 from __future__ import annotations

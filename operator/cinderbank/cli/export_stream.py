@@ -34,8 +34,11 @@ class Export:
         self.problems: list[str] = []
 
     def run(self, progress: Callable[[int], None]) -> None:
-        """Write everything. Raises DataCorrupt (with `salvage` only ContentHashMismatch: all is there, and
-        is not what was backed up), OSError of the sink, and what the store raises. `progress` is told how many bytes are written."""
+        """Write everything; `progress` is told how many bytes are written.
+
+        Raises DataCorrupt (with `salvage` only ContentHashMismatch: all is there, and is not what was
+        backed up), OSError of the sink, and what the store raises.
+        """
         ahead: deque[tuple[Entry, Future[Buffer] | None]] = deque()
         with ThreadPoolExecutor(self._workers, thread_name_prefix="export") as pool:
             try:

@@ -11,7 +11,8 @@ Of a backup, by the newest usable backup of the same volume at this site:
 | Auto | less | Qcow2: MostlyEmpty |
 
 Of a restore, by the backup: Qcow2, unless a qcow2 of so much data is larger than the new volume, which
-Cinder refuses; then Raw. A content that looks like a disk image is restored only when Qcow2 was asked for.
+Cinder refuses; then Raw. A content that looks like a disk image (REFUSED_AS_RAW: not LUKS) is
+restored only when Qcow2 was asked for.
 
 Auto that has chosen Qcow2 falls back to Raw where the cloud does not take part: once, because a Raw
 choice is the end of it.

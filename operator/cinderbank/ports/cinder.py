@@ -71,10 +71,12 @@ class Cinder(Protocol):
         ...
 
     def upload_to_image(self, volume_id: VolumeId, *, image_name: str, disk_format: str) -> ImageId:
-        """Copy an `available` volume into a new private Glance image; returns at once (os-volume_upload_image, 3.1).
+        """Copy an `available` volume into a new private Glance image; returns at once
+        (os-volume_upload_image, 3.1).
 
         Also raises Conflict, SourceGone, and Unsupported (reason ImageFormatRefused) when the cloud does
-        not take this disk_format. What it can not convert fails later, as any upload."""
+        not take this disk_format. What it can not convert fails later, as any upload.
+        """
         ...
 
     def set_bootable(self, volume_id: VolumeId, bootable: bool) -> None:

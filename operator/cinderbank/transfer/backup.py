@@ -45,11 +45,12 @@ def run_backup(
 ) -> str:
     """Move the image into the bank; the content's hash. The intent MUST be there already.
 
-    The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base nor an earlier
-    attempt has stored is sent. Idempotent: a session whose manifest is there is done. Nothing is stored
-    before status, format and size of the image are right; no manifest is stored when length or hash
-    differ. `uploads` is what the store tells when it is asked to slow down. Raises DataCorrupt (ImageSizeMismatch among others), SourceGone (SessionBroken),
-    Forbidden (another site's part), and what bank and Glance raise.
+    The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base
+    nor an earlier attempt has stored is sent. Idempotent: a session whose manifest is there is done.
+    Nothing is stored before status, format and size of the image are right; no manifest is stored when
+    length or hash differ. `uploads`: whoever hears the store ask for less tells it. Raises DataCorrupt
+    (ImageSizeMismatch among others), SourceGone (SessionBroken), Forbidden (another site's part),
+    Unsupported (an image of a kind that is not read), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
     bank.require_own(transfer.site)

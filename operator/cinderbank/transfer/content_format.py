@@ -1,8 +1,8 @@
 """Whether a volume's own bytes look like a disk image, to whoever guesses formats by their first bytes.
 
-qemu-img does, below Cinder: a volume that holds a qcow2 file is unpacked while it is uploaded as one, and
-what looks like LUKS does not upload at all. Told by the inspectors of oslo.utils, which are those of Cinder
-and Glance.
+qemu-img does, below Cinder: a volume that holds a qcow2 file is unpacked while it is uploaded as qcow2,
+and what looks like LUKS does not upload so at all. docs/transport.md has the measurements. Told by the
+inspectors of oslo.utils, which are those of Cinder and Glance.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ContentLook:
         self._first += memoryview(extent.data)[: LOOKED_AT_BYTES - extent.offset]
 
     def format(self) -> str | None:
-        """The name of the first disk image's format that matches, as qemu-img calls it; None for none."""
+        """The name of the first disk image's format that matches, as oslo.utils calls it; None for none."""
         return content_format(bytes(self._first))
 
 

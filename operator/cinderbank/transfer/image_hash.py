@@ -69,9 +69,8 @@ class Sha512:
 
 
 class HashThread:
-    """Feeds a hash from a thread of its own, in order: SHA-512 is slower than everything else that the
-    thread does that moves the bytes. The hash is complete when the `with` block was left without an
-    error.
+    """Feeds a hash from a thread of its own, in order: SHA-512 is slower than all else that the thread
+    which moves the bytes does. The hash is complete when the `with` block was left without an error.
     """
 
     def __init__(self, hashes: ImageHash | Sha512) -> None:

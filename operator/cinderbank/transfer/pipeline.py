@@ -1,20 +1,22 @@
-"""Extents of a volume into a backup: one thread reads, as many as there are cores compute, and as many as
-help (`upload_limit`) send.
+"""Extents of a volume into a backup: one thread reads, as many as there are cores compute, and as
+many as help (`upload_limit`) send.
 
     extents ─► cut into chunks (the caller's thread) ─► queue ─► one of N threads for each chunk:
                                                     compute slot: zero? BLAKE3, known? zstd, AES
                                                     upload slot:  PUT
                                                     BackupWriter: index parts, in any order
 
-A hole costs an index entry. A chunk is not copied: it is a view of the block that the source read, and when
-it does not compress that is what is sent, behind a header of its own.
+A hole costs an index entry. A chunk is not copied: it is a view of the block that the source read, and
+when it does not compress that is what is sent, behind a header of its own.
 
-Memory above an idle process, with 4 MiB chunks, whatever the size of the volume and the number of cores:
-`Limits.in_flight` chunks (24 MiB), one that is read or put together (4), a copy for each that is compressed
-or encrypted (`Limits.computing`, 8), 8 MiB that wait for the image's hash, the index parts that miss an
-entry or are stored (12), and what malloc keeps between them (8): 64 MiB, with an idle process of 83 MiB less
-than 150. Larger chunks are fewer, but of 16 MiB it is 100. `known` brings what it holds; a qcow2 image takes 2 bits for each cluster, and at most 8 MiB. The number in flight is the only
-back-pressure: a slow bank stops the reader, and the reader stops Glance.
+Memory above an idle process, with 4 MiB chunks, whatever the size of the volume and the number of
+cores: `Limits.in_flight` chunks (24 MiB), one that is read or put together (4), a copy for each that is
+compressed or encrypted (`Limits.computing`, 8), 8 MiB that wait for the image's hash, the index parts
+that miss an entry or are stored (12), and what malloc keeps between them (8): 64 MiB, with an idle
+process of 83 MiB less than 150. Larger chunks are fewer, but of 16 MiB it is 100. `known` brings what it
+holds; a qcow2 image takes 2 bits for each cluster, and at most 8 MiB of tables that wait.
+
+The number in flight is the only back-pressure: a slow bank stops the reader, and the reader stops Glance.
 """
 
 from __future__ import annotations

@@ -43,12 +43,14 @@ def fetches_for(chunk_bytes: int, most: int | None = None) -> tuple[int, int]:
 class ImageBody(ABC):
     """`__len__` bytes; every `__iter__` starts at the first byte and verifies every chunk anew.
 
-    Memory above an idle process, with 4 MiB chunks, whatever the size of the volume: 7 chunks that wait for
-    their turn (28 MiB), the stored form of those that are fetched (`fetches_for`, 16), 8 MiB that wait to be
-    hashed, a chunk of zeros (4), and an index part, stored and plain (8): 64 MiB. Holes cost no request. What a chunk raises ends the iteration, and so does an index
-    that is not what the manifest says, so that the receiver never has all bytes; but with `salvage` what
-    is damaged or missing is sent as zeros (an outage still raises), and `salvaged` tells of the last
-    iteration what was lost.
+    Memory above an idle process, with 4 MiB chunks, whatever the size of the volume: 7 chunks that wait
+    for their turn (28 MiB), the stored form of those that are fetched (`fetches_for`, 16), 8 MiB that
+    wait to be hashed, a chunk of zeros (4), and an index part, stored and plain (8): 64 MiB.
+
+    Holes cost no request. What a chunk raises ends the iteration, and so does an index that is not what
+    the manifest says, so that the receiver never has all bytes; but with `salvage` what is damaged or
+    missing is sent as zeros (an outage still raises), and `salvaged` tells of the last iteration what
+    was lost.
     """
 
     def __init__(

@@ -3,7 +3,8 @@
 Status is written by server-side apply on /status, whole each time, always with resourceVersion: a
 second operator, or one with an old view, gets a Conflict and not a merge. That also tells a
 re-created object of the same name, as versions are revisions of etcd and never come again (the API
-server does not compare a uid in an apply on /status). Our finalizer is the only thing ever written outside status; no label, no annotation, no spec.
+server does not compare a uid in an apply on /status). Our finalizer is the only thing ever written
+outside status; no label, no annotation, no spec.
 """
 
 from __future__ import annotations

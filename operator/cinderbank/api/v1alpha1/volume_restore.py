@@ -123,9 +123,11 @@ class VolumeRestoreSpec(ApiModel):
     )
     transport: record.Transport = Field(
         default=record.Transport.AUTO,
-        description="How the backup goes through Glance. Qcow2 moves only what is used, and every"
-        " content is restored exactly; Raw moves all. Auto is Qcow2 but for a nearly full backup,"
-        " whose qcow2 image Cinder refuses for its size, and where the cloud does not take qcow2.",
+        description="How the backup goes through Glance. Qcow2 moves only what is used; Raw moves all."
+        " Auto is Qcow2 but for a nearly full backup, whose qcow2 image Cinder refuses for its size,"
+        " and where the cloud does not take qcow2. A backup whose content looks like a disk image"
+        " (but LUKS) is restored only when Qcow2 is asked for: exactly on back ends like Ceph, with an error or"
+        " with other bytes where volumes are files (NFS).",
     )
     salvage: bool = Field(
         default=False,

@@ -21,7 +21,8 @@ from cinderbank.transfer.qcow2.header import HEADER_BYTES, check_sizes, corrupt,
 from cinderbank.transfer.qcow2.tables import Claims, Numbers, plain_rows, read_l1, read_l2
 
 MAX_WAITING_BYTES = 32 << 20
-"""Of runs whose data has not come yet; more, and the walk goes on in random access."""
+"""Of runs whose data has not come yet; more, and the walk goes on in random access. A transfer allows
+less (`image_source.WAITING_TABLES_BYTES`)."""
 _TABLE_OVERHEAD_BYTES = 256
 PIECE_BYTES = 1 << 20
 """At most so many bytes are read at a time in random access."""

@@ -1,7 +1,8 @@
 """A backup as a qcow2 image: all tables first, then the data in the order of the volume.
 
 Version 3, clusters of 1/64 chunk but at most 64 KiB, so that none holds more than its map says;
-reference counts of 16 bits, nothing optional. The same allocation maps give the same bytes, and their number is known before the first.
+reference counts of 16 bits, nothing optional. The same allocation maps and chunks give the same bytes,
+and how many is known before the first.
 """
 
 from __future__ import annotations
