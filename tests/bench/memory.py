@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from cinderbank.adapters.transfer_process import MALLOC
 from tests.bench.bench import Bench
 from tests.bench.measurement import Measurement
 from tests.bench.names import OWN, PEAK
@@ -42,7 +43,8 @@ def _program(size_gib: int) -> dict[str, float]:
     environment = {
         **os.environ,
         "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}",
-        "MALLOC_MMAP_THRESHOLD_": "1048576",
+        **MALLOC,
+        "OPENBLAS_NUM_THREADS": "1",
     }
     done = subprocess.run(
         [sys.executable, str(PROGRAM), str(size_gib * 1024), "mixed"],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.adapters.system import SystemClock, UlidMint
+from cinderbank.adapters.transfer_process import MALLOC
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.wrapped_keys import parse_kek
 from cinderbank.domain.facts import ImageFacts, ImageId, VolumeFacts, VolumeId
@@ -87,7 +88,8 @@ class OwnTransfer:
         return {
             **self._target.keys,
             "PYTHONPATH": str(ROOT / "operator"),
-            "MALLOC_MMAP_THRESHOLD_": "1048576",
+            **MALLOC,
+            "OPENBLAS_NUM_THREADS": "1",
         }
 
     def clean(self) -> None:

@@ -6,8 +6,10 @@ finds; see docs/transport.md. What is expected of each content is what was measu
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -16,22 +18,37 @@ from tests.e2e.test_refusals import stored
 from tests.rig.openstack.volumes import nfs_file
 from tests.stage.cloud import Content
 from tests.stage.disk_images import FORMATS, QEMU_FORMATS, head
-from tests.stage.namespace import Namespace, condition, phase_of
+from tests.stage.namespace import Namespace, condition
 from tests.stage.site import Site, Stage, backup, restore
 
 pytestmark = pytest.mark.timeout(1800)
 
 REFUSED = {
-    "a": {"qed": "UploadToImageFailed"},  # rbd: Raw is exact for all but what Glance refuses
-    "b": {  # nfs: raw is converted too
+    "a": {"qed": "UploadToImageFailed"},  # rbd: Raw is exact for all that Glance takes
+    "b": {  # nfs: qemu-img looks into the volume at every step
         "qcow2": "ImageSizeMismatch",
         "vmdk": "ImageSizeMismatch",
         "vhdx": "ImageSizeMismatch",
         "vdi": "ImageSizeMismatch",
-        "vhd": "UploadToImageFailed",
-        "qed": "UploadToImageFailed",
+        "vhd": "SnapshotFailed",
+        "qed": "SnapshotFailed",
+        "luks": "VolumeFailed",
     },
 }
+STUBBORN = {"a": {"qed"}, "b": {"vmdk", "vhdx", "vdi"}}
+"""Of these Cinder 29 can not delete what it has made: on rbd the volume is kept open by itself after
+Glance's refusal, on nfs `qemu-img commit` does not support what it takes the volume for. They would be
+leftovers in the tests beside, so they are for a rig of their own: CINDERBANK_NIGHTLY=1."""
+
+
+def names_of(letter: str) -> list[str]:
+    nightly = os.environ.get("CINDERBANK_NIGHTLY") == "1"
+    return [name for name in FORMATS if nightly or name not in STUBBORN[letter]]
+
+
+def params(letter: str) -> list[Any]:
+    marks = {name: [pytest.mark.nightly] for name in STUBBORN[letter]}
+    return [pytest.param(name, marks=marks.get(name, [])) for name in FORMATS]
 
 
 @dataclass
@@ -47,9 +64,9 @@ class Volumes:
 def _volumes(stage: Stage, a: Running, b: Running, letter: str) -> Iterator[Volumes]:
     scene = make_scene(stage, a, b, f"image-content-{letter}")
     site, here = (a.site, scene.at_a) if letter == "a" else (b.site, scene.at_b)
-    ids = {name: _volume(stage, site, name) for name in FORMATS}
+    ids = {name: _volume(stage, site, name) for name in names_of(letter)}
     specs = {"incremental": "Full", "retryLimit": 1}
-    here.apply(*[backup(n, source={"volumeID": ids[n]}, **specs) for n in FORMATS])
+    here.apply(*[backup(n, source={"volumeID": ids[n]}, **specs) for n in ids])
     yield Volumes(site, scene, here, ids)
     for volume_id in ids.values():
         site.cloud.delete_volume(volume_id)
@@ -76,24 +93,24 @@ def at_b(stage: Stage, a: Running, b: Running) -> Iterator[Volumes]:
     yield from _volumes(stage, a, b, "b")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", params("a"))
 def test_on_rbd(name: str, at_a: Volumes) -> None:
     same_bytes_or_refused(name, at_a)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", params("b"))
 def test_on_nfs(name: str, at_b: Volumes) -> None:
     same_bytes_or_refused(name, at_b)
 
 
 def same_bytes_or_refused(name: str, volumes: Volumes) -> None:
     here, site = volumes.here, volumes.site
-    refused = REFUSED[site.letter].get(name)
-    ended = here.wait("vbk", name, lambda o: phase_of(o) in ("Completed", "Failed"), seconds=1200)
-    if refused is not None:
-        assert condition(ended, "Stalled")["reason"] == refused, ended["status"]
+    ended = here.wait("vbk", name, lambda o: "outcome" in o.get("status", {}), seconds=1200)
+    outcome = ended["status"]["outcome"]
+    if refused := REFUSED[site.letter].get(name):
+        assert (outcome["phase"], outcome["reason"]) == ("Failed", refused), ended["status"]
         return
-    assert phase_of(ended) == "Completed", ended["status"]
+    here.wait_phase("vbk", name, "Completed", seconds=300)
     backup_id = ended["status"]["backupID"]
     asked = {}
     if name in QEMU_FORMATS:
@@ -111,8 +128,9 @@ def same_bytes_or_refused(name: str, volumes: Volumes) -> None:
 
 def test_nothing_is_left_of_the_refused(at_b: Volumes) -> None:
     """Runs after the others: pytest keeps the order of a module."""
-    assert at_b.site.cloud.temporaries() == []
-    kept = "\n".join(stored(at_b.scene))
-    for name in REFUSED["b"]:
-        status = (at_b.here.get("vbk", name) or {})["status"]
-        assert status["backupID"] not in kept
+    refused = [n for n in at_b.ids if n in REFUSED["b"] and n not in STUBBORN["b"]]
+    ids = [
+        at_b.here.wait_phase("vbk", n, "Failed", seconds=600)["status"]["backupID"] for n in refused
+    ]
+    kept = "\n".join(stored(at_b.scene) + at_b.site.cloud.temporaries())
+    assert [each for each in ids if each in kept] == []
