@@ -178,11 +178,11 @@ class TransferProcesses(Generic[K]):
     def _ended(self, key: K, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
-            may_start = (key for key, access in self._waiting.items() if not self._full(access))
-            waiting = next(may_start, None)
+            # All of them: two slots that get free at once would wake the first one twice.
+            waiting = [key for key, access in self._waiting.items() if not self._full(access)]
         self._on_change(key)
-        if waiting is not None:
-            self._on_change(waiting)
+        for each in waiting:
+            self._on_change(each)
 
     def cancel(self, key: K) -> None:
         with self._lock:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from cinderbank.bank import chunk, index, layout, state
 from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.content import ContentSummary, allocation_column
+from cinderbank.bank.geometry import allocation_map
 from cinderbank.bank.index import Entry
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.manifest import Manifest
@@ -54,12 +55,20 @@ class BackupReader:
     def entries(self) -> Iterator[Entry]:
         """All entries in order; memory is one index part whatever the volume's size.
 
-        DataCorrupt, behind the last one (ContentHashMismatch), when they are not the content that the
-        manifest names.
+        DataCorrupt (ContentHashMismatch), before those of the last part, when they are not the content
+        that the manifest names: whoever sends them on never sends a whole volume that is another.
         """
         summary = ContentSummary(self.geometry)
         for number in range(len(self.manifest.parts)):
-            yield from self._part(number, summary)
+            body, key = self._body(number)
+            summary.add(body)
+            if number + 1 == len(self.manifest.parts):
+                self._compare(summary)
+            yield from index.read_part(
+                body, self.geometry, number, len(self.manifest.sessions), key
+            )
+
+    def _compare(self, summary: ContentSummary) -> None:
         about = self.manifest.description
         found = summary.content_hash(), summary.data_bytes()
         if found != (about.content_hash, about.data_bytes):
@@ -98,10 +107,8 @@ class BackupReader:
             maps[first : first + len(found)] = found
         return maps
 
-    def _part(self, number: int, summary: ContentSummary | None = None) -> Iterator[Entry]:
+    def _part(self, number: int) -> Iterator[Entry]:
         body, key = self._body(number)
-        if summary is not None:
-            summary.add(body)
         yield from index.read_part(body, self.geometry, number, len(self.manifest.sessions), key)
 
     def _body(self, number: int) -> tuple[Buffer, str]:
@@ -127,6 +134,11 @@ class BackupReader:
             raise self._corrupt(entry, error.message) from error
         if envelope.digest(plain) != entry.hash:
             raise self._corrupt(entry, f"{key} does not have the hash that the index says")
+        missing = self.geometry.chunk_bytes - len(plain)
+        padded = b"".join((plain, bytes(missing))) if missing else plain
+        # What a qcow2 image leaves out is told by the map alone, and the chunk's hash does not cover it.
+        if allocation_map(padded) & ~entry.allocation:
+            raise self._corrupt(entry, f"{key} holds data where the index says zeros")
         return plain
 
     def _corrupt(self, entry: Entry, why: str) -> DataCorrupt:

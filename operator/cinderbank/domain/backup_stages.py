@@ -102,7 +102,7 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
 def _not_the_volume(image: ImageFacts, size_bytes: int) -> DataCorrupt | None:
     """Of a raw image its size tells; of a qcow2 one what Glance has seen in it, else the transfer looks."""
     found = image.virtual_size_bytes if image.disk_format == "qcow2" else image.size_bytes
-    if found == size_bytes or (found is None and image.disk_format == "qcow2"):
+    if found == size_bytes or (not found and image.disk_format == "qcow2"):
         return None
     message = (
         f"the image that Cinder made is of a disk of {found} bytes, the volume has {size_bytes}. "

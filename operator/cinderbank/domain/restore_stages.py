@@ -55,8 +55,8 @@ BEING_MADE = frozenset({"creating", "downloading"})
 
 RECEIVING = frozenset({"saving", "uploading", "importing"})
 
-IMAGE_CONTENT_REFUSED = "ImageContentRefused"
-"""Reason of a transfer to which Glance has answered 415."""
+NO_QCOW2 = frozenset({"ImageContentRefused", "SizeNotInSectors", "TooManyChunks"})
+"""Reasons of a transfer: Glance has answered 415, or the backup can not be made a qcow2 image of."""
 
 
 def size_gib(size_bytes: int) -> int:
@@ -130,7 +130,7 @@ def _transfer_stage(o: RestoreObserved) -> RestoreStep:
         error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="ImageFailed")
         return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
     image = _first_image(o)
-    if isinstance(o.transfer, TransferFailed) and o.transfer.reason == IMAGE_CONTENT_REFUSED:
+    if isinstance(o.transfer, TransferFailed) and o.transfer.reason in NO_QCOW2:
         return _content_refused(o, o.transfer)
     if image is not None and image.status == "active" and image.id == o.memory.image_proven:
         return _active(o, image)  # whatever a transfer says since
@@ -155,8 +155,9 @@ def _transfer_stage(o: RestoreObserved) -> RestoreStep:
 
 
 def _content_refused(o: RestoreObserved, failed: TransferFailed) -> RestoreStep:
-    """Glance has looked into the image and does not want it: raw next, or the end."""
-    what = "Glance refuses the qcow2 image"
+    """No qcow2 image can be made of it, or Glance has looked into it and does not want it: raw next, or
+    the end."""
+    what = "Glance refuses the qcow2 image, or none can be made of this backup"
     if choice := fallback(o.request.transport, o.memory, "ImageFormatRefused", what):
         return FallBack(choice)
     message = with_way_out(failed.message, o.request.transport)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from cinderbank.bank.manifest import SourceHash
 from cinderbank.domain.errors import DataCorrupt, Unsupported
@@ -38,6 +39,7 @@ class ImageSource:
         self._hashes = ImageHash(image)
         self._image_bytes = _checked_size(image, size_bytes)
         self.transport = TRANSPORTS[image.disk_format]
+        self._unhashed = False
 
     @contextmanager
     def extents(self, block_bytes: int) -> Iterator[Iterator[Extent]]:
@@ -66,12 +68,14 @@ class ImageSource:
                 )
 
     def compare(self) -> SourceHash:
-        """Once `extents` is left: see ImageHash.compare."""
-        return self._hashes.compare()
+        """Once `extents` is left: see ImageHash.compare. Not verified when some of it came by ranges."""
+        found = self._hashes.compare()
+        return replace(found, verified=found.verified and not self._unhashed)
 
     def _reread(self, closing: ExitStack) -> RandomAccess:
         """The image in any order: by ranges where Glance's store has them, else from a file."""
         if self._glance.has_ranges(self._image.id, self._image_bytes):
+            self._unhashed = True
             return _Ranges(self._glance, self._image, self._image_bytes)
         spool = closing.enter_context(Spool(self._image_bytes, SPOOL_BYTES))
         again = ImageHash(self._image)

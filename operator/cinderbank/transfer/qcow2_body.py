@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from cinderbank.bank.index import Entry
 from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.store import Buffer
+from cinderbank.domain.errors import Unsupported
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.qcow2.encode import Layout
 from cinderbank.transfer.volume_body import ImageBody
+
+MOST_CHUNKS = 8 << 20
+"""Their allocation maps take 64 MiB: 32 TiB in chunks of 4 MiB. Only the manifest says how many there are,
+and a hostile one may say billions."""
 
 
 class Qcow2Body(ImageBody):
@@ -28,8 +33,14 @@ class Qcow2Body(ImageBody):
         salvage: bool = False,
     ) -> None:
         """Raises what the index does (an outage only, with `salvage`: what is lost has no data then), and
-        Unsupported (SizeNotInSectors)."""
+        Unsupported (SizeNotInSectors, TooManyChunks)."""
         super().__init__(reader, meter, workers, salvage)
+        if reader.geometry.chunk_count > MOST_CHUNKS:
+            raise Unsupported(
+                f"the backup has {reader.geometry.chunk_count} chunks, and a qcow2 image is made of at most "
+                f"{MOST_CHUNKS}; use `transport: Raw`",
+                reason="TooManyChunks",
+            )
         self._maps = reader.allocation_maps(salvage)
         geometry = reader.geometry
         self._layout = Layout(geometry.size_bytes, geometry.chunk_bytes, self._maps)

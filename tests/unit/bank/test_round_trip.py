@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -44,6 +45,20 @@ def test_round_trip(pieces: str, tail: int, part_entries: int, end: bytes) -> No
     store = MemoryStore()
     back_up(store, content, part_entries=part_entries)
     assert read_all(store) == content
+
+
+def test_a_map_that_says_zeros_where_there_is_data_is_damage() -> None:
+    """A qcow2 image would leave that data out, and no hash covers the map."""
+    store = MemoryStore()
+    back_up(store, sample("r", tail=0))
+    reader = BackupReader.open(store, SITE, BACKUP)
+    (entry,) = reader.entries()
+    for bit in range(64):
+        wrong = replace(entry, allocation=entry.allocation & ~(1 << bit))
+        with pytest.raises(DataCorrupt, match="holds data where the index says zeros"):
+            reader.read_chunk(wrong, reader.envelope())
+    more = replace(entry, allocation=(1 << 64) - 1)
+    assert reader.read_chunk(more, reader.envelope()) == reader.read_chunk(entry, reader.envelope())
 
 
 def test_holes_cost_no_object() -> None:

@@ -200,7 +200,21 @@ def test_an_image_that_is_not_in_order_is_read_by_ranges() -> None:
     assert read_all(store) == DISORDER
     assert glance.reads[0] is None
     assert None not in glance.reads[1:]
-    assert BackupReader.open(store, SITE, BACKUP).manifest.source_hash.verified
+    # What the ranges gave was not what was hashed.
+    assert not BackupReader.open(store, SITE, BACKUP).manifest.source_hash.verified
+
+
+def test_an_outage_does_not_say_that_there_are_no_ranges() -> None:
+    class Away(RangedGlance):
+        def get(self, url: str, **options: Any) -> Answer:
+            if "Range" in options.get("headers", {}):
+                return Answer(503)
+            return super().get(url, **options)
+
+    glance = Away(True)
+    glance.images = glance_with(out_of_order(DISORDER)).images
+    with pytest.raises(Unavailable):
+        back_up(MemoryStore(), glance, DISORDER)
 
 
 def test_or_from_a_file_where_there_are_none() -> None:
@@ -304,6 +318,18 @@ def test_a_restore(sealed: Sealed, algo: str) -> None:
     assert restore(store, glance).lost is None
     assert glance.images[IMAGE].data == encoded(CONTENT, CHUNK)
     assert unpacked(glance.images[IMAGE].data, len(CONTENT)) == CONTENT
+
+
+def test_a_manifest_of_billions_of_chunks_takes_no_memory(
+    sealed: Sealed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, glance = sealed
+    monkeypatch.setattr("cinderbank.transfer.qcow2_body.MOST_CHUNKS", 1)
+    store.requests.clear()
+    with pytest.raises(Unsupported) as caught:
+        restore(store, glance)
+    assert caught.value.reason == "TooManyChunks"
+    assert [key for _, key in store.requests if "/index/" in key] == []
 
 
 def test_a_body_that_is_sent_again_after_401_is_whole(sealed: Sealed) -> None:

@@ -13,8 +13,10 @@ HEADER_BYTES = 64 * 1024
 """The first so many bytes of an image, or all of it, are enough for `parse_header`."""
 
 MIN_CLUSTER_BITS, MAX_CLUSTER_BITS = 9, 21
-MAX_L1_BYTES = 8 << 20
-"""Enough for 512 TiB in clusters of 64 KiB; QEMU's own bound is 32 MiB."""
+MAX_L1_BYTES = 2 << 20
+"""Enough for 128 TiB in clusters of 64 KiB; QEMU's own bound is 32 MiB."""
+MAX_CLUSTERS = 1 << 28
+"""Of an image: what tells which of them are taken is 64 MiB then. 16 TiB in clusters of 64 KiB."""
 MAX_REFCOUNT_TABLE_BYTES = 8 << 20
 """QEMU's own bound."""
 SLACK_BYTES = 64 << 20
@@ -162,6 +164,8 @@ def check_sizes(header: Header, image_bytes: int, size_bytes: int) -> None:
     cluster = header.cluster_bytes
     if image_bytes > 2 * size_bytes + SLACK_BYTES:
         raise corrupt(f"{image_bytes} bytes are more than {size_bytes} bytes of data can need")
+    if image_bytes // cluster > MAX_CLUSTERS:
+        raise unsupported(f"clusters of {cluster} bytes, too small for its {image_bytes} bytes")
     needed = -(-size_bytes // header.table_span_bytes)
     if header.l1_entries != needed:
         raise corrupt(
