@@ -90,11 +90,12 @@ class _Walk:
         stream.skip_to(header.l1_offset)
         tables = read_l1(stream.peek(header.l1_entries * 8), header, image_bytes)
         self._numbers: list[int] = np.flatnonzero(tables).tolist()
-        self._tables = tables
+        # Plain integers: numpy's own make every comparison slow.
+        self._tables = dict(zip(self._numbers, tables[self._numbers].tolist(), strict=True))
         self._claims.whole(tables[self._numbers], "an L2 table")
         # What the stream will meet, in the order of the image.
-        behind = [n for n in self._numbers if tables[n] >= stream.position]
-        self._coming = iter(sorted(behind, key=tables.__getitem__))
+        behind = [n for n in self._numbers if self._tables[n] >= stream.position]
+        self._coming = iter(sorted(behind, key=self._tables.__getitem__))
         self._next = next(self._coming, None)
         self._waiting: dict[int, Numbers] = {}
         self._waiting_bytes = 0
@@ -122,7 +123,7 @@ class _Walk:
 
     def _streamed_table(self, number: int) -> Numbers:
         if number not in self._waiting:
-            self._pass_to(int(self._tables[number]) + 1)
+            self._pass_to(self._tables[number] + 1)
             if number not in self._waiting:
                 raise _OutOfOrderError
         runs = self._waiting.pop(number)
@@ -135,7 +136,7 @@ class _Walk:
             raise _OutOfOrderError
         while self._next is not None and self._tables[self._next] < offset:
             number, self._next = self._next, next(self._coming, None)
-            self._stream.skip_to(int(self._tables[number]))
+            self._stream.skip_to(self._tables[number])
             runs = self._runs(number, self._stream.peek(self._header.cluster_bytes))
             self._waiting[number] = runs
             self._waiting_bytes += runs.nbytes + _TABLE_OVERHEAD_BYTES
@@ -152,7 +153,7 @@ class _Walk:
         for number in self._numbers:
             if (number + 1) * self._header.table_span_bytes <= begin:
                 continue
-            table = self._read_at(image, int(self._tables[number]), cluster_bytes)
+            table = self._read_at(image, self._tables[number], cluster_bytes)
             for guest, host, length, compressed in plain_rows(self._runs(number, table)):
                 if guest < begin:
                     continue
