@@ -136,11 +136,6 @@ def session_chunks_prefix(site: str, backup_id: str) -> str:
     return f"{site_prefix(site)}chunks/{_session(backup_id)}/"
 
 
-def attempt_chunks_prefix(site: str, backup_id: str, attempt: int) -> str:
-    _number(attempt, MAX_ATTEMPT, "attempt")
-    return f"{session_chunks_prefix(site, backup_id)}{attempt:04x}/"
-
-
 def chunk(site: str, backup_id: str, attempt: int, index: int) -> str:
     _number(attempt, MAX_ATTEMPT, "attempt")
     _number(index, MAX_CHUNK_INDEX, "chunk index")

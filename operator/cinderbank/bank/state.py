@@ -20,9 +20,6 @@ MAX_SITES = 4096
 MAX_SEAL_KEYS = 1000
 """One is ours; others are foreign and passed over."""
 
-MAX_INTENTS = 100_000
-"""Of one site: sessions and readers that work, or died and were not yet collected."""
-
 
 @dataclass(frozen=True, slots=True)
 class Sealed:

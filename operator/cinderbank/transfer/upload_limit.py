@@ -103,7 +103,6 @@ class UploadSlots:
         fewest: int = FEWEST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.most = most
         self._clock = clock
         self._limit = UploadLimit(fewest, most, clock())
         self._changed = threading.Condition()

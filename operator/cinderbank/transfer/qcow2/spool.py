@@ -25,7 +25,7 @@ class Spool:
         if image_bytes > limit_bytes:
             raise Unsupported(
                 f"the clusters of this qcow2 image are not in order, and its {image_bytes} bytes do not "
-                f"fit the {limit_bytes} bytes that may be kept in a file; allow more, or use "
+                f"fit the {limit_bytes} bytes that may be kept in a file; use "
                 "`transport: Raw`",
                 reason="ImageNotInOrder",
             )
