@@ -116,7 +116,7 @@ def same_bytes_or_refused(name: str, volumes: Volumes) -> None:
     if name in QEMU_FORMATS:
         # The back end can not be seen from outside, and NFS would change the bytes: nobody guesses.
         here.apply(restore(f"{name}-auto", backup_id=backup_id))
-        auto = here.wait_phase("vrs", f"{name}-auto", "Failed", seconds=60)
+        auto = here.wait_phase("vrs", f"{name}-auto", "Failed", seconds=300)
         assert condition(auto, "Stalled")["reason"] == "ContentIsImage"
         asked = {"transport": "Qcow2"}
     here.apply(restore(name, backup_id=backup_id, retryLimit=1, **asked))
