@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from cinderbank.bank import chunk, layout
@@ -186,16 +186,14 @@ class BackupWriter:
     ) -> Manifest:
         """Read the index back, then put the manifest: `description` with the content hash and the data
         bytes of what was read. Create-only: when an earlier attempt's manifest is there it stays, if it
-        says the same content; DataCorrupt if not."""
+        says the same content; DataCorrupt if not, SourceGone (SessionBroken) when the session is over:
+        another attempt has sealed it, or it was taken for dead, and what this one stored is free to go."""
         if len(self._parts) != self.geometry.part_count:
             raise BrokenInvariant(
                 f"{len(self._parts)} of {self.geometry.part_count} index parts are complete"
             )
         parts = tuple(ref for _, ref in sorted(self._parts.items()))
-        summary = ContentSummary(self.geometry)
-        for number, ref in enumerate(parts):
-            key, entries = self._part_key(ref.attempt, number), self.geometry.part_length(number)
-            summary.add(read_part_body(self._store, key, entries, ref, self.keys))
+        summary = self._read_back(parts)
         description = replace(
             description, content_hash=summary.content_hash(), data_bytes=summary.data_bytes()
         )
@@ -211,6 +209,8 @@ class BackupWriter:
         )
         key = layout.manifest(self._session.site, self._volume_id, self._session.backup_id)
         body = manifests.to_object(manifest, key, self.keys)
+        # Where If-None-Match is ignored, a late attempt would put its manifest over the sealed one.
+        self._require_open()
         stored = self._store.put(key, body, if_absent=True)
         found = self._store.get(key, manifests.MAX_MANIFEST_BYTES)
         if found is None:
@@ -221,6 +221,27 @@ class BackupWriter:
         if stored or earlier.description.content_hash != description.content_hash:
             raise DataCorrupt(f"{key} is there and says another content than this attempt read")
         return earlier
+
+    def _read_back(self, parts: Sequence[PartRef]) -> ContentSummary:
+        summary = ContentSummary(self.geometry)
+        try:
+            for number, ref in enumerate(parts):
+                key, entries = (
+                    self._part_key(ref.attempt, number),
+                    self.geometry.part_length(number),
+                )
+                summary.add(read_part_body(self._store, key, entries, ref, self.keys))
+        except DataCorrupt:
+            self._require_open()
+            raise
+        return summary
+
+    def _require_open(self) -> None:
+        key = layout.intent(self._session.site, self._session.backup_id)
+        if self._store.head(key) is None:
+            raise SourceGone(
+                f"session {self._session.backup_id} is over: {key} is gone", reason="SessionBroken"
+            )
 
 
 def _earlier_parts(

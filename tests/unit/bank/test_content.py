@@ -72,7 +72,6 @@ def test_an_index_that_is_not_what_the_manifest_says(old: bytes, new: bytes) -> 
     verdict = check_with(bank, Plan(Level.MANIFEST))[BACKUP]
     assert verdict.outcome is Outcome.DAMAGED
     assert "content hash" in verdict.problem
-    assert not verdict.missing, "every chunk is where it should be"
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.randoms(use_true_random=False))

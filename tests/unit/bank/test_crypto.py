@@ -16,7 +16,8 @@ from cinderbank.bank.crypto import DataKey, KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.wrapped_keys import WrappedKey, encoded_kek, parse_kek, unwrap
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec
-from tests.fakes.backups import BACKUP, SITE, back_up, sample, write_chunks
+from cinderbank.domain.facts import BackupId
+from tests.fakes.backups import BACKUP, SITE, VOLUME, back_up, sample, write_chunks
 from tests.fakes.object_store import MemoryStore
 
 BANK_ID = "77777777-2222-4333-8444-555555555555"
@@ -99,8 +100,18 @@ def test_p3_over_attempts_and_backups_no_two_messages_share_key_and_nonce() -> N
     for number in range(4):
         back_up(store, sample("trst"), backup_id=f"01KAPZ5J3VQ6Z0C4M8T2R7W9Y{number}", keks=[KEK])
     # A second attempt writes the same plain bytes under keys of its own.
-    keys_again = bank.writing_keys()
-    write_chunks(store, sample("trst"), bank_id=bank.open().bank_id, attempt=2, keys=keys_again)
+    keys_again, bank_id = bank.writing_keys(), bank.open().bank_id
+    again = BackupId("01KAPZ5J3VQ6Z0C4M8T2R7W9ZZ")
+    bank.open_session(SITE, again, VOLUME)
+    for attempt in (1, 2):
+        write_chunks(
+            store,
+            sample("trst"),
+            bank_id=bank_id,
+            attempt=attempt,
+            keys=keys_again,
+            backup_id=again,
+        )
     seen = [
         (header.data_key_id, header.nonce)
         for key, body in store.objects.items()

@@ -85,6 +85,7 @@ def test_the_second_attempt_writes_no_key_twice() -> None:
 def test_a_manifest_of_an_earlier_attempt_stays() -> None:
     store = MemoryStore()
     bank_id = bank_on(store).open().bank_id
+    bank_on(store).open_session(SITE, BACKUP, VOLUME)
     write_chunks(store, sample("tr"), bank_id=bank_id)
     key = layout.manifest(SITE, VOLUME, BACKUP)
     first = store.objects[key]
@@ -97,10 +98,26 @@ def test_a_manifest_of_an_earlier_attempt_stays() -> None:
 def test_an_index_part_that_was_lost_stops_the_manifest() -> None:
     store = MemoryStore()
     bank_id = bank_on(store).open().bank_id
+    bank_on(store).open_session(SITE, BACKUP, VOLUME)
     store.drop(layout.index_part(SITE, VOLUME, BACKUP, 1, 0))
     with pytest.raises(DataCorrupt, match="missing"):
         write_chunks(store, sample("tr"), bank_id=bank_id)
     assert layout.manifest(SITE, VOLUME, BACKUP) not in store.objects
+
+
+def test_a_late_attempt_at_a_session_that_is_over_says_so_and_stores_no_manifest() -> None:
+    """Found by 2,000 random schedules: another attempt had sealed it, and a collection freed what was
+    the first one's."""
+    store = MemoryStore()
+    bank = back_up(store, sample("tr"))
+    bank_id, sealed = bank.open().bank_id, store.objects[layout.manifest(SITE, VOLUME, BACKUP)]
+    with pytest.raises(SourceGone) as caught:
+        write_chunks(store, sample("tr"), bank_id=bank_id, attempt=2)
+    assert caught.value.reason == "SessionBroken"
+    store.drop(layout.index_part(SITE, VOLUME, BACKUP, 3, 0))
+    with pytest.raises(SourceGone):
+        write_chunks(store, sample("tr"), bank_id=bank_id, attempt=3)
+    assert store.objects[layout.manifest(SITE, VOLUME, BACKUP)] == sealed
 
 
 def test_any_damage_to_any_object_is_detected_or_harmless() -> None:

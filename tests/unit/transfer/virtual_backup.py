@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cinderbank.bank import layout
 from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
@@ -144,6 +145,7 @@ def peak_rss_mib() -> float:
 def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     size = writer.geometry.size_bytes
     about = replace(describe(b""), size_bytes=size)
+    store.put(layout.intent(SITE, BACKUP), b"{}")
     manifest = writer.finish(about, "bank", 0, SourceHash())
     body = RawBody(
         BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2

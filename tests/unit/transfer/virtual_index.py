@@ -14,6 +14,7 @@ from dataclasses import replace
 from cinderbank.bank.base import Base
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import Entry
+from cinderbank.bank.layout import intent
 from cinderbank.bank.manifest import SessionRef, SourceHash
 from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.scrub import Damage
@@ -28,6 +29,7 @@ TIB = 1 << 40
 def main() -> None:
     size, kind = int(float(sys.argv[1]) * TIB), sys.argv[2]
     store, geometry, session = MemoryStore(), Geometry(size), SessionRef(SITE, BACKUP)
+    store.put(intent(SITE, BACKUP), b"{}")
     writer = BackupWriter(store, session, VOLUME, 1, geometry)
     for index in range(geometry.chunk_count):
         if kind == "zero":
