@@ -96,7 +96,7 @@ class Image:
     visible_at: datetime
     disk_format: str = "raw"
     length_bytes: int = 196_624
-    """Of a qcow2 image: what Glance holds."""
+    """Of an image that is not raw: what Glance holds."""
     inspected: bool = True
     """Whether this Glance looks for the size of the disk inside."""
     next: list[tuple[datetime, str]] = field(default_factory=list)
@@ -136,7 +136,7 @@ class FakeCloud:
     backend: str = "rbd"
     converts: bool = True
     """False: image_conversion_disable in cinder.conf."""
-    disk_formats: tuple[str, ...] = ("raw", "qcow2")
+    disk_formats: tuple[str, ...] = ("raw", "qcow2", "vdi")
     """What Glance takes."""
     inspects: bool = True
     """Whether Glance tells virtual_size."""

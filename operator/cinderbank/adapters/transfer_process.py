@@ -81,22 +81,24 @@ class TransferAccess:
 class TransferProcesses(Generic[K]):
     """All children of this operator, at most `slots` at once; thread-safe. Close it at the end.
 
-    `on_change` is told the key of an object whose transfer has news (progress or its end), or which
-    was refused for want of a slot when one is free; it is called from threads of ours and MUST NOT
-    block.
+    `on_progress` is told the key of an object whose transfer has come further, `on_end` of one whose
+    transfer has ended, or which was refused for want of a slot when one is free. Both are called from
+    threads of ours and MUST NOT block.
     """
 
     def __init__(
         self,
         folder: Path,
         slots: int,
-        on_change: Callable[[K], None],
+        on_progress: Callable[[K], None],
+        on_end: Callable[[K], None],
         command: Callable[[Path], list[str]] = transfer_command,
     ) -> None:
         self._folder = folder
         self._command = command
         self._slots = slots
-        self._on_change = on_change
+        self._on_progress = on_progress
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._children: dict[K, Child] = {}
         self._places: dict[K, S3Location] = {}
@@ -168,7 +170,7 @@ class TransferProcesses(Generic[K]):
                 environment(folder),
                 folder,
                 secrets=_secrets(access),
-                on_change=lambda: self._on_change(key),
+                on_change=lambda: self._on_progress(key),
                 on_end=lambda: self._ended(key, folder),
             )
         except BaseException:
@@ -180,9 +182,8 @@ class TransferProcesses(Generic[K]):
         with self._lock:
             # All of them: two slots that get free at once would wake the first one twice.
             waiting = [key for key, access in self._waiting.items() if not self._full(access)]
-        self._on_change(key)
-        for each in waiting:
-            self._on_change(each)
+        for each in (key, *waiting):
+            self._on_end(each)
 
     def cancel(self, key: K) -> None:
         with self._lock:

@@ -57,7 +57,7 @@ STUCK_TICK_SECONDS = 900.0
 CHECKS_AT_ONCE = 1
 """A check reads as fast as it can: beside backups, never beside another check."""
 TRANSFER_WAKE_SECONDS = 2.0
-"""A transfer tells its progress twice a second; its object is looked at this often."""
+"""A transfer tells its progress twice a second; its object is looked at this often, and at its end."""
 
 
 def run_operator(settings: Settings) -> int:
@@ -97,7 +97,8 @@ class Operator:
         self._transfers: TransferProcesses[Key] = TransferProcesses(
             folder / "transfers",
             settings.max_concurrent_transfers,
-            lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+            on_progress=lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+            on_end=self._queue.add,
         )
         self._checks: CheckProcesses[Key] = CheckProcesses(
             folder / "checks",

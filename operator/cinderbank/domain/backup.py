@@ -35,7 +35,7 @@ from cinderbank.domain.backup_stages import (
     NOT_READ,
     READY_VOLUME,
     image_stage,
-    no_qcow2,
+    unconverted,
 )
 from cinderbank.domain.backup_steps import (
     BackupObserved,
@@ -58,7 +58,6 @@ from cinderbank.domain.record import (
     Memory,
     Outcome,
     Phase,
-    Transport,
 )
 from cinderbank.domain.stages import fail, first_usable
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
@@ -68,7 +67,7 @@ from cinderbank.domain.transport import for_backup
 CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
 
 NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", *NOT_READ})
-"""Reasons of a transfer that has looked at a qcow2 image and can not take the volume from it."""
+"""Reasons of a transfer that has looked at a qcow2 or VDI image and can not take the volume from it."""
 
 
 def next_step(o: BackupObserved) -> BackupStep:
@@ -240,9 +239,10 @@ def transfer(o: BackupObserved) -> BackupStep | None:
     if (
         isinstance(o.transfer, TransferFailed)
         and o.transfer.reason in NOT_THE_VOLUME
-        and o.memory.transport is Transport.QCOW2
+        and o.memory.transport is not None
+        and o.memory.transport.is_sparse
     ):
-        return no_qcow2(o, DataCorrupt(o.transfer.message, reason=o.transfer.reason))
+        return unconverted(o, DataCorrupt(o.transfer.message, reason=o.transfer.reason))
     return transfer_step(
         o.transfer,
         memory=o.memory,

@@ -65,16 +65,23 @@ class Transport(StrEnum):
     AUTO = "Auto"
     RAW = "Raw"
     QCOW2 = "Qcow2"
+    VDI = "Vdi"
+    """Of backups only."""
 
     @property
     def disk_format(self) -> str:
         """Glance's word for it; raw where nothing is chosen."""
-        return "qcow2" if self is Transport.QCOW2 else "raw"
+        return "raw" if self is Transport.AUTO else self.value.lower()
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the image has only what is used, so that Cinder has to convert."""
+        return self in (Transport.QCOW2, Transport.VDI)
 
 
 @dataclass(frozen=True, slots=True)
 class TransportChoice:
-    """RAW or QCOW2, and why."""
+    """What was chosen, and why."""
 
     transport: Transport
     reason: str
@@ -204,7 +211,7 @@ class Memory:
     content_format: str | None = None
     """The disk image that the volume's own bytes look like (qcow2, vmdk, luks, ...), if any."""
     transport: Transport | None = None
-    """RAW or QCOW2 once it is chosen: before the first image is asked for."""
+    """Once it is chosen: before the first image is asked for."""
     transport_reason: str = ""
     intents: tuple[Intent, ...] = ()
     transfer_attempt: int = 0

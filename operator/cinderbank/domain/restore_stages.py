@@ -127,7 +127,10 @@ def _no_conversion(o: RestoreObserved, volume: VolumeFacts) -> FallBack | None:
 
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
     if left := unwanted(still_there(o.images), o.memory):
-        error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="ImageFailed")
+        error = ResourceFailed(
+            f"image {left.id} is {left.disk_format}, which is not wanted any more",
+            reason="ImageFailed",
+        )
         return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
     image = _first_image(o)
     if isinstance(o.transfer, TransferFailed) and o.transfer.reason in NO_QCOW2:

@@ -39,10 +39,10 @@ Look = TypeVar("Look")
 Taken = TypeVar("Taken", bound=Step)
 """The steps that one kind takes."""
 
-LOOK_AGAIN_SECONDS = 0.2
+LOOK_AGAIN_SECONDS = 0.05
 """After an effect: the cloud answers before it has done anything. A backup has a dozen effects, so a whole
-second after each was most of the time of a small one (measured: 12 of 18 s)."""
-
+second after each was most of the time of a small one (measured: 12 of 18 s). What is not there by
+then is waited for as `poll_seconds` says."""
 
 LEAST_WAIT_SECONDS = 0.1
 """A rest that rounds to nothing would be slept for ever: clocks count in microseconds."""

@@ -44,6 +44,7 @@ def test_keys_come_as_a_file_and_never_get_out(tmp_path: Path) -> None:
         tmp_path / "transfers",
         1,
         news.put,
+        news.put,
         lambda job: [sys.executable, "-c", PROGRAM, str(job), str(told)],
     )
     try:

@@ -56,7 +56,11 @@ class Programs:
         self.program = ""
         self.news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.processes: TransferProcesses[str] = TransferProcesses(
-            folder, slots, self.news.put, lambda job: [sys.executable, "-c", self.program, str(job)]
+            folder,
+            slots,
+            self.news.put,
+            self.news.put,
+            lambda job: [sys.executable, "-c", self.program, str(job)],
         )
 
     def run(self, program: str, key: str = "one", access: TransferAccess = ACCESS) -> None:
@@ -226,7 +230,7 @@ def test_a_finished_one_can_be_started_again(programs: Programs) -> None:
 
 def test_no_process_can_be_started(tmp_path: Path) -> None:
     processes: TransferProcesses[str] = TransferProcesses(
-        tmp_path / "t", 1, lambda key: None, lambda job: ["/does/not/exist"]
+        tmp_path / "t", 1, lambda key: None, lambda key: None, lambda job: ["/does/not/exist"]
     )
     with pytest.raises(Unavailable):
         processes.of("one", ACCESS).start(TRANSFER)

@@ -199,7 +199,7 @@ class RunStatus(ApiModel):
         description="The disk image that the volume's own bytes look like, such as qcow2, vmdk or"
         " luks; unset for an ordinary disk. Clouds may mistake such a volume for that image.",
     )
-    transport: Literal["Raw", "Qcow2"] | None = Field(
+    transport: Literal["Raw", "Qcow2", "Vdi"] | None = Field(
         default=None,
         description="How the data goes through Glance: what spec.transport asked for, or Auto chose.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -22,6 +23,13 @@ from cinderbank.api.v1alpha1.volume_backup import CancelSwitch, RetryLimit, Time
 from cinderbank.domain import record
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import OnDelete
+
+
+class RestoreTransport(StrEnum):
+    AUTO = "Auto"
+    RAW = "Raw"
+    QCOW2 = "Qcow2"
+
 
 CinderText = Annotated[str, Field(max_length=255)]
 """Cinder's own limit of names, descriptions and metadata."""
@@ -121,8 +129,8 @@ class VolumeRestoreSpec(ApiModel):
         description="What deleting this object does to the restored volume: Detach leaves it alone,"
         " Delete deletes it. May be changed at any time.",
     )
-    transport: record.Transport = Field(
-        default=record.Transport.AUTO,
+    transport: RestoreTransport = Field(
+        default=RestoreTransport.AUTO,
         description="How the backup goes through Glance. Qcow2 moves only what is used; Raw moves all."
         " Auto is Qcow2 but for a nearly full backup, whose qcow2 image Cinder refuses for its size,"
         " and where the cloud does not take qcow2. A backup whose content looks like a disk image"
@@ -150,7 +158,7 @@ class VolumeRestoreSpec(ApiModel):
             size_gib=target.size_gib,
             metadata=target.metadata,
             bootable=target.bootable,
-            transport=self.transport,
+            transport=record.Transport(self.transport),
             salvage=self.salvage,
             cancel=self.cancel,
             on_delete=self.on_delete,
