@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from tests.rig.openstack.volumes import nfs_file
 from tests.soak.ledger import Entry, Ledger, State
+from tests.stage.bank_shell import BankShell
 from tests.stage.cloud import GIB, MIB, until
 from tests.stage.namespace import GROUP, TERMINAL, Namespace, Object, condition, phase_of
-from tests.stage.operator_process import ROOT
 from tests.stage.site import Site, backup, restore
 
 LIMIT_SECONDS = 900.0
 """Only what never comes is given up."""
-LEAVE = 3
-COLLECT_SECONDS = 5.0
+LEAVE = 1
+COLLECT_SECONDS = 10.0
 """Rest between two collections: the machine has other work, too."""
 
 
@@ -33,7 +29,7 @@ class SiteWork:
         self,
         site: Site,
         namespace: Namespace,
-        bank_file: Path,
+        shell: BankShell,
         ledger: Ledger,
         chance: random.Random,
         stop: threading.Event,
@@ -41,7 +37,7 @@ class SiteWork:
         self.site = site
         self.letter = site.letter
         self._namespace = namespace
-        self._bank_file = bank_file
+        self._shell = shell
         self._ledger = ledger
         self._chance = chance
         self._stop = stop
@@ -122,19 +118,10 @@ class SiteWork:
 
     def collect(self) -> dict[str, Any]:
         """A collection from a shell, beside those of the operators; its report."""
-        words = ["bank", "gc", "--run", "--max-delete-percent", "100", "-o", "json"]
-        done = subprocess.run(
-            [sys.executable, "-m", "cinderbank", *words, "--bank", str(self._bank_file)],
-            env={**os.environ, "PYTHONPATH": str(ROOT / "operator")},
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-        )
-        assert done.returncode in (0, 75), done.stderr  # 75: it was overtaken
-        self._ledger.count(
-            f"{self.letter} collection" + (" that was overtaken" if done.returncode else "")
-        )
-        return dict(json.loads(done.stdout))
+        report = self._shell.collect()
+        overtaken = "" if report["refusal"] is None else " that was overtaken"
+        self._ledger.count(f"{self.letter} collection{overtaken}")
+        return report
 
     def _look(self, plural: str, name: str) -> Object | None:
         """By the API itself: a kubectl for each look would be most of the work."""

@@ -20,6 +20,7 @@ from tests.rig.sigv4 import Keys
 from tests.soak.audit import audit_bank, audit_trace
 from tests.soak.ledger import Ledger
 from tests.soak.site_work import LIMIT_SECONDS, SiteWork
+from tests.stage.bank_shell import BankShell
 from tests.stage.bucket import Bucket
 from tests.stage.cloud import Content, until
 from tests.stage.gate import Gate
@@ -76,9 +77,16 @@ def soak(
             bank["spec"]["maintenance"] = {"interval": "30s", "maxDeletePercent": 100}
             bank["spec"]["validation"] = {"interval": "30s"}
             namespace.apply(bank)
-            bank_file = _bank_file(folder, stage, prefix, letter, gate.url, keys)
+            shell = BankShell(
+                folder / f"shell-{letter}",
+                stage.environment,
+                prefix,
+                f"site-{letter}",
+                endpoint=gate.url,
+                keys=keys,
+            )
             chance = random.Random(f"{seed} {letter}")
-            works[letter] = SiteWork(site, namespace, bank_file, ledger, chance, stop)
+            works[letter] = SiteWork(site, namespace, shell, ledger, chance, stop)
         volumes = {letter: _volumes(work.site) for letter, work in works.items()}
         _run(ledger, works, volumes, stop, seconds, say)
         for what, times in sorted(ledger.done.items()):
@@ -107,21 +115,6 @@ def _keys(stage: Stage, prefix: str, letter: str) -> Keys:
         return store.keys
     policy = site_policy(stage.environment["S3_BUCKET"], prefix, f"site-{letter}")
     return rig_s3.restricted_keys(store, policy)
-
-
-def _bank_file(
-    folder: Path, stage: Stage, prefix: str, letter: str, endpoint: str, keys: Keys
-) -> Path:
-    own = folder / f"shell-{letter}"
-    own.mkdir(parents=True)
-    (own / "id").write_text(keys.access_key)
-    (own / "secret").write_text(keys.secret_key)
-    path = own / "bank.yaml"
-    path.write_text(
-        f"endpoint: {endpoint}\nbucket: {stage.environment['S3_BUCKET']}\nprefix: {prefix}\n"
-        f"site: site-{letter}\naccessKeyIDFile: id\nsecretAccessKeyFile: secret\n"
-    )
-    return path
 
 
 def _volumes(site: Site) -> list[str]:
