@@ -107,6 +107,15 @@ class FakeBank:
                 session.sealed = session.manifest = session.sealed and not finished
         return finished
 
+    def collect(self) -> None:
+        """What is deleted and nobody reads is freed."""
+        read = {backup_id for backup_id, _ in self.pins}
+        self.sessions = {
+            backup_id: session
+            for backup_id, session in self.sessions.items()
+            if not session.tombed or backup_id in read
+        }
+
     def _worked(self, backup_id: BackupId) -> bool:
         self._work[backup_id] = self._work.get(backup_id, 0) + 1
         return self._work[backup_id] >= self.rounds
@@ -147,6 +156,10 @@ class FakeBank:
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         with self.faults.effect("pin"):
             self.pins.add((backup_id, reader))
+            session = self.sessions.get(backup_id)
+            if session is None or session.tombed:
+                self.pins.discard((backup_id, reader))
+                raise SourceGone(f"{backup_id} was deleted", reason="BackupNotFound")
 
     def beat(self, session: str, site: str | None = None) -> None:
         self.faults.read("beat")

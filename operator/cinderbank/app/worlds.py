@@ -12,9 +12,11 @@ from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
-from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec, Limits
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
+from cinderbank.app.writers import Writers
 from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Phase
@@ -70,6 +72,7 @@ class AppWorlds:
         self._clock = clock
         self._identities = identities
         self._transfer_slots = transfer_slots
+        self._writers = Writers(api)
 
     def records(self, key: Key, raw: Raw) -> Records:
         return KubeRecords(
@@ -156,11 +159,10 @@ class AppWorlds:
 
     # For BackupBanks.
 
-    def look_at_bank(
-        self, namespace: str, name: str, spec: BackupBankSpec, bank_id: str | None
-    ) -> BankFound:
+    def look_at_bank(self, key: Key, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
         """The self-test on a client of its own, so that nothing remembered hides what changed."""
-        return self._banks.look(namespace, spec, bank_id)
+        require_enough(spec, self._transfer_slots)
+        return self._banks.look(key.namespace, spec, bank_id, self._writers.id_of(key.uid))
 
     def checks(self, key: Key, bank_name: str) -> Checks:
         """What a BankCheck works with; raises as `for_backup` does."""
@@ -201,15 +203,6 @@ def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
         bandwidth_bytes_per_second=bandwidth_share(limits, slots),
         concurrent_transfers=limits.concurrent_transfers,
     )
-
-
-def bandwidth_share(limits: Limits, slots: int) -> int | None:
-    """What each transfer may use of the bank's bandwidth, in bytes per second: an equal share, also
-    while fewer run, because nobody tells a transfer that runs how many others do."""
-    if limits.bandwidth_mib_per_second is None:
-        return None
-    at_once = min(limits.concurrent_transfers or slots, slots)
-    return (limits.bandwidth_mib_per_second << 20) // at_once
 
 
 def check_access(bank: OpenBank) -> CheckAccess:

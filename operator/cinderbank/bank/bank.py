@@ -253,7 +253,13 @@ class StoredBank:
             return None
         if state.read_tomb(self.store, site, backup_id) is not None:
             return None
-        return state.sealed_manifest(self.store, sealed, self.keys).description
+        try:
+            return state.sealed_manifest(self.store, sealed, self.keys).description
+        except DataCorrupt:
+            # What is missing may have gone since its seal was read: a tomb is put before anything goes.
+            if state.read_tomb(self.store, site, backup_id) is not None:
+                return None
+            raise
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

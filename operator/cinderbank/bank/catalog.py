@@ -78,7 +78,7 @@ def _of_site(store: ObjectStore, site: str, wanted: Filter) -> Iterator[layout.S
     if first:
         # Just before the first id of that millisecond: "/" sorts before every digit.
         start = f"{prefix}{first}/"
-    tombs = _Tombs(store, site, first)
+    tombs = Tombs(store, site, first)
     for row in store.list_keys(prefix, start_after=start):
         key = layout.parse_seal(row.key)
         if key is None:
@@ -91,10 +91,10 @@ def _of_site(store: ObjectStore, site: str, wanted: Filter) -> Iterator[layout.S
             yield key
 
 
-class _Tombs:
+class Tombs:
     """The tombs of one site, asked for in ascending order."""
 
-    def __init__(self, store: ObjectStore, site: str, first: str) -> None:
+    def __init__(self, store: ObjectStore, site: str, first: str = "") -> None:
         prefix = layout.tombs_prefix(site)
         rows = store.list_keys(prefix, start_after=f"{prefix}{first}/" if first else "")
         self._ids = (found for row in rows if (found := layout.parse_tomb(row.key)) is not None)

@@ -126,6 +126,19 @@ class StoreCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class BackupCount:
+    """How much a bank holds, of one site or of all."""
+
+    backups: int = 0
+    stored_bytes: int | None = None
+    """What these backups stored themselves, as their seals say; None until each was read. Chunks of a
+    deleted backup that later ones still use are not in it."""
+    newest: BackupId | None = None
+    newest_snapshot_at: datetime | None = None
+    """None also when its manifest can not be read (a key is missing, it is damaged)."""
+
+
+@dataclass(frozen=True, slots=True)
 class TransferProgress:
     """How far a transfer is; counted in bytes of the volume but for `stored` (bytes in the bank)."""
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from cinderbank.api.v1alpha1.backup_bank import (
-    BackupBankSpec,
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.bank_status import (
     BackupBankStatus,
     Capabilities,
     Counts,
@@ -17,8 +17,11 @@ from cinderbank.api.v1alpha1.backup_bank import (
 )
 from cinderbank.api.v1alpha1.conditions import Condition, merge_conditions
 from cinderbank.api.v1alpha1.duration import parse_duration
+from cinderbank.api.v1alpha1.progress import shown_bytes
+from cinderbank.domain import record
 from cinderbank.domain.errors import CinderbankError, Unavailable
-from cinderbank.engine.bank_validation import BankFound, BankVerdict, judge_bank
+from cinderbank.domain.facts import BackupCount
+from cinderbank.engine.bank_validation import SITE_SHARED, BankFound, BankVerdict, judge_bank
 from cinderbank.kube.known import Key
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.reconcile import Raw
@@ -26,8 +29,8 @@ from cinderbank.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-Look = Callable[[str, str, BackupBankSpec, str | None], BankFound]
-"""(namespace, name, spec, remembered bankID) -> what is there. Raises CinderbankError."""
+Look = Callable[[Key, BackupBankSpec, str | None], BankFound]
+"""(object, spec, remembered bankID) -> what is there. Raises CinderbankError."""
 
 WriteStatus = Callable[[Raw, dict[str, Any]], None]
 Say = Callable[[Raw, str, str, bool], None]
@@ -66,9 +69,11 @@ class BankChecks:
         if rest > 0:
             # Only beside a look that was good a moment ago: never on a bank that is wrong.
             return min(rest, self._maintain(key, raw, spec, before))
-        verdict = judge_bank(self._found(key, spec, before.bank_id), before.bank_id)
+        found = self._found(key, spec, before.bank_id)
+        verdict = judge_bank(found, before.bank_id, _is_true(before, SITE_SHARED))
         self._write_status(raw, self._status(raw, before, verdict))
         self._tell(raw, before, verdict)
+        self._warn(raw, before, verdict)
         seconds = interval.total_seconds()
         if not verdict.ready:
             return min(seconds, self._retry_seconds)
@@ -95,7 +100,7 @@ class BankChecks:
         self, key: Key, spec: BackupBankSpec, bank_id: str | None
     ) -> BankFound | CinderbankError:
         try:
-            return self._look(key.namespace, key.name, spec, bank_id)
+            return self._look(key, spec, bank_id)
         except CinderbankError as error:
             return error
         except Exception as error:
@@ -111,12 +116,16 @@ class BankChecks:
         generation = raw["metadata"].get("generation", 0)
         found = verdict.found
         previous = (raw.get("status") or {}).get("conditions")
+        conditions = (*verdict.conditions, *_still_shared(before, verdict))
         status = BackupBankStatus(
             observed_generation=generation,
-            conditions=merge_conditions(verdict.conditions, previous, generation, now),
+            conditions=merge_conditions(conditions, previous, generation, now),
             bank_id=before.bank_id if found is None else found.bank_id,
             format_version=before.format_version if found is None else found.format_version,
-            counts=before.counts if found is None else Counts(backups=found.backups),
+            counts=before.counts if found is None else _counts(found.counts, before.counts),
+            site_counts=before.site_counts
+            if found is None
+            else _counts(found.site_counts, before.site_counts),
             capabilities=before.capabilities
             if found is None or found.capabilities is None
             else Capabilities(**asdict(found.capabilities)),
@@ -139,6 +148,36 @@ class BankChecks:
         level = logging.INFO if verdict.ready else logging.WARNING
         log.log(level, "%s: %s", ready.reason, ready.message)
         self._say(raw, ready.reason, ready.message, not verdict.ready)
+
+    def _warn(self, raw: Raw, before: BackupBankStatus, verdict: BankVerdict) -> None:
+        """Of what does not stop the bank: when it begins."""
+        for each in verdict.conditions[1:]:
+            if each.type == SITE_SHARED and not _is_true(before, SITE_SHARED):
+                self._on_error(each.reason)
+                log.warning("%s: %s", each.reason, each.message)
+                self._say(raw, each.reason, each.message, True)
+
+
+def _counts(found: BackupCount, before: Counts | None) -> Counts:
+    """What an operator that has just started has not counted yet stays as it was told last."""
+    stored = found.stored_bytes
+    if stored is None and before is not None:
+        stored = before.stored_bytes
+    return Counts(
+        backups=found.backups,
+        stored_bytes=stored,
+        stored=None if stored is None else shown_bytes(stored),
+        newest_backup_id=found.newest,
+        newest_snapshot_time=found.newest_snapshot_at,
+    )
+
+
+def _still_shared(before: BackupBankStatus, verdict: BankVerdict) -> tuple[record.Condition, ...]:
+    """A look that found nothing says nothing about who else writes."""
+    told = _condition(before, SITE_SHARED)
+    if verdict.found is not None or told is None:
+        return ()
+    return (record.Condition(told.type, told.status, told.reason, told.message),)
 
 
 def read_bank_status(raw: Mapping[str, Any]) -> BackupBankStatus:
