@@ -125,6 +125,7 @@ def test_every_kind_is_reachable_by_short_name_and_category() -> None:
         "VolumeBackup": ["vbk"],
         "VolumeRestore": ["vrs"],
         "BackupBank": ["bank"],
+        "RecoveryPoint": ["rp"],
         "BankCheck": ["bchk"],
     }
     assert all(found["categories"] == ["cinderbank"] for found in names.values())
