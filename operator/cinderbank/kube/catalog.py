@@ -208,13 +208,17 @@ class _Slice:
         older = newest.backups - len(newest.keys)
         # Whoever was passed over makes room for an older one.
         room = min(passed, older)
+        left_out = older - room
+        if len(self._passed.keys) >= MAX_PASSED and not self._created:
+            # The same ones would be read for ever.
+            left_out, pending, room = older + pending, 0, 0
         still_unreadable = len(made.unreadable) - self._mended
         again = still_unreadable if self._mended else 0
         mirrored = made.kept + len(made.look_again) + len(made.unreadable) + self._created
         return CatalogStatus(
             backups=newest.backups - passed,
             recovery_points=mirrored,
-            left_out=older - room,
+            left_out=left_out,
             pending=pending + room + again,
             unreadable=still_unreadable + len(self.newly_unreadable),
             foreign_keys=newest.foreign_keys,

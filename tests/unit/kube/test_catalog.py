@@ -16,7 +16,7 @@ from cinderbank.bank.marks import BankHeader, Seal, Tomb
 from cinderbank.bank.scrub import Damage, Report
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.catalog import point_name
-from cinderbank.domain.errors import Conflict, Unavailable
+from cinderbank.domain.errors import Conflict, InvalidSpec, Unavailable
 from cinderbank.kube import catalog as module
 from cinderbank.kube.catalog import BUSY_SECONDS, SLICE, Catalogue, CatalogWorld
 from cinderbank.kube.known import BACKUP_BANK, Key
@@ -242,6 +242,20 @@ def test_tags_choose_and_what_they_leave_out_is_read_once() -> None:
     assert house.names() == wanted(7, 8)
 
 
+def test_more_to_pass_over_than_is_remembered_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_PASSED", 5)
+    house = House(selector={"tags": {"app": "db"}})
+    for number in range(SLICE + 20):
+        seal_one(house.store, numbered(number), tags={"app": "web" if number else "db"})
+    told = house.sync()
+    assert house.due() != 0.0
+    assert "pending" not in told
+    assert told["leftOut"] == 20
+    assert "recoveryPoints" not in told  # the one that would fit is behind too many others
+
+
 def test_a_void_seal_makes_room_for_an_older_backup() -> None:
     house = House(maxEntries=2)
     seal_one(house.store, numbered(1))
@@ -379,6 +393,27 @@ def test_an_object_that_changes_meanwhile_is_left_to_the_next_sync(field: str) -
     before = dict(raw["status"])
     house.sync()
     assert raw["status"] == before
+
+
+def test_one_that_the_api_server_refuses_does_not_stop_the_others() -> None:
+    house = House()
+    seal_one(house.store, numbered(1))
+    seal_one(house.store, numbered(2), volume_name="poison")
+    real = house.api.apply
+
+    def apply(path: str, body: Any, field_manager: str) -> Any:
+        if body["status"].get("volumeName") == "poison":
+            raise InvalidSpec("status.volumeName: Invalid value")
+        return real(path, body, field_manager)
+
+    house.api.apply = apply  # type: ignore[method-assign]
+    assert house.sync()["recoveryPoints"] == 2
+    refused, good = (
+        house.api.objects[point_name("main", numbered(n))]["status"]["conditions"][0]
+        for n in (2, 1)
+    )
+    assert (refused["reason"], good["reason"]) == ("DataCorrupt", "Mirrored")
+    assert "Invalid value" in refused["message"]
 
 
 def test_refusals_of_the_api_server_are_told() -> None:

@@ -16,7 +16,7 @@ from cinderbank.adapters.kube.records import FIELD_MANAGER
 from cinderbank.api.v1alpha1.recovery_point import BANK_LABEL, labels_of, status_of
 from cinderbank.api.v1alpha1.resource import API_VERSION
 from cinderbank.domain.catalog import PointKey, PointState, Present
-from cinderbank.domain.errors import Conflict, SourceGone
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.catalog import Described, Unreadable
 
@@ -97,6 +97,12 @@ class KubeRecoveryPoints:
             self._api.apply(f"{path}/status", body, FIELD_MANAGER)
         except (SourceGone, Conflict):
             return
+        except InvalidSpec as error:
+            if isinstance(found, Unreadable):
+                raise
+            # Whatever the bank makes us say, one backup never stops the mirrors of the others.
+            told = f"the API server refuses what its manifest says: {error.message}"
+            self._write(raw, Unreadable("DataCorrupt", told), degraded)
 
 
 def _identity(namespace: str, name: str) -> dict[str, Any]:
