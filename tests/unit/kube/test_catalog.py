@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from cinderbank.bank.scrub import Damage, Report
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.catalog import point_name
 from cinderbank.domain.errors import Conflict, InvalidSpec, Unavailable
+from cinderbank.domain.facts import VolumeId
 from cinderbank.kube import catalog as module
 from cinderbank.kube.catalog import BUSY_SECONDS, SLICE, Catalogue, CatalogWorld
 from cinderbank.kube.known import BACKUP_BANK, Key
@@ -27,6 +29,7 @@ from tests.fakes.many_backups import BANK_ID, numbered, numbered_id, seal_body, 
 from tests.fakes.object_store import MemoryStore
 
 KEY = Key(BACKUP_BANK, "team", "main", "uid-1")
+OTHER_VOLUME = VolumeId("21111111-2222-4333-8444-555555555555")
 
 
 class House:
@@ -210,6 +213,41 @@ def test_a_large_bank_goes_in_slices_the_newest_first() -> None:
     assert house.run() == pytest.approx(600, abs=1)
     assert house.told()["recoveryPoints"] == count
     assert house.status["catalog"]["lastSyncTime"]
+
+
+def test_ten_thousand_backups_cost_what_is_mirrored_of_them() -> None:
+    house = House(maxEntries=250)
+    sealed = Seal("OK", f"sha256:{'0' * 64}", 4096, 0).dump()
+    for number in range(9_750):
+        house.store.put(layout.seal(SITE, numbered_id(number), VOLUME), sealed)
+    for number in range(9_750, 10_000):
+        seal_one(house.store, numbered(number))
+    house.store.requests.clear()
+    told = house.sync()
+    assert (told["backups"], told["recoveryPoints"], told["leftOut"]) == (10_000, 250, 9_750)
+    verbs = Counter(verb for verb, key in house.store.requests if key != layout.BANK)
+    slices = 2
+    assert verbs == {"GET": 2 * 250, "LIST": slices * 4}  # sites, seals, tombs, reports
+    assert Counter(verb for verb, _ in house.api.requests) == {
+        "LIST": slices,
+        "POST": 250,
+        "PATCH": 250,
+    }
+
+
+def test_one_id_at_two_sites_and_of_two_volumes_hides_nothing() -> None:
+    """Ids are random: only a copied or a hostile bank has one twice."""
+    house = House()
+    honest = numbered(1, "site-m")
+    copies = [numbered(1, "site-a"), numbered(1, "site-m", OTHER_VOLUME), numbered(1, "site-z")]
+    seal_one(house.store, honest)
+    manifest = layout.manifest(honest.site, honest.volume_id, honest.backup_id)
+    for key in copies:
+        seal_body(house.store, key, house.store.objects[manifest])
+    told = house.sync()
+    assert (told["recoveryPoints"], told["unreadable"]) == (4, 3)
+    ready = house.api.objects[point_name("main", honest)]["status"]["conditions"][0]
+    assert ready["status"] == "True"
 
 
 def test_a_slow_bank_ends_its_slice_early_and_goes_on() -> None:
