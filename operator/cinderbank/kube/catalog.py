@@ -119,7 +119,7 @@ class Catalogue:
         try:
             passed = self._passed_of(key, generation)
             choice = spec.catalog.to_choice(now)
-            tags = shown_tags(spec.catalog.selector.tags)
+            tags = shown_tags(spec.catalog.tags)
             one = _Slice(self._open(key), key.name, choice, tags, passed, self._clock)
             found = one.run()
         except CinderbankError as error:

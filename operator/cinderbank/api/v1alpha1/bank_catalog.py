@@ -57,17 +57,22 @@ class Catalog(ApiModel):
         description="At most so many RecoveryPoints: of the newest backups that the selector chooses."
         " With 0 there are none.",
     )
-    selector: CatalogSelector = Field(
-        default=CatalogSelector(), description="Which backups; all when nothing is set in it."
+    selector: CatalogSelector | None = Field(
+        default=None, description="Which backups; all when nothing is set in it."
     )
     suspend: bool = Field(
         default=False,
         description="Do not sync: the RecoveryPoints stay as they are. To have none set maxEntries: 0.",
     )
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a backup's tags must hold."""
+        return {} if self.selector is None else self.selector.tags
+
     def to_choice(self, now: datetime) -> Choice:
         """Raises InvalidSpec."""
-        chosen, since = self.selector, None
+        chosen, since = self.selector or CatalogSelector(), None
         if chosen.max_age is not None:
             since = now - parse_duration(chosen.max_age, "spec.catalog.selector.maxAge")
         return Choice(
