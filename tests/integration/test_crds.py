@@ -523,13 +523,15 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -
     return bool(answer["status"]["allowed"])
 
 
-KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES]
+KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES if resource.watched]
+MIRROR = f"{GROUP}/recoverypoints"
 
 
 def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
     asked = [
         *((verb, kind) for kind in KINDS for verb in ("get", "list", "watch", "patch")),
-        *(("patch", f"{kind}/status") for kind in KINDS),
+        *(("patch", f"{kind}/status") for kind in (*KINDS, MIRROR)),
+        *((verb, MIRROR) for verb in ("get", "list", "create", "delete")),
         ("get", "/secrets"),
         ("get", "/namespaces"),  # is it being torn down?
         ("create", "events.k8s.io/events"),
@@ -541,6 +543,7 @@ def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
 def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
     asked = [
         *((verb, kind) for kind in KINDS for verb in ("create", "update", "delete")),
+        *((verb, MIRROR) for verb in ("update", "patch", "watch", "deletecollection")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),
         *((verb, "/pods") for verb in ("get", "create")),
         *((verb, "/namespaces") for verb in ("list", "watch", "delete")),
@@ -571,6 +574,10 @@ def test_users_get_our_kinds_with_the_cluster_s_own_roles(
         assert all(may(cluster, user, verb, kind, namespace.name) for verb in verbs)
         assert not any(may(cluster, user, verb, kind, namespace.name) for verb in never)
         assert not may(cluster, user, "patch", f"{kind}/status", namespace.name)
+    assert may(cluster, user, "list", MIRROR, namespace.name)
+    assert may(cluster, user, "delete", MIRROR, namespace.name) == ("delete" in verbs)
+    written = [(v, k) for v in ("create", "update", "patch") for k in (MIRROR, f"{MIRROR}/status")]
+    assert not any(may(cluster, user, verb, kind, namespace.name) for verb, kind in written)
 
 
 def test_a_file_by_kubectl_is_refused_in_our_words(namespace: Namespace) -> None:

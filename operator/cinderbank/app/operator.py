@@ -31,6 +31,7 @@ from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.checks import CheckRuns
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
@@ -203,6 +204,7 @@ class Operator:
         self._transfers.forget(key)
         self._checks.forget(key)
         self._collections.forget(key)
+        self._catalogue.forget(key)
 
     def _list(self, kind: str) -> Iterator[Raw]:
         for namespace in self._settings.namespaces or (None,):
@@ -236,6 +238,9 @@ class Operator:
             identities=UlidMint(clock),
             transfer_slots=self._settings.max_concurrent_transfers,
         )
+        self._catalogue = Catalogue(
+            worlds.catalog, worlds.write_status, worlds.say, clock, self._metrics.error
+        )
         checks = BankChecks(
             worlds.look_at_bank,
             worlds.write_status,
@@ -246,6 +251,7 @@ class Operator:
             Maintenance(
                 worlds.collections, worlds.write_status, worlds.say, clock, self._metrics.error
             ),
+            self._catalogue,
         )
         works = {
             BACKUP_BANK: checks.run,

@@ -10,6 +10,7 @@ from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
+from cinderbank.adapters.kube.recovery_points import KubeRecoveryPoints
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
@@ -17,12 +18,14 @@ from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
 from cinderbank.app.writers import Writers
+from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Phase
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
 from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
+from cinderbank.kube.catalog import CatalogWorld
 from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
@@ -171,6 +174,12 @@ class AppWorlds:
     def collections(self, key: Key) -> Collections:
         """What the maintenance of a BackupBank works with; raises as `for_backup` does."""
         return self._collections.of(key, check_access(self._open_bank(key.namespace, key.name)))
+
+    def catalog(self, key: Key) -> CatalogWorld:
+        """What the catalogue of a BackupBank works with; raises as `for_backup` does."""
+        bank = self._open_bank(key.namespace, key.name).bank
+        points = KubeRecoveryPoints(self._api, key.namespace, key.name, key.uid, self._clock.now)
+        return CatalogWorld(StoredCatalog(bank), points)
 
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self._writer.write_if_worth_it(raw, status)

@@ -22,6 +22,7 @@ from cinderbank.domain import record
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from cinderbank.domain.facts import BackupCount
 from cinderbank.engine.bank_validation import SITE_SHARED, BankFound, BankVerdict, judge_bank
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.known import Key
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.reconcile import Raw
@@ -49,6 +50,7 @@ class BankChecks:
         on_error: Callable[[str], None],
         retry_seconds: float,
         maintenance: Maintenance,
+        catalogue: Catalogue,
     ) -> None:
         self._look = look
         self._write_status = write_status
@@ -57,6 +59,7 @@ class BankChecks:
         self._on_error = on_error
         self._retry_seconds = retry_seconds
         self._maintenance = maintenance
+        self._catalogue = catalogue
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """Look now, unless the last good look is young enough and at this very spec."""
@@ -68,7 +71,7 @@ class BankChecks:
         rest = self._rest_seconds(raw, before, interval)
         if rest > 0:
             # Only beside a look that was good a moment ago: never on a bank that is wrong.
-            return min(rest, self._maintain(key, raw, spec, before))
+            return min(rest, self._beside(key, raw, spec, before))
         found = self._found(key, spec, before.bank_id)
         verdict = judge_bank(found, before.bank_id, _is_true(before, SITE_SHARED))
         self._write_status(raw, self._status(raw, before, verdict))
@@ -77,8 +80,21 @@ class BankChecks:
         seconds = interval.total_seconds()
         if not verdict.ready:
             return min(seconds, self._retry_seconds)
-        due = self._maintenance.due_seconds(spec, before)
-        return seconds if due is None else min(seconds, max(due, 1.0))
+        generation = raw["metadata"].get("generation", 0)
+        dues = (
+            self._maintenance.due_seconds(spec, before),
+            self._catalogue.due_seconds(spec, before, generation),
+        )
+        return min([seconds, *(max(due, 1.0) for due in dues if due is not None)])
+
+    def _beside(self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus) -> float:
+        """One of the two in a run: each writes the status that it was given."""
+        due = self._catalogue.due_seconds(spec, before, raw["metadata"].get("generation", 0))
+        if due == 0.0:
+            wanted = self._catalogue.run(key, raw, spec, before)
+            return float("inf") if wanted is None else wanted
+        maintained = self._maintain(key, raw, spec, before)
+        return maintained if due is None else min(due, maintained)
 
     def _maintain(
         self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus
@@ -134,6 +150,7 @@ class BankChecks:
             else EncryptionStatus(encrypted=found.encrypted, key_ids=list(found.key_ids[:64])),
             last_validation_time=now,
             maintenance=before.maintenance,
+            catalog=before.catalog,
         )
         return status.dump()
 

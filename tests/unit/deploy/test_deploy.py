@@ -64,10 +64,26 @@ def test_no_rule_is_wild() -> None:
 
 
 def test_rules_name_our_kinds() -> None:
-    plurals = {resource.plural for resource in RESOURCES}
-    for rule in OPERATOR_ROLE["rules"]:
-        if rule["apiGroups"] == ["cinderbank.io"]:
-            assert {name.split("/")[0] for name in rule["resources"]} == plurals
+    """What is watched and worked on has the same rights everywhere; what is mirrored has its own."""
+    worked_on = {resource.plural for resource in RESOURCES if resource.watched}
+    mirrored = {resource.plural for resource in RESOURCES if not resource.watched}
+    named = [
+        {name.split("/")[0] for name in rule["resources"]}
+        for rule in OPERATOR_ROLE["rules"]
+        if rule["apiGroups"] == ["cinderbank.io"]
+    ]
+    assert named == [worked_on, worked_on, mirrored, mirrored]
+
+
+def test_nobody_but_the_operator_writes_a_mirror() -> None:
+    verbs = {
+        verb
+        for role in documents(DEPLOY / "rbac-cluster/users.yaml")
+        for rule in role["rules"]
+        if "recoverypoints" in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert verbs == {"get", "list", "watch", "delete", "deletecollection"}
 
 
 def test_users_do_not_write_status() -> None:
@@ -119,7 +135,7 @@ def test_samples_are_valid_and_hold_no_secret() -> None:
                 kinds[document["kind"]].spec.read(document["spec"], "spec")
             if document["kind"] == "Secret":
                 assert "FILL-IN" in str(document["stringData"])
-    assert seen >= {*kinds, "Secret"}
+    assert seen >= {*(each.kind for each in RESOURCES if each.watched), "Secret"}
 
 
 def test_the_image_is_built_from_the_lock_and_runs_as_nobody() -> None:

@@ -55,16 +55,22 @@ class KubeApi:
         except SourceGone:
             return None
 
-    def list_all(self, path: str) -> Iterator[dict[str, Any]]:
-        """All objects of a collection, fetched in chunks."""
-        query: list[tuple[str, str]] = [("limit", str(LIST_CHUNK))]
+    def list_all(self, path: str, label_selector: str = "") -> Iterator[dict[str, Any]]:
+        """All objects of a collection, or those with these labels, fetched in chunks.
+
+        Also raises SourceGone when it takes so long that the server has forgotten its beginning.
+        """
+        whole = [("limit", str(LIST_CHUNK))]
+        if label_selector:
+            whole.append(("labelSelector", label_selector))
+        query = whole
         while True:
             page = self._request("GET", path, query=query)
             yield from page.get("items", ())
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
-            query = [("limit", str(LIST_CHUNK)), ("continue", token)]
+            query = [*whole, ("continue", token)]
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Not idempotent. Also raises Conflict (exists already), SourceGone (no such namespace)."""
@@ -93,6 +99,12 @@ class KubeApi:
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """RFC 7386. Raises SourceGone when there is no object."""
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
+
+    def delete(self, path: str, uid: str) -> None:
+        """Delete this very object. Raises SourceGone when there is none, Conflict when one of the same
+        name has another uid."""
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        self._request("DELETE", path, body=body, content_type=JSON)
 
     def _request(
         self,

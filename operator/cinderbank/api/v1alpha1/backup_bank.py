@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.bank_catalog import Catalog
 from cinderbank.api.v1alpha1.bank_status import BackupBankStatus
 from cinderbank.api.v1alpha1.conditions import WAITING
 from cinderbank.api.v1alpha1.duration import Duration
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
     Matching,
-    ObjectName,
     SiteName,
     immutable,
     rule,
 )
-from cinderbank.api.v1alpha1.references import SecretKey, SecretRef
+from cinderbank.api.v1alpha1.references import CASecretRef, SecretRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 
 ACCESS_KEY_ID = "access-key-id"
@@ -35,15 +35,6 @@ class Addressing(StrEnum):
 class AccessMode(StrEnum):
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
-
-
-class CASecretRef(ApiModel):
-    """A certificate authority in a Secret."""
-
-    name: ObjectName = Field(description="Name of a Secret in this namespace.")
-    key: SecretKey = Field(
-        default="ca.crt", description="Key of the Secret that holds the certificates (PEM)."
-    )
 
 
 _NEW_BANK = "make a new BackupBank instead: backups do not move"
@@ -217,6 +208,9 @@ class BackupBankSpec(ApiModel):
     )
     validation: Validation = Field(
         default=Validation(), description="How often the bank is looked at."
+    )
+    catalog: Catalog = Field(
+        default=Catalog(), description="RecoveryPoints: which backups of the bank have one."
     )
     maintenance: Maintenance = Field(
         default=Maintenance(),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.bank_catalog import CatalogStatus
 from cinderbank.api.v1alpha1.conditions import Conditions
 from cinderbank.api.v1alpha1.model import ApiModel, Time
 
@@ -130,4 +131,7 @@ class BackupBankStatus(ApiModel):
     )
     maintenance: MaintenanceStatus | None = Field(
         default=None, description="The last run of the bank's maintenance."
+    )
+    catalog: CatalogStatus | None = Field(
+        default=None, description="The last sync of its RecoveryPoints."
     )
