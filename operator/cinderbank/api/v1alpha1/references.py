@@ -44,6 +44,12 @@ class BackupRef(ApiModel):
     name: ObjectName = Field(description="Name of a VolumeBackup in this namespace.")
 
 
+class RecoveryPointRef(ApiModel):
+    """A RecoveryPoint."""
+
+    name: ObjectName = Field(description="Name of a RecoveryPoint in this namespace.")
+
+
 class SecretRef(ApiModel):
     """A Secret."""
 
