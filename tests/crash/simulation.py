@@ -75,12 +75,20 @@ class BackupSimulation(World):
         self.stored.change(replace(record, request=replace(record.request, **changes)))
 
 
+OLD = VolumeFacts(
+    VolumeId("old"),
+    "db",
+    "",
+    1,
+    volume_type="ssd",
+    availability_zone="nova",
+    metadata={"app": "shop"},
+)
+
+
 class RestoreSimulation(World):
-    def __init__(self, **request: Any) -> None:
+    def __init__(self, source: VolumeFacts = OLD, **request: Any) -> None:
         super().__init__()
-        source = VolumeFacts(
-            VolumeId("old"), "db", "", 1, volume_type="ssd", metadata={"app": "shop"}
-        )
         self.bank.sessions[BACKUP_ID] = Session(
             VolumeId("old"), False, True, True, content="data", size_bytes=GIB, source=source
         )

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain.errors import BrokenInvariant, SourceGone
-from cinderbank.domain.facts import BackupId, BankFacts, VolumeFacts, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeFacts, VolumeId
+from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
 from tests.fakes.clock import START
 from tests.fakes.contents import content_format
@@ -39,6 +40,7 @@ class FakeBank:
     faults: Faults
     sessions: dict[str, Session] = field(default_factory=dict)
     pins: set[tuple[str, str]] = field(default_factory=set)
+    chunks: ChunkLook = field(default_factory=lambda: ChunkLook(256, 256, 0))
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -126,6 +128,24 @@ class FakeBank:
         if session is None or not session.sealed or session.tombed:
             return None
         return self._describe(BackupId(backup_id), session)
+
+    def select(self, selector: BackupSelector) -> Selection:
+        """By volume and time alone: the rest is the real bank's."""
+        self.faults.read("select")
+        found = [
+            (backup_id, session.snapshot_at)
+            for backup_id, session in sorted(self.sessions.items())
+            if session.sealed and not session.tombed and session.volume_id == selector.volume_id
+            if selector.as_of is None or session.snapshot_at <= selector.as_of
+        ]
+        if not found:
+            return NoneChosen("NoBackupFits", f"{len(self.sessions)} backups were looked at")
+        backup_id, snapshot_at = found[-1]
+        return Chosen(BackupId(backup_id), "site-a", snapshot_at, "the newest that fits")
+
+    def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
+        self.faults.read("look_for_chunks")
+        return self.chunks
 
     def _describe(self, backup_id: str, session: Session) -> BackupDescription:
         source = session.source

@@ -14,6 +14,7 @@ from cinderbank.domain.facts import (
     GIB,
     ImageFacts,
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
@@ -131,6 +132,9 @@ class FakeCloud:
     images: dict[str, Image] = field(default_factory=dict)
     messages: list[UserMessage] = field(default_factory=list)
     volume_types: list[str] = field(default_factory=lambda: ["ssd", "hdd"])
+    """The first is the default; so it is with the zones."""
+    availability_zones: list[str] = field(default_factory=lambda: ["nova"])
+    quota_left: QuotaLeft | None = field(default_factory=lambda: QuotaLeft(7, 90))
     image_size_bytes: int | None = None
     """What upload-to-image makes, when it is not the volume's size."""
     backend: str = "rbd"

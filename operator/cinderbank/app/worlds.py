@@ -8,7 +8,12 @@ from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
 from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
-from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
+from cinderbank.adapters.kube.paths import (
+    crd_path,
+    namespace_path,
+    object_path,
+    recovery_point_path,
+)
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
 from cinderbank.adapters.kube.recovery_points import KubeRecoveryPoints
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
@@ -18,6 +23,7 @@ from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
 from cinderbank.app.writers import Writers
+from cinderbank.bank.layout import is_backup_id
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
@@ -129,6 +135,24 @@ class AppWorlds:
                 reason="BackupNotCompleted",
             )
         return BackupId(backup_id), raw["spec"]["bankRef"]["name"]
+
+    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        """What it says is checked here: whoever may write one has written it."""
+        raw = self._api.get(recovery_point_path(namespace, name))
+        if raw is None:
+            raise SourceGone(
+                f"RecoveryPoint {namespace}/{name} is not there: the catalogue of its bank has not seen"
+                " that backup yet, keeps only newer ones, or the backup was deleted. Name another one,"
+                " or restore by source.bank",
+                reason="RecoveryPointNotFound",
+            )
+        spec = raw.get("spec") or {}
+        backup_id, bank = spec.get("backupID"), (spec.get("bankRef") or {}).get("name")
+        if not isinstance(backup_id, str) or not is_backup_id(backup_id):
+            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.backupID is no backup id")
+        if not isinstance(bank, str):
+            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.bankRef.name is missing")
+        return BackupId(backup_id), bank
 
     def is_torn_down(self, key: Key) -> bool:
         """Fails closed: who may not look at the namespace gets Forbidden, not False."""

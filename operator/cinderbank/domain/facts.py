@@ -40,6 +40,24 @@ class VolumeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeTypeFacts:
+    """A Cinder volume type that this project may use, GET /v3/{project}/types."""
+
+    id: str
+    name: str
+    availability_zones: tuple[str, ...] | None = None
+    """The only ones that it may be in (extra spec RESKEY:availability_zones); None is any."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLeft:
+    """What a project may still make of volumes; None is without limit, or not told."""
+
+    volumes: int | None
+    gib: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotFacts:
     """A Cinder snapshot, GET /v3/snapshots/{id}."""
 
@@ -96,6 +114,23 @@ class BankFacts:
     """The earlier backup whose chunks it shares, when it does."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like; known while it is not sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLook:
+    """Whether the chunks of one backup are there, as far as it was looked."""
+
+    total: int
+    """Chunks of the volume; holes are among them, and are never missing."""
+    looked: int
+    missing: int
+    """Of `looked`: not there, or known to be damaged."""
+    problem: str = ""
+    """Why it could not be looked further: an index that does not hold."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.looked == self.total and not self.missing and not self.problem
 
 
 @dataclass(frozen=True, slots=True)

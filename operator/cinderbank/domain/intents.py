@@ -34,6 +34,7 @@ FREE = "free"
 UNPIN = "unpin"
 BOOTABLE = "bootable"
 IMAGE_METADATA = "image-metadata"
+SET_IMAGE_METADATA = "set-image-metadata"
 
 
 def find(memory: Memory, step: str) -> Intent | None:

@@ -21,6 +21,9 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
+from cinderbank.domain.placement import Placement, Wanted
+from cinderbank.domain.plan import Plan
+from cinderbank.domain.selection import BackupSelector, Resolved
 
 
 class Phase(StrEnum):
@@ -136,17 +139,21 @@ class BackupRequest:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """`spec` of a VolumeRestore, checked; `backup_id` is resolved from backupRef at the edge."""
+    """`spec` of a VolumeRestore, checked; `backup_id` is resolved from backupRef or recoveryPointRef at
+    the edge, and empty while `selector` has to find it."""
 
     backup_id: BackupId
     volume_name: str
     """What the new volume is called: target.name, or the backup's own volume name when empty."""
     description: str | None = None
-    volume_type: str | None = None
-    availability_zone: str | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     size_gib: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     bootable: bool | None = None
+    bank_name: str = ""
+    """The BackupBank that is read."""
+    selector: BackupSelector | None = None
+    dry_run: bool = False
     transport: Transport = Transport.AUTO
     salvage: bool = False
     """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
@@ -228,6 +235,12 @@ class Memory:
     """Backup: the earlier one whose unchanged chunks it shares."""
     lost: LostRanges | None = None
     """Restore: what was not in the bank any more and is zeros in the volume."""
+    resolved: Resolved | None = None
+    """Restore: which backup, before anything else is done."""
+    placement: Placement | None = None
+    """Restore: the type and zone of the new volume, chosen when the backup is pinned."""
+    plan: Plan | None = None
+    """Restore: what a dry run found."""
     outcome: Outcome | None = None
     completed_at: datetime | None = None
 

@@ -18,6 +18,7 @@ VOLUME_BACKUP = "VolumeBackup"
 VOLUME_RESTORE = "VolumeRestore"
 BACKUP_BANK = "BackupBank"
 BANK_CHECK = "BankCheck"
+RECOVERY_POINT = "RecoveryPoint"
 KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, BANK_CHECK)
 
 
@@ -174,6 +175,7 @@ def _references(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         (BACKUP_BANK, spec.get("bankRef")),
         (BACKUP_BANK, in_bank.get("bankRef")),
         (VOLUME_BACKUP, source.get("backupRef")),
+        (RECOVERY_POINT, source.get("recoveryPointRef")),
     ):
         name = _mapping(reference).get("name")
         if isinstance(name, str):

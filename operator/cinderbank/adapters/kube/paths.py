@@ -21,6 +21,11 @@ def object_path(kind: str, namespace: str, name: str) -> str:
     return f"{collection_path(kind, namespace)}/{quote(name, safe='')}"
 
 
+def recovery_point_path(namespace: str, name: str) -> str:
+    base = f"/apis/{API_VERSION}/namespaces/{quote(namespace, safe='')}"
+    return f"{base}/recoverypoints/{quote(name, safe='')}"
+
+
 def secret_path(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/secrets/{quote(name, safe='')}"
 

@@ -53,6 +53,12 @@ class CASecretRef(ApiModel):
     )
 
 
+class RecoveryPointRef(ApiModel):
+    """A RecoveryPoint."""
+
+    name: ObjectName = Field(description="Name of a RecoveryPoint in this namespace.")
+
+
 class SecretRef(ApiModel):
     """A Secret."""
 
