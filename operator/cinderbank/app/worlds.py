@@ -8,14 +8,10 @@ from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
 from cinderbank.adapters.collect_process import CollectProcesses
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
-from cinderbank.adapters.kube.paths import (
-    crd_path,
-    namespace_path,
-    object_path,
-    recovery_point_path,
-)
+from cinderbank.adapters.kube.paths import object_path, recovery_point_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
 from cinderbank.adapters.kube.recovery_points import KubeRecoveryPoints
+from cinderbank.adapters.kube.teardown import is_torn_down
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
@@ -25,7 +21,7 @@ from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
 from cinderbank.app.writers import Writers
 from cinderbank.bank.layout import is_backup_id
 from cinderbank.bank.stored_catalog import StoredCatalog
-from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
+from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Phase
 from cinderbank.engine.bank_validation import BankFound, refusal
@@ -155,13 +151,7 @@ class AppWorlds:
         return BackupId(backup_id), bank
 
     def is_torn_down(self, key: Key) -> bool:
-        """Fails closed: who may not look at the namespace gets Forbidden, not False."""
-        if _is_leaving(self._api.get(namespace_path(key.namespace))):
-            return True
-        try:
-            return _is_leaving(self._api.get(crd_path(key.kind)))
-        except Forbidden:  # an operator of single namespaces can not be given that right
-            return False
+        return is_torn_down(self._api, key.kind, key.namespace)
 
     def _open_bank(self, namespace: str, name: str) -> OpenBank:
         raw = self._objects.find(BACKUP_BANK, namespace, name)
@@ -212,10 +202,6 @@ class AppWorlds:
         metadata = raw["metadata"]
         subject = Subject(raw["kind"], metadata["namespace"], metadata["name"], metadata["uid"])
         self._events.say(subject, reason, message, warning=warning)
-
-
-def _is_leaving(raw: Raw | None) -> bool:
-    return raw is None or "deletionTimestamp" in raw["metadata"]
 
 
 def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:

@@ -38,7 +38,12 @@ def test_every_file_is_in_its_kustomization(path: Path) -> None:
         return
     [listing] = documents(path.parent / "kustomization.yaml")
     patches = [patch["path"] for patch in listing.get("patches", ())]
-    assert path.name in listing.get("resources", []) + patches
+    generated = [
+        each.split("=")[-1]
+        for made in listing.get("configMapGenerator", ())
+        for each in made["files"]
+    ]
+    assert path.name in listing.get("resources", []) + patches + generated
 
 
 def test_all_crds_are_applied() -> None:

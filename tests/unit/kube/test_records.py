@@ -50,7 +50,9 @@ class Api:
         self.applied.append((path, dict(body)))
         return self._answer(path, body["status"], [])
 
-    def json_patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+    def json_patch(
+        self, path: str, operations: list[dict[str, Any]], field_manager: str
+    ) -> dict[str, Any]:
         self.patched.append((path, operations))
         return self._answer(path, {}, ["cinderbank.io/protect"])
 

@@ -86,13 +86,14 @@ class KubeApi:
         query = [("fieldManager", field_manager), ("force", "true")]
         return self._request("PATCH", path, query=query, body=dict(body), content_type=APPLY_PATCH)
 
-    def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def json_patch(
+        self, path: str, operations: Sequence[Mapping[str, Any]], field_manager: str
+    ) -> dict[str, Any]:
         """RFC 6902. Raises Conflict when a `test` fails, SourceGone when there is no object."""
+        query, body = [("fieldManager", field_manager)], [dict(each) for each in operations]
         try:
             # the content type is explicit: the client sends lists as merge patches on some paths
-            return self._request(
-                "PATCH", path, body=[dict(o) for o in operations], content_type=JSON_PATCH
-            )
+            return self._request("PATCH", path, query=query, body=body, content_type=JSON_PATCH)
         except InvalidSpec as error:  # a failed `test` is a 422, like any other refusal
             raise Conflict(error.message, status_code=error.status_code) from error
 

@@ -8,13 +8,13 @@ from cinderbank.api.v1alpha1 import RESOURCES
 from cinderbank.api.v1alpha1.resource import API_VERSION, GROUP
 
 PLURALS = {resource.kind: resource.plural for resource in RESOURCES}
+GROUP_VERSION_PATH = f"/apis/{API_VERSION}"
 
 
 def collection_path(kind: str, namespace: str | None) -> str:
-    base = f"/apis/{API_VERSION}"
     if namespace is None:
-        return f"{base}/{PLURALS[kind]}"
-    return f"{base}/namespaces/{quote(namespace, safe='')}/{PLURALS[kind]}"
+        return f"{GROUP_VERSION_PATH}/{PLURALS[kind]}"
+    return f"{GROUP_VERSION_PATH}/namespaces/{quote(namespace, safe='')}/{PLURALS[kind]}"
 
 
 def object_path(kind: str, namespace: str, name: str) -> str:

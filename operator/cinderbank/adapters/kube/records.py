@@ -203,7 +203,7 @@ class KubeRecords:
                 "value": metadata["resourceVersion"],
             },
         ]
-        answer = self._api.json_patch(path, [*tests, *operations])
+        answer = self._api.json_patch(path, [*tests, *operations], FIELD_MANAGER)
         self._target = answer
 
 
