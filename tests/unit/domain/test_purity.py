@@ -1,4 +1,4 @@
-"""The domain imports the standard library only, and neither clock nor chance nor input nor output."""
+"""The domain imports the standard library and cronsim only, and neither clock nor chance nor input nor output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import cinderbank.domain
 
-MODULES = sorted(Path(cinderbank.domain.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(cinderbank.domain.__file__).parent.rglob("*.py"))
 IMPURE = {"logging", "os", "random", "secrets", "socket", "subprocess", "threading", "time", "uuid"}
 
 
@@ -28,7 +28,8 @@ def imported(path: Path) -> set[str]:
 def test_imports(path: Path) -> None:
     for name in imported(path):
         top = name.split(".")[0]
-        assert top in sys.stdlib_module_names or name.startswith("cinderbank.domain"), name
+        known = top in sys.stdlib_module_names or name.startswith("cinderbank.domain")
+        assert known or top == "cronsim", name  # it reads expressions: no clock, input or output
         assert top not in IMPURE, name
 
 

@@ -1,0 +1,129 @@
+"""The backups of a policy: what they are called, how they are known again, how they stand.
+
+A child carries three labels (policy, volume, time of its run), and its name is made of these: that is
+the whole proof that it is ours. So the policy may be deleted and made again by a GitOps tool, or lose
+its status, and goes on where it was; and who puts our label on an object of his own does not lose it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import blake2b
+
+from cinderbank.domain.facts import VolumeId
+
+POLICY_LABEL = "cinderbank.io/policy"
+VOLUME_LABEL = "cinderbank.io/volume-id"
+RUN_LABEL = "cinderbank.io/run"
+TRIGGER_LABEL = "cinderbank.io/trigger"
+
+LONGEST_NAME = 63
+_RUN_FORM = "%Y%m%d%H%M%S"
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_VOLUME_PART = 13
+"""Of the UUID: 48 bits, so that no two volumes of a project meet."""
+
+
+class ChildState(StrEnum):
+    WORKING = "Working"
+    GOOD = "Good"
+    """Completed, or Verified."""
+    FAILED = "Failed"
+    """Failed or Canceled: nothing of it is in the bank."""
+    LEAVING = "Leaving"
+    """Being deleted: it counts as gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One VolumeBackup of the policy."""
+
+    name: str
+    uid: str
+    volume_id: VolumeId
+    run_at: datetime
+    state: ChildState
+    point_at: datetime
+    """The moment that its data is of; of its run while that is not known."""
+    ended_at: datetime | None = None
+    hold: bool = False
+    trigger: str = ""
+    """Digest of the trigger that made it; empty for the schedule."""
+
+
+def run_label(at: datetime) -> str:
+    return at.astimezone(UTC).strftime(_RUN_FORM)
+
+
+def read_run_label(text: str) -> datetime | None:
+    if not re.fullmatch("[0-9]{14}", text):
+        return None
+    try:
+        return datetime.strptime(text, _RUN_FORM).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def child_name(policy: str, volume_id: VolumeId, run_at: datetime) -> str:
+    """A DNS label of at most 63 characters: the same for the same three, never for others."""
+    tail = f"-{volume_id[:_VOLUME_PART].lower()}-{run_label(run_at)}"
+    room = LONGEST_NAME - len(tail)
+    if len(policy) <= room and _LABEL.fullmatch(policy):
+        return policy + tail
+    digest = blake2b(policy.encode(), digest_size=5).hexdigest()
+    plain = re.sub("[^a-z0-9-]", "-", policy.lower())[: room - len(digest) - 1].strip("-") or "p"
+    return f"{plain}-{digest}{tail}"
+
+
+def trigger_digest(trigger: str) -> str:
+    """A label's value for a text that may be none; empty for no trigger."""
+    return blake2b(trigger.encode(), digest_size=8).hexdigest() if trigger else ""
+
+
+def labels_of(
+    policy: str, volume_id: VolumeId, run_at: datetime, trigger: str = ""
+) -> dict[str, str]:
+    """`trigger` is a digest."""
+    labels = {
+        POLICY_LABEL: policy,
+        VOLUME_LABEL: volume_id.lower(),
+        RUN_LABEL: run_label(run_at),
+    }
+    return {**labels, TRIGGER_LABEL: trigger} if trigger else labels
+
+
+def is_child(name: str, labels: Mapping[str, str]) -> bool:
+    """Whether an object of that name and these labels is what a policy made."""
+    policy, volume_id = labels.get(POLICY_LABEL, ""), labels.get(VOLUME_LABEL, "")
+    run_at = read_run_label(labels.get(RUN_LABEL, ""))
+    if not policy or not volume_id or run_at is None:
+        return False
+    return name == child_name(policy, VolumeId(volume_id), run_at)
+
+
+FOREIGN = ("argocd.argoproj.io/", "app.kubernetes.io/instance", "cinderbank.io/")
+_FLUX = re.compile(r"[a-z.]*\.toolkit\.fluxcd\.io/.*")
+
+
+def is_foreign_label(key: str) -> bool:
+    """Labels by which Argo CD and Flux know what is theirs to prune, and our own: never given on."""
+    return key.startswith(FOREIGN) or _FLUX.fullmatch(key) is not None
+
+
+def newest_run(children: Iterable[Child]) -> datetime | None:
+    return max((child.run_at for child in children), default=None)
+
+
+def newest_good(children: Iterable[Child]) -> dict[VolumeId, Child]:
+    """The good child of each volume with the newest recovery point."""
+    found: dict[VolumeId, Child] = {}
+    for child in children:
+        if child.state is ChildState.GOOD:
+            best = found.get(child.volume_id)
+            if best is None or (child.point_at, child.name) > (best.point_at, best.name):
+                found[child.volume_id] = child
+    return found

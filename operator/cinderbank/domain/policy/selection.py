@@ -1,0 +1,81 @@
+"""Which volumes of a project a policy is for.
+
+A volume is selected when any part of the selector names it and no part of the excludes does. What we
+made for a backup of ours is never selected, nor what is not there yet or not there for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from cinderbank.domain.facts import VolumeFacts, VolumeId
+from cinderbank.domain.names import BACKUP_TAG
+
+PASSING_STATUSES = frozenset({"creating", "deleting", "error_deleting"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Ways to name volumes; any of them will do, and an empty one names none."""
+
+    volume_ids: frozenset[VolumeId] = frozenset()
+    volume_names: tuple[str, ...] = ()
+    """Globs: * any text, ? one character, [ab] one of these; upper and lower case differ."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """All of these entries."""
+
+    def names(self, volume: VolumeFacts) -> bool:
+        return (
+            volume.id in self.volume_ids
+            or any(fnmatchcase(volume.name, glob) for glob in self.volume_names)
+            or (bool(self.metadata) and self.metadata.items() <= volume.metadata.items())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    include: Pattern
+    exclude: Pattern = Pattern()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    volumes: tuple[VolumeFacts, ...]
+    """By id."""
+    absent: tuple[VolumeId, ...]
+    """Ids that the selector or a claim names, and that the project has not; sorted."""
+
+
+def select(
+    selector: Selector,
+    volumes: Iterable[VolumeFacts],
+    claimed: frozenset[VolumeId] = frozenset(),
+    claimed_out: frozenset[VolumeId] = frozenset(),
+) -> Selection:
+    """`claimed`: volumes behind the claims that the selector names; `claimed_out`: behind those that
+    its excludes name."""
+    asked = selector.include.volume_ids | claimed
+    present: set[VolumeId] = set()
+    chosen = []
+    for volume in volumes:
+        present.add(volume.id)
+        if BACKUP_TAG in volume.metadata or volume.status in PASSING_STATUSES:
+            continue
+        if volume.id not in claimed and not selector.include.names(volume):
+            continue
+        if volume.id not in claimed_out and not selector.exclude.names(volume):
+            chosen.append(volume)
+    return Selection(
+        tuple(sorted(chosen, key=lambda each: each.id)), tuple(sorted(asked - present))
+    )
+
+
+def protectable(volumes: Iterable[VolumeFacts]) -> frozenset[VolumeId]:
+    """What could be selected at all: the ground of the report of unprotected volumes."""
+    return frozenset(
+        volume.id
+        for volume in volumes
+        if BACKUP_TAG not in volume.metadata and volume.status not in PASSING_STATUSES
+    )
