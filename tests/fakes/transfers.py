@@ -114,6 +114,7 @@ class FakeTransfers:
             return self._unreadable[1]
         if image.full_size_bytes != transfer.size_bytes:
             return TransferFailed("ImageSizeMismatch", "a disk of another size is inside", False)
+        session.tags = dict(transfer.tags)
         session.transport = "Raw" if image.disk_format == "raw" else "Qcow2"
         session.data_bytes = int(transfer.size_bytes * self.used)
         session.manifest, session.content = True, image.content

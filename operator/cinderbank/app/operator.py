@@ -234,6 +234,7 @@ class Operator:
             clock=clock,
             identities=UlidMint(clock),
             transfer_slots=self._settings.max_concurrent_transfers,
+            csi_auth_urls=self._settings.csi_auth_urls,
         )
         checks = BankChecks(
             worlds.look_at_bank,

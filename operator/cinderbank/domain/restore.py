@@ -10,13 +10,14 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| restored | the volume is ready | DeleteImage until it is gone, UnpinReader, Finish |
-| ending | it failed or was canceled | transfer, volume, image, UnpinReader, Finish |
+| restored | the volume is ready, its claim bound | DeleteImage until it is gone, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, claim, volume, image, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
+| claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
 | backup | no backup is pinned yet | Conclude(Failed), AddFinalizer, PinBackup |
 | guarded | our finalizer was taken off | AddFinalizer |
 | pinned | the bank was not told that we read | PinReader |
-| volume, transfer, image | from the farthest stage back | see restore_stages |
+| volume, transfer, image | from the farthest stage back | see restore_stages, claim_stage |
 
 How it goes through Glance is chosen when the backup is pinned: see domain.transport.
 
@@ -27,7 +28,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, intents
+from cinderbank.domain import claim_stage, cleanup, intents
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
@@ -60,6 +61,7 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = o.memory
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    memory = claim_stage.claim_sighted(o, memory)
     usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
     if usable and memory.outcome is None:
         memory = replace(memory, created_volume_id=usable[0].id)
@@ -83,8 +85,10 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         o.identity,
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE,
-        delete_end_product=lambda: cleanup.volume_step(
-            _restored_volume(o), o.memory, o.now, o.identity.uid
+        delete_end_product=lambda: (
+            claim_stage.claim_kept(o)
+            or claim_stage.claim_cleanup(o)
+            or cleanup.volume_step(_restored_volume(o), o.memory, o.now, o.identity.uid)
         ),
     )
 
@@ -124,10 +128,11 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
     deletable = [volume for volume in o.volumes if volume.status in DELETABLE_VOLUME]
     return (
         cleanup.transfer_step(o.transfer)
+        or claim_stage.claim_cleanup(o)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
-        or cleanup.settle_step(o.memory, CREATES, o.now)
+        or cleanup.settle_step(o.memory, (*CREATES, *claim_stage.CREATES), o.now)
         or _unpin(o)
         or Finish(replace(o.memory.outcome, final=True))
     )
@@ -139,6 +144,14 @@ def canceled(o: RestoreObserved) -> RestoreStep | None:
     why = "by spec.cancel" if o.request.cancel else "because the object was deleted"
     message = f"canceled {why} before the volume was ready; nothing of it is kept"
     return Conclude(Outcome(Phase.CANCELED, "Canceled", message, o.now))
+
+
+def claim(o: RestoreObserved) -> RestoreStep | None:
+    if o.request.claim is None or o.memory.claim is not None or o.memory.source is not None:
+        return None
+    if o.found is None:
+        return None  # the next rule says so
+    return claim_stage.planned_claim(o, o.request.size_gib or size_gib(o.found.size_bytes))
 
 
 def backup(o: RestoreObserved) -> RestoreStep | None:
@@ -187,7 +200,7 @@ def pinned(o: RestoreObserved) -> RestoreStep | None:
     return PinReader(o.memory.site, o.request.backup_id)
 
 
-RULES = (ended, untouched, restored, ending, canceled, backup, guarded, pinned, volume_stage)
+RULES = (ended, untouched, restored, ending, canceled, claim, backup, guarded, pinned, volume_stage)
 """The last one always answers."""
 
 

@@ -6,7 +6,7 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 
 from __future__ import annotations
 
-from cinderbank.domain import intents, messages
+from cinderbank.domain import claim_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
@@ -106,6 +106,8 @@ def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     keys = tuple(sorted(k for k, v in volume.image_metadata.items() if had.get(k) != v))
     if keys and intents.tries(o.memory, intents.IMAGE_METADATA) <= limit:
         return DeleteImageMetadata(volume.id, keys)
+    if step := claim_stage.claim_stage(o, volume):
+        return step
     message, lost = f"volume {volume.id} ({volume.name}) is restored", o.memory.lost
     if lost is None:
         return Conclude(Outcome(Phase.COMPLETED, "Restored", message, o.now))
@@ -248,13 +250,13 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     asked = o.request.description
     return CreateVolume(
         image_id=image.id,
-        name=o.request.volume_name or source.name,
+        name=claim_stage.volume_name(o, source),
         description=source.description if asked is None else asked,
         size_gib=o.request.size_gib or size_gib(size_bytes),
         volume_type=volume_type,
         availability_zone=o.request.availability_zone,
         metadata={
-            **without_tags(source.metadata),
+            **claim_stage.source_metadata(o, source),
             **without_tags(o.request.metadata),
             RESTORE_TAG: o.identity.uid,
         },

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain import intents
+from cinderbank.domain.claim import ClaimedVolume
+from cinderbank.domain.claim_steps import ClaimLook, ClaimStep
 from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
@@ -29,6 +31,7 @@ from cinderbank.domain.steps import (
     FallBack,
     Finish,
     ForgetTransfer,
+    GiveBack,
     Idle,
     RemoveFinalizer,
     Step,
@@ -51,6 +54,8 @@ class FoundBackup:
     """Of size_bytes that are not zeros; None when it was not counted."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like, if any."""
+    claim: ClaimedVolume | None = None
+    """The claim that it is of, if it is of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,8 @@ class RestoreObserved:
     volume_types: Sequence[str] = ()
     """What this project may choose from; read only when a volume is about to be made."""
     messages: Sequence[UserMessage] = ()
+    claims: ClaimLook = field(default_factory=ClaimLook)
+    """Only where a claim was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +177,10 @@ RestoreStep = (
     | DeleteImageMetadata
     | DeleteImage
     | DeleteVolume
+    | ClaimStep
     | Conclude
     | Finish
     | Wait
+    | GiveBack
     | Idle
 )

@@ -66,6 +66,11 @@ class KubeApi:
                 return
             query = [("limit", str(LIST_CHUNK)), ("continue", token)]
 
+    def has_any(self, path: str, label_selector: str) -> bool:
+        """Whether a collection has any object with these labels."""
+        query = [("limit", "1"), ("labelSelector", label_selector)]
+        return bool(self._request("GET", path, query=query).get("items"))
+
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Not idempotent. Also raises Conflict (exists already), SourceGone (no such namespace)."""
         return self._request("POST", path, body=dict(body), content_type=JSON)
@@ -93,6 +98,15 @@ class KubeApi:
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """RFC 7386. Raises SourceGone when there is no object."""
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
+
+    def delete(self, path: str, uid: str) -> None:
+        """Ask for the deletion of the object of this uid; none of the name is fine. Raises Conflict
+        when it is another one by now. Gone when a later read says so."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        try:
+            self._request("DELETE", path, body=options, content_type=JSON)
+        except SourceGone:
+            return
 
     def _request(
         self,

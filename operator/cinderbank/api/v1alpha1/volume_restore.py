@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.claim import ClaimTarget
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
     BackupULID,
@@ -90,6 +91,11 @@ class RestoreTarget(ApiModel):
         default=None,
         description="Whether a server can boot from it. Defaults to what the backed-up volume was.",
     )
+    persistent_volume_claim: ClaimTarget | None = Field(
+        default=None,
+        description="A PersistentVolumeClaim in this namespace that gets the new volume, by a"
+        " PersistentVolume of the Cinder CSI driver. See docs/kubernetes-volumes.md.",
+    )
 
 
 _ANEW = "make a new VolumeRestore instead"
@@ -140,7 +146,7 @@ class VolumeRestoreSpec(ApiModel):
 
     def to_request(self, backup_id: BackupId) -> record.RestoreRequest:
         """The engine's view; the caller has resolved `source` to `backup_id`. Raises InvalidSpec."""
-        target = self.target
+        target, claim = self.target, self.target.persistent_volume_claim
         return record.RestoreRequest(
             backup_id=backup_id,
             volume_name=target.name or "",
@@ -152,6 +158,7 @@ class VolumeRestoreSpec(ApiModel):
             bootable=target.bootable,
             transport=self.transport,
             salvage=self.salvage,
+            claim=None if claim is None else claim.to_domain(),
             cancel=self.cancel,
             on_delete=self.on_delete,
             timeouts=self.timeouts.to_domain(),
@@ -173,6 +180,7 @@ VOLUME_RESTORE = Resource(
         Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
         Column("Restored-Volume", ".status.volumeID", "The new volume in Cinder"),
         Column("Target", ".spec.target.name", "Name asked for the new volume"),
+        Column("Claim", ".status.persistentVolumeClaim.name", "The claim that gets it", wide=True),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
         Column("Transport", ".status.transport", "Raw or Qcow2", wide=True),
