@@ -28,6 +28,7 @@ class Session:
     snapshot_at: datetime = START
     data_bytes: int | None = None
     transport: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def sha512_of(content: str) -> str:
@@ -166,7 +167,7 @@ class FakeBank:
             bootable=source.bootable,
             volume_metadata=dict(source.metadata),
             image_metadata=dict(source.image_metadata),
-            tags={},
+            tags=dict(session.tags),
             stored_bytes=session.size_bytes // 2,
             data_bytes=session.data_bytes,
             transport=session.transport,

@@ -121,6 +121,7 @@ class FakeTransfers:
         if image.full_size_bytes != transfer.size_bytes:
             return TransferFailed("ImageSizeMismatch", "a disk of another size is inside", False)
         session.transport = image.disk_format.capitalize()
+        session.tags = dict(transfer.tags)
         session.data_bytes = int(transfer.size_bytes * self.used)
         session.manifest, session.content = True, image.content
         session.size_bytes = transfer.size_bytes

@@ -237,6 +237,7 @@ class Operator:
             clock=clock,
             identities=UlidMint(clock),
             transfer_slots=self._settings.max_concurrent_transfers,
+            csi_auth_urls=self._settings.csi_auth_urls,
         )
         self._catalogue = Catalogue(
             worlds.catalog, worlds.write_status, worlds.say, clock, self._metrics.error

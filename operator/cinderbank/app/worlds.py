@@ -6,6 +6,7 @@ from typing import Any
 
 from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
 from cinderbank.adapters.collect_process import CollectProcesses
+from cinderbank.adapters.kube.claims import KubeClaims
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
 from cinderbank.adapters.kube.paths import object_path, recovery_point_path
@@ -17,7 +18,7 @@ from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
 from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
-from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
+from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds, claims_refusal
 from cinderbank.app.writers import Writers
 from cinderbank.bank.layout import is_backup_id
 from cinderbank.bank.stored_catalog import StoredCatalog
@@ -64,6 +65,7 @@ class AppWorlds:
         clock: Clock,
         identities: Identities,
         transfer_slots: int,
+        csi_auth_urls: tuple[str, ...] = (),
     ) -> None:
         self._api = api
         self._objects = KubeObjects(api)
@@ -78,6 +80,7 @@ class AppWorlds:
         self._identities = identities
         self._transfer_slots = transfer_slots
         self._writers = Writers(api)
+        self._csi_auth_urls = csi_auth_urls
 
     def records(self, key: Key, raw: Raw) -> Records:
         return KubeRecords(
@@ -101,6 +104,7 @@ class AppWorlds:
             clock=self._clock,
             identities=self._identities,
             site=bank.spec.site,
+            claims=KubeClaims(self._api, key.namespace, refusal="a backup makes none"),
         )
 
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
@@ -113,6 +117,7 @@ class AppWorlds:
             transfers=self._transfers.of(key, transfer_access(cloud, bank, self._transfer_slots)),
             records=records,
             clock=self._clock,
+            claims=KubeClaims(self._api, key.namespace, claims_refusal(cloud, self._csi_auth_urls)),
         )
 
     def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:

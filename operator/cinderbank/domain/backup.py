@@ -13,7 +13,7 @@ Rules, top to bottom, the first that answers wins:
 | committed | the bank holds our seal | Conclude(Completed), then clean-up, then Finish |
 | ending | it failed or was canceled | clean-up in the cloud, then in the bank, then Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
-| source | no volume is pinned yet | Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
+| source | no volume is pinned yet | GiveBack, Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
 | guarded | our finalizer was taken off | AddFinalizer |
 | session | our intent is not in the bank | OpenSession, or Conclude(Failed: SessionBroken) |
 | transport | how it goes through Glance is not chosen yet | ChooseTransport |
@@ -48,8 +48,9 @@ from cinderbank.domain.backup_steps import (
     PinSource,
     Seal,
 )
+from cinderbank.domain.claim import claimed
 from cinderbank.domain.deletion import ended_step, held_step
-from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, Retryable, SourceGone
 from cinderbank.domain.facts import GIB, TransferFailed, TransferRunning, TransferSucceeded
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import (
@@ -183,13 +184,17 @@ def source(o: BackupObserved) -> BackupStep | None:
     if o.memory.source is not None and o.memory.backup_id is not None:
         return None
     problem = source_problem(o)
+    if isinstance(problem, Retryable):
+        return GiveBack(problem)
     if problem is not None or o.source is None:
         return fail(o, problem or SourceGone("the volume was not looked up"))
     if not o.identity.has_finalizer:
         return AddFinalizer()
     if o.memory.backup_id is None:
         return MintBackupId()
-    return PinSource(o.source)
+    if o.claim is None or o.claim_volume is None:
+        return PinSource(o.source)
+    return PinSource(o.source, claimed(o.claim, o.claim_volume))
 
 
 def guarded(o: BackupObserved) -> BackupStep | None:

@@ -33,6 +33,8 @@ DISCARD = "discard"
 FREE = "free"
 UNPIN = "unpin"
 BOOTABLE = "bootable"
+PERSISTENT_VOLUME = "persistent-volume"
+CLAIM = "claim"
 IMAGE_METADATA = "image-metadata"
 SET_IMAGE_METADATA = "set-image-metadata"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from cinderbank.domain.claim import ClaimedVolume, ReclaimPolicy, VolumeMode
 from cinderbank.domain.facts import (
     BackupId,
     ImageId,
@@ -120,8 +121,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """`spec.target.persistentVolumeClaim`; None is for as it was when the backup was made."""
+
+    name: str
+    storage_class: str | None = None
+    access_modes: tuple[str, ...] = ()
+    volume_mode: VolumeMode | None = None
+    fs_type: str | None = None
+    reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
+
+
+@dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """`spec` of a VolumeBackup, checked. Exactly one of volume_id and volume_name is set."""
+    """`spec` of a VolumeBackup, checked. Exactly one of volume_id, volume_name and claim_name is set."""
 
     volume_id: VolumeId | None
     volume_name: str | None
@@ -135,6 +148,8 @@ class BackupRequest:
     incremental: Incremental = Incremental.AUTO
     transport: Transport = Transport.AUTO
     tags: Mapping[str, str] = field(default_factory=dict)
+    claim_name: str | None = None
+    """Of a PersistentVolumeClaim in the object's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +172,8 @@ class RestoreRequest:
     transport: Transport = Transport.AUTO
     salvage: bool = False
     """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
+    claim: ClaimRequest | None = None
+    """The claim that the new volume is for."""
     cancel: bool = False
     on_delete: OnDelete = OnDelete.DETACH
     timeouts: Timeouts = Timeouts()
@@ -233,6 +250,8 @@ class Memory:
     manifest_digest: str | None = None
     base_id: BackupId | None = None
     """Backup: the earlier one whose unchanged chunks it shares."""
+    claim: ClaimedVolume | None = None
+    """Backup: the claim that led to the source. Restore: the claim that is to have the new volume."""
     lost: LostRanges | None = None
     """Restore: what was not in the bank any more and is zeros in the volume."""
     resolved: Resolved | None = None
@@ -250,8 +269,8 @@ class Temporary:
     """Something that exists in the cloud because of us, right now."""
 
     kind: str
-    """snapshot | volume | image"""
-    id: SnapshotId | VolumeId | ImageId
+    """snapshot | volume | image | persistentvolume | persistentvolumeclaim"""
+    id: SnapshotId | VolumeId | ImageId | str
     name: str
 
 

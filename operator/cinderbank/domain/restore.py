@@ -10,15 +10,16 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| restored | the volume is ready | DeleteImage until it is gone, UnpinReader, Finish |
-| ending | it failed or was canceled | transfer, volume, image, UnpinReader, Finish |
+| restored | the volume is ready, its claim bound | DeleteImage until it is gone, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, claim, volume, image, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
 | resolving | a selector names the backup, and it is not resolved | Conclude(Failed), Resolve |
+| claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
 | backup | no backup is pinned yet | Conclude(Failed), AddFinalizer, PinBackup |
 | dry | spec.dryRun | Conclude(Completed) |
 | guarded | our finalizer was taken off | AddFinalizer |
 | pinned | the bank was not told that we read | PinReader |
-| volume, transfer, image | from the farthest stage back | see restore_stages |
+| volume, transfer, image | from the farthest stage back | see restore_stages, claim_stage |
 
 How it goes through Glance, and which type and zone the new volume gets, is chosen when the backup is
 pinned: see domain.transport and domain.placement. A dry run ends there.
@@ -30,7 +31,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, intents
+from cinderbank.domain import claim_stage, cleanup, intents
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
@@ -76,6 +77,7 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = o.memory
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    memory = claim_stage.claim_sighted(o, memory)
     usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
     if usable and memory.outcome is None:
         memory = replace(memory, created_volume_id=usable[0].id)
@@ -100,8 +102,10 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE
         and not o.request.dry_run,
-        delete_end_product=lambda: cleanup.volume_step(
-            _restored_volume(o), o.memory, o.now, o.identity.uid
+        delete_end_product=lambda: (
+            claim_stage.claim_kept(o)
+            or claim_stage.claim_cleanup(o)
+            or cleanup.volume_step(_restored_volume(o), o.memory, o.now, o.identity.uid)
         ),
     )
 
@@ -141,10 +145,11 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
     deletable = [volume for volume in o.volumes if volume.status in DELETABLE_VOLUME]
     return (
         cleanup.transfer_step(o.transfer)
+        or claim_stage.claim_cleanup(o)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
-        or cleanup.settle_step(o.memory, CREATES, o.now)
+        or cleanup.settle_step(o.memory, (*CREATES, *claim_stage.CREATES), o.now)
         or _unpin(o)
         or Finish(replace(o.memory.outcome, final=True))
     )
@@ -168,6 +173,15 @@ def resolving(o: RestoreObserved) -> RestoreStep | None:
             return fail(o, SourceGone(message, reason=reason))
         case None:
             return Wait(poll_seconds(0), "Pending", "looking for the backup that fits")
+
+
+def claim(o: RestoreObserved) -> RestoreStep | None:
+    memory, request = o.memory, o.request
+    if request.claim is None or request.dry_run or memory.claim or memory.source is not None:
+        return None
+    if o.found is None:
+        return None  # the next rule says so
+    return claim_stage.planned_claim(o, request.size_gib or size_gib(o.found.size_bytes))
 
 
 def backup(o: RestoreObserved) -> RestoreStep | None:
@@ -255,6 +269,7 @@ RULES = (
     ending,
     canceled,
     resolving,
+    claim,
     backup,
     dry,
     guarded,

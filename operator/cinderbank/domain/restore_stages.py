@@ -6,7 +6,7 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 
 from __future__ import annotations
 
-from cinderbank.domain import intents, messages
+from cinderbank.domain import claim_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
@@ -17,7 +17,7 @@ from cinderbank.domain.facts import (
     TransferSucceeded,
     VolumeFacts,
 )
-from cinderbank.domain.fidelity import kept_metadata, not_put_back, put_back
+from cinderbank.domain.fidelity import not_put_back, put_back
 from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
 from cinderbank.domain.record import Outcome, Phase, Transport
 from cinderbank.domain.restore_steps import (
@@ -86,8 +86,8 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
 
 
 def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
-    """Put back what a volume from an image has differently, then it is done."""
-    if step := put_back(o, volume):
+    """Put back what a volume from an image has differently, then its claim, then it is done."""
+    if step := put_back(o, volume) or claim_stage.claim_stage(o, volume):
         return step
     message = ", but ".join(
         [f"volume {volume.id} ({volume.name}) is restored", *not_put_back(o, volume)]
@@ -238,13 +238,13 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     asked = o.request.description
     return CreateVolume(
         image_id=image.id,
-        name=o.request.volume_name or source.name,
+        name=claim_stage.volume_name(o, source),
         description=source.description if asked is None else asked,
         size_gib=o.request.size_gib or size_gib(size_bytes),
         volume_type=placed.volume_type if placed else wanted.volume_type,
         availability_zone=placed.availability_zone if placed else wanted.availability_zone,
         metadata={
-            **kept_metadata(source.metadata),
+            **claim_stage.source_metadata(o, source),
             **without_tags(o.request.metadata),
             RESTORE_TAG: o.identity.uid,
         },

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain import intents
+from cinderbank.domain.claim import ClaimedVolume
+from cinderbank.domain.claim_steps import ClaimLook, ClaimStep
 from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
@@ -32,6 +34,7 @@ from cinderbank.domain.steps import (
     FallBack,
     Finish,
     ForgetTransfer,
+    GiveBack,
     Idle,
     RemoveFinalizer,
     Step,
@@ -54,6 +57,8 @@ class FoundBackup:
     """Of size_bytes that are not zeros; None when it was not counted."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like, if any."""
+    claim: ClaimedVolume | None = None
+    """The claim that it is of, if it is of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,8 @@ class RestoreObserved:
     images: Sequence[ImageFacts] = ()
     transfer: TransferFacts = field(default_factory=TransferAbsent)
     messages: Sequence[UserMessage] = ()
+    claims: ClaimLook = field(default_factory=ClaimLook)
+    """Only where a claim was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +203,10 @@ RestoreStep = (
     | SetImageMetadata
     | DeleteImage
     | DeleteVolume
+    | ClaimStep
     | Conclude
     | Finish
     | Wait
+    | GiveBack
     | Idle
 )

@@ -19,7 +19,9 @@ from cinderbank.domain.record import Identity, LastError, Memory, Phase, Report
 from cinderbank.domain.steps import (
     AddFinalizer,
     Conclude,
+    DeleteClaim,
     DeleteImage,
+    DeletePersistentVolume,
     DeleteSnapshot,
     DeleteVolume,
     Effect,
@@ -133,7 +135,13 @@ def is_offline(step: Step) -> bool:
 
 def _with_intent(memory: Memory, step: Step, now: datetime) -> Memory:
     match step:
-        case DeleteImage() | DeleteVolume() | DeleteSnapshot():
+        case (
+            DeleteImage()
+            | DeleteVolume()
+            | DeleteSnapshot()
+            | DeleteClaim()
+            | DeletePersistentVolume()
+        ):
             return intents.delete_begun(memory, step.intent, step.resource_id, now)
         case _ if step.intent == intents.TRANSFER:
             # Before the start: no two attempts may ever write under the same number.

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import assert_never
 
 from cinderbank.domain import cleanup, conditions, intents, names, transport
+from cinderbank.domain.claim_steps import CreateClaim, CreatePersistentVolume, PinClaim
 from cinderbank.domain.errors import (
     Conflict,
     Forbidden,
@@ -38,11 +39,14 @@ from cinderbank.domain.steps import (
     AddFinalizer,
     CancelTransfer,
     Conclude,
+    DeleteClaim,
     DeleteImage,
+    DeletePersistentVolume,
     DeleteVolume,
     FallBack,
     Finish,
     ForgetTransfer,
+    GiveBack,
     Idle,
     RemoveFinalizer,
     Wait,
@@ -50,6 +54,14 @@ from cinderbank.domain.steps import (
 from cinderbank.engine.course import unexpected
 from cinderbank.engine.fall_back import fall_back, told_way_out
 from cinderbank.engine.messages import messages_about
+from cinderbank.engine.restore_claim import (
+    made_for_claim,
+    perform_claim_step,
+    with_bind_look,
+    with_claim,
+    with_leftovers,
+    with_plan_look,
+)
 from cinderbank.engine.restore_look import look_before_pinned
 from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.transfers import RestoreTransfer
@@ -112,7 +124,10 @@ class RestoreCourse:
         left = (
             ()
             if observed is None
-            else cleanup.temporaries((), () if handed_over else observed.volumes, observed.images)
+            else (
+                *cleanup.temporaries((), () if handed_over else observed.volumes, observed.images),
+                *(() if handed_over else made_for_claim(observed)),
+            )
         )
         situation = conditions.Situation(
             memory=memory,
@@ -138,11 +153,12 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
     uid = identity.uid
     if memory.outcome is not None and memory.outcome.final:
         if identity.deleting and request.on_delete is OnDelete.DELETE:
-            return replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
+            seen = replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
+            return with_claim(seen, world)
         return seen
     cleaning = memory.outcome is not None or request.cancel or identity.deleting
     if memory.source is None:
-        return seen if cleaning else look_before_pinned(seen, world)
+        return seen if cleaning else with_plan_look(look_before_pinned(seen, world), world)
     seen = replace(
         seen,
         transfer=world.transfers.observe(),
@@ -150,7 +166,8 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         images=world.glance.images_named(names.restore_image_name(uid)),
     )
     if cleaning:
-        return seen
+        return with_leftovers(seen, world)
+    seen = with_bind_look(seen, world)
     if intents.is_done(memory, intents.PIN):
         world.bank.beat(uid)
     failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
@@ -215,7 +232,23 @@ def perform(  # noqa: C901  one arm per step
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory
-        case AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | Idle():
+        case (
+            PinClaim()
+            | CreatePersistentVolume()
+            | CreateClaim()
+            | DeleteClaim()
+            | DeletePersistentVolume()
+        ):
+            return perform_claim_step(step, world, memory)
+        case (
+            AddFinalizer()
+            | RemoveFinalizer()
+            | Conclude()
+            | Finish()
+            | Wait()
+            | GiveBack()
+            | Idle()
+        ):
             raise unexpected(step)  # engine.course does these
         case _:
             assert_never(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cinderbank.domain import claim
 from cinderbank.domain.facts import VolumeFacts
 from cinderbank.domain.placement import Offered
 from cinderbank.domain.plan import Survey
@@ -53,4 +54,5 @@ def found_backup(description: BackupDescription) -> FoundBackup:
         ),
         data_bytes=description.data_bytes,
         content_format=description.content_format,
+        claim=claim.from_tags(description.tags),
     )

@@ -61,11 +61,23 @@ def test_secrets_are_only_read_by_name() -> None:
     assert verbs == {"get"}
 
 
+RBAC = ("rbac-cluster/operator.yaml", "rbac-cluster/users.yaml", "persistent-volumes/operator.yaml")
+
+
 def test_no_rule_is_wild() -> None:
-    for path in (DEPLOY / "rbac-cluster/operator.yaml", DEPLOY / "rbac-cluster/users.yaml"):
+    for path in (DEPLOY / name for name in RBAC):
         for role in documents(path):
             for rule in role.get("rules", ()):
                 assert not any("*" in word for words in rule.values() for word in words)
+
+
+def test_persistent_volumes_are_only_had_by_name() -> None:
+    role = only("ClusterRole", DEPLOY / "persistent-volumes/operator.yaml")
+    verbs = {r["resources"][0]: set(r["verbs"]) for r in role["rules"]}
+    assert verbs == {"persistentvolumes": {"get", "create", "delete"}, "nodes": {"list"}}
+    binding = only("ClusterRoleBinding", DEPLOY / "persistent-volumes/operator.yaml")
+    [operator] = only("ClusterRoleBinding", DEPLOY / "rbac-cluster/operator.yaml")["subjects"]
+    assert binding["subjects"] == [operator]
 
 
 def test_rules_name_our_kinds() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import urllib3
@@ -72,6 +72,11 @@ class KubeApi:
                 return
             query = [*whole, ("continue", token)]
 
+    def has_any(self, path: str, label_selector: str) -> bool:
+        """Whether a collection has any object with these labels."""
+        query = [("limit", "1"), ("labelSelector", label_selector)]
+        return bool(self._request("GET", path, query=query).get("items"))
+
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Not idempotent. Also raises Conflict (exists already), SourceGone (no such namespace)."""
         return self._request("POST", path, body=dict(body), content_type=JSON)
@@ -102,10 +107,11 @@ class KubeApi:
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
 
     def delete(self, path: str, uid: str) -> None:
-        """Delete this very object. Raises SourceGone when there is none, Conflict when one of the same
-        name has another uid."""
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
-        self._request("DELETE", path, body=body, content_type=JSON)
+        """Ask for the deletion of the object of this uid; none of the name is fine. Raises Conflict
+        when it is another one by now. Gone when a later read says so."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        with suppress(SourceGone):
+            self._request("DELETE", path, body=options, content_type=JSON)
 
     def _request(
         self,

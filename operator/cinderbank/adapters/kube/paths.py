@@ -40,3 +40,15 @@ def namespace_path(namespace: str) -> str:
 
 def crd_path(kind: str) -> str:
     return f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURALS[kind]}.{GROUP}"
+
+
+def claim_path(namespace: str, name: str = "") -> str:
+    """Of a PersistentVolumeClaim; of all of the namespace without a name."""
+    base = f"{namespace_path(namespace)}/persistentvolumeclaims"
+    return f"{base}/{quote(name, safe='')}" if name else base
+
+
+def persistent_volume_path(name: str = "") -> str:
+    """Of a PersistentVolume; of all without a name."""
+    base = "/api/v1/persistentvolumes"
+    return f"{base}/{quote(name, safe='')}" if name else base

@@ -7,6 +7,7 @@ and is not owned by this very BackupBank is somebody else's: told, never touched
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -70,10 +71,8 @@ class KubeRecoveryPoints:
             self._write(raw, found, degraded)
 
     def delete(self, point: Present) -> None:
-        try:
+        with suppress(Conflict):
             self._api.delete(object_path(KIND, self._namespace, point.name), point.uid)
-        except (SourceGone, Conflict):
-            return
 
     def _owner(self) -> dict[str, Any]:
         return {

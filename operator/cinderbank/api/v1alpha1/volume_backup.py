@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cinderbank.api.v1alpha1.backup_status import VolumeBackupStatus
+from cinderbank.api.v1alpha1.claim import ClaimSource
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
@@ -74,7 +75,7 @@ class Timeouts(ApiModel):
 class BackupSource(ApiModel):
     """Which volume; exactly one field is set."""
 
-    rules = (exactly_one("volumeID", "volumeName"),)
+    rules = (exactly_one("volumeID", "volumeName", "persistentVolumeClaim"),)
 
     volume_id: VolumeUUID | None = Field(
         default=None, description="Id (UUID) of the volume in Cinder."
@@ -83,6 +84,9 @@ class BackupSource(ApiModel):
         default=None,
         description="Name of the volume in Cinder; it must be unique in the project, else the backup"
         " is refused rather than taken of the wrong volume.",
+    )
+    persistent_volume_claim: ClaimSource | None = Field(
+        default=None, description="A claim in this namespace whose volume is backed up."
     )
 
 
@@ -158,9 +162,12 @@ class VolumeBackupSpec(ApiModel):
 
     def to_request(self, name: str) -> record.BackupRequest:
         """The engine's view; `name` is metadata.name. Raises InvalidSpec."""
-        source = self.source
-        if (source.volume_id is None) == (source.volume_name is None):
-            raise InvalidSpec("spec.source: set exactly one of volumeID and volumeName")
+        source, claim = self.source, self.source.persistent_volume_claim
+        ways = (source.volume_id, source.volume_name, claim)
+        if sum(way is not None for way in ways) != 1:
+            raise InvalidSpec(
+                "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim"
+            )
         return record.BackupRequest(
             volume_id=None if source.volume_id is None else VolumeId(source.volume_id.lower()),
             volume_name=source.volume_name,
@@ -174,6 +181,7 @@ class VolumeBackupSpec(ApiModel):
             incremental=self.incremental,
             transport=self.transport,
             tags=self.tags,
+            claim_name=None if claim is None else claim.name,
         )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.claim import ClaimTarget
 from cinderbank.api.v1alpha1.model import ApiModel, Ruled, immutable, one_way
 from cinderbank.api.v1alpha1.references import CloudCredentialsRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
@@ -69,6 +70,11 @@ class RestoreTarget(ApiModel):
     bootable: bool | None = Field(
         default=None,
         description="Whether a server can boot from it. Defaults to what the backed-up volume was.",
+    )
+    persistent_volume_claim: ClaimTarget | None = Field(
+        default=None,
+        description="A PersistentVolumeClaim in this namespace that gets the new volume, by a"
+        " PersistentVolume of the Cinder CSI driver. See docs/kubernetes-volumes.md.",
     )
 
 
@@ -154,6 +160,7 @@ class VolumeRestoreSpec(ApiModel):
         """The engine's view; the caller has resolved `source` to `backup_id`, unless that has a selector,
         and to the bank. Raises InvalidSpec."""
         target, bank = self.target, self.source.bank
+        claim = self.target.persistent_volume_claim
         selector = None if bank is None or bank.selector is None else bank.selector.to_domain()
         return record.RestoreRequest(
             backup_id=backup_id,
@@ -173,6 +180,7 @@ class VolumeRestoreSpec(ApiModel):
             selector=selector,
             dry_run=self.dry_run,
             salvage=self.salvage,
+            claim=None if claim is None else claim.to_domain(),
             cancel=self.cancel,
             on_delete=self.on_delete,
             timeouts=self.timeouts.to_domain(),
@@ -194,6 +202,7 @@ VOLUME_RESTORE = Resource(
         Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
         Column("Restored-Volume", ".status.volumeID", "The new volume in Cinder"),
         Column("Target", ".spec.target.name", "Name asked for the new volume"),
+        Column("Claim", ".status.persistentVolumeClaim.name", "The claim that gets it", wide=True),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
         Column("Transport", ".status.transport", "Raw or Qcow2", wide=True),

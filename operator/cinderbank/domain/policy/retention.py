@@ -138,9 +138,7 @@ def _of_volume(retention: Retention, children: list[Child], zone: ZoneInfo) -> l
     return verdicts
 
 
-def _keep_reasons(
-    retention: Retention, good: list[Child], zone: ZoneInfo
-) -> dict[str, list[Why]]:
+def _keep_reasons(retention: Retention, good: list[Child], zone: ZoneInfo) -> dict[str, list[Why]]:
     """`good` is newest first."""
     reasons: dict[str, list[Why]] = {child.name: [] for child in good}
     for number, child in enumerate(good):
