@@ -33,15 +33,18 @@ from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.banks import BankChecks
 from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.checks import CheckRuns
+from cinderbank.kube.copies import CopyRuns
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
     BACKUP_BANK,
     BANK_CHECK,
     VOLUME_BACKUP,
     VOLUME_RESTORE,
+    CopyKey,
     Key,
     KnownObjects,
     key_of,
+    object_of,
 )
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.probes import ProbeServer
@@ -95,11 +98,11 @@ class Operator:
         self._secrets = KubeSecrets(api)
         self._clouds = Clouds(self._secrets, settings.connection_cache_size, folder / "ca")
         self._banks = Banks(self._secrets, settings.connection_cache_size, folder / "ca")
-        self._transfers: TransferProcesses[Key] = TransferProcesses(
+        self._transfers: TransferProcesses[Key | CopyKey] = TransferProcesses(
             folder / "transfers",
             settings.max_concurrent_transfers,
-            on_progress=lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
-            on_end=self._queue.add,
+            on_progress=lambda key: self._queue.wake(object_of(key), TRANSFER_WAKE_SECONDS),
+            on_end=lambda key: self._queue.add(object_of(key)),
         )
         self._checks: CheckProcesses[Key] = CheckProcesses(
             folder / "checks",
@@ -201,7 +204,9 @@ class Operator:
             self._queue.wake(dependent)
         self._writer.forget(key.uid)
         self._meter.forget(key)
-        self._transfers.forget(key)
+        for each in {key, *self._transfers.keys()}:
+            if object_of(each) == key:
+                self._transfers.forget(each)
         self._checks.forget(key)
         self._collections.forget(key)
         self._catalogue.forget(key)
@@ -224,6 +229,7 @@ class Operator:
 
     def _make_reconciler(self) -> Reconciler:
         clock = SystemClock()
+        mint = UlidMint(clock)
         retry = self._settings.blocked_retry_seconds
         worlds = AppWorlds(
             api=self._api,
@@ -235,7 +241,7 @@ class Operator:
             checks=self._checks,
             collections=self._collections,
             clock=clock,
-            identities=UlidMint(clock),
+            identities=mint,
             transfer_slots=self._settings.max_concurrent_transfers,
             csi_auth_urls=self._settings.csi_auth_urls,
         )
@@ -256,7 +262,9 @@ class Operator:
         )
         works = {
             BACKUP_BANK: checks.run,
-            VOLUME_BACKUP: BackupRuns(worlds, clock, self._meter, retry).run,
+            VOLUME_BACKUP: CopyRuns(
+                BackupRuns(worlds, clock, self._meter, retry).run, worlds, clock, mint, retry
+            ).run,
             VOLUME_RESTORE: RestoreRuns(worlds, clock, self._meter, retry).run,
             BANK_CHECK: CheckRuns(
                 worlds, clock, self._checks.forget, self._metrics.error, retry

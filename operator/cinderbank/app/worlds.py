@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
@@ -22,20 +23,22 @@ from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds, claims_ref
 from cinderbank.app.writers import Writers
 from cinderbank.bank.layout import is_backup_id
 from cinderbank.bank.stored_catalog import StoredCatalog
+from cinderbank.domain.copies import Copy
 from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
-from cinderbank.domain.facts import BackupId
+from cinderbank.domain.facts import BackupId, TransferFacts
 from cinderbank.domain.record import Phase
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
 from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
 from cinderbank.kube.catalog import CatalogWorld
-from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
+from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, CopyKey, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
 from cinderbank.ports.checks import Checks
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.collections import Collections
 from cinderbank.ports.records import Records
+from cinderbank.ports.transfers import CopyTransfer
 
 
 class KubeObjects:
@@ -59,7 +62,7 @@ class AppWorlds:
         events: KubeEvents,
         clouds: Clouds,
         banks: Banks,
-        transfers: TransferProcesses[Key],
+        transfers: TransferProcesses[Key | CopyKey],
         checks: CheckProcesses[Key],
         collections: CollectProcesses[Key],
         clock: Clock,
@@ -179,6 +182,26 @@ class AppWorlds:
             raise refused
         return self._banks.open(namespace, spec, status.bank_id)
 
+    # For copies.
+
+    def observe_copy(self, key: Key, bank_name: str) -> TransferFacts:
+        return self._transfers.observe(CopyKey(key, bank_name))
+
+    def start_copy(self, key: Key, source: str, target: str, transfer: CopyTransfer) -> None:
+        slots = self._transfer_slots
+        opened = self._open_bank(key.namespace, source), self._open_bank(key.namespace, target)
+        from_, to = (bank_access(each, slots) for each in opened)
+        self._transfers.start(CopyKey(key, target), replace(from_, target=to), transfer)
+
+    def forget_copy(self, key: Key, bank_name: str) -> None:
+        self._transfers.forget(CopyKey(key, bank_name))
+
+    def delete_copy(self, namespace: str, bank_name: str, site: str, copy: Copy) -> bool:
+        bank = self._open_bank(namespace, bank_name).bank
+        if bank.observe(site, copy.backup_id).sealed:
+            return bank.delete(site, copy.backup_id)
+        return bank.discard(site, copy.backup_id)
+
     # For BackupBanks.
 
     def look_at_bank(self, key: Key, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
@@ -211,6 +234,16 @@ class AppWorlds:
 
 def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
     """What a child process needs to reach both by itself; `slots` run at once on this operator."""
+    return replace(
+        bank_access(bank, slots),
+        cloud_name=cloud.name,
+        clouds_yaml=cloud.secret.data[CLOUDS_YAML],
+        cacert=cloud.secret.data.get(CACERT),
+    )
+
+
+def bank_access(bank: OpenBank, slots: int) -> TransferAccess:
+    """As `transfer_access`, of the bank alone."""
     limits = bank.spec.limits
     return TransferAccess(
         location=bank.location,
@@ -218,9 +251,6 @@ def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
         site=bank.spec.site,
         read_only=bank.bank.read_only,
         bank_id=bank.bank_id,
-        cloud_name=cloud.name,
-        clouds_yaml=cloud.secret.data[CLOUDS_YAML],
-        cacert=cloud.secret.data.get(CACERT),
         chunk_bytes=bank.spec.chunk_size_mib << 20,
         keks=bank.keks,
         accepts_plain=bank.accepts_plain,

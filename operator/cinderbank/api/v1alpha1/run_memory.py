@@ -38,8 +38,10 @@ from cinderbank.domain.record import (
     Transport,
 )
 
-TOLD_ONLY = frozenset({"observedGeneration", "phase", "conditions", "progress", "temporaries"})
-"""Fields of status that are never read back: nonsense in them stops nothing."""
+TOLD_ONLY = frozenset(
+    {"observedGeneration", "phase", "conditions", "progress", "temporaries", "copies"}
+)
+"""Fields of status that are never read back here: nonsense in them stops nothing."""
 
 S = TypeVar("S", bound=RunStatus)
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cinderbank.api.v1alpha1.backup_status import VolumeBackupStatus
 from cinderbank.api.v1alpha1.claim import ClaimSource
+from cinderbank.api.v1alpha1.copies import COPIES_RULES, Copies
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
@@ -94,7 +95,7 @@ _ANEW = "make a new VolumeBackup instead"
 
 
 class VolumeBackupSpec(ApiModel):
-    """What to back up, and where to. All but deletionPolicy, cancel and hold stays as created."""
+    """What to back up, and where to. All but deletionPolicy, cancel, hold and copies stays as created."""
 
     rules = (
         immutable("source", _ANEW, required=True),
@@ -108,6 +109,7 @@ class VolumeBackupSpec(ApiModel):
         immutable("incremental", _ANEW),
         immutable("transport", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
+        *COPIES_RULES,
     )
 
     source: BackupSource = Field(description="The volume to back up; it may be in use.")
@@ -160,6 +162,13 @@ class VolumeBackupSpec(ApiModel):
         description="Words that go into the bank with the backup, for example app: db.",
     )
 
+    copies: Copies = Field(
+        default=(),
+        description="Other banks that get a copy, from bank to bank, once the backup is Completed; it"
+        " stays Completed whatever becomes of them. May be changed at any time: a bank that is added"
+        " gets its copy, one that is taken away keeps what it has.",
+    )
+
     def to_request(self, name: str) -> record.BackupRequest:
         """The engine's view; `name` is metadata.name. Raises InvalidSpec."""
         source, claim = self.source, self.source.persistent_volume_claim
@@ -203,6 +212,12 @@ VOLUME_BACKUP = Resource(
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
         Column("Transport", ".status.transport", "Raw, Qcow2 or Vdi", wide=True),
+        Column(
+            "Copied",
+            '.status.conditions[?(@.type=="Copied")].status',
+            "Are all copies there",
+            wide=True,
+        ),
         Column("Volume-ID", ".status.source.volumeID", "The volume in Cinder", wide=True),
         Column("Backup-ID", ".status.backupID", "What restores it at any site", wide=True),
         MESSAGE,
