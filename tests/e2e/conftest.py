@@ -17,6 +17,11 @@ from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import Site, Stage
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What kills a whole site goes last."""
+    items.sort(key=lambda item: item.get_closest_marker("disaster") is not None)
+
+
 @pytest.fixture(scope="session")
 def stage() -> Stage:
     try:
