@@ -63,18 +63,22 @@ def audit_bank(bucket: Bucket, prefix: str, ledger: Ledger, directory: Path) -> 
 
 
 def audit_trace(gate: Gate, site: str, other: str, ledger: Ledger) -> int:
-    """All that `site` (a letter) did to the other's part of the bank: it put nothing, and of what it
-    deleted the other's user had deleted the backup before. Returns how many objects it deleted there."""
+    """All that `site` (a letter) did to the other's part of the bank was to free what the other's user had
+    deleted before: it deleted such objects, and put such tombs again. Returns how many objects it deleted.
+
+    A tomb is put again with its own bytes when the last of its data goes: its 30 days begin then.
+    """
     part = f"/sites/site-{other}/"
-    put = gate.done("PUT", part)
-    assert not put, f"site {site} wrote {min(put)}"
     deleted_by_user = {e.backup_id for e in ledger.entries(State.GOING, State.GONE)}
     deleted = gate.done("DELETE", part)
-    for key in deleted:
-        kind, _, rest = key.rpartition(part)[2].partition("/")
-        assert kind in ("chunks", "journal", "backups", "seals"), f"site {site} deleted {key}"
-        words = re.split("[/.]", rest)
-        assert deleted_by_user & set(words[:2]), f"site {site} deleted {key}"
+    for verb, done, kinds in (
+        ("wrote", gate.done("PUT", part), ("tombs",)),
+        ("deleted", deleted, ("chunks", "journal", "backups", "seals")),
+    ):
+        for key in done:
+            kind, _, rest = key.rpartition(part)[2].partition("/")
+            assert kind in kinds, f"site {site} {verb} {key}"
+            assert deleted_by_user & set(re.split("[/.]", rest)[:2]), f"site {site} {verb} {key}"
     own = f"/sites/site-{site}/"
     assert gate.done("PUT", own), "the gate saw nothing: it is not in front of this site"
     return len(deleted)

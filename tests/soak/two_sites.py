@@ -28,7 +28,7 @@ from tests.stage.namespace import Namespace
 from tests.stage.site import Site, Stage
 
 OTHER = {"a": "b", "b": "a"}
-KINDS = ("backup", "restore of own", "restore of the other's", "deletion", "collection")
+KINDS = ("backup", "restore of the other's", "deletion", "collection")
 COLLECTIONS_AT_MOST = 10
 SAY_SECONDS = 60.0
 
