@@ -12,10 +12,12 @@ from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.api.v1alpha1.model import camel_case
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
+from cinderbank.domain.claim import ReclaimPolicy, VolumeMode
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.record import (
     BackupRequest,
+    ClaimRequest,
     DeletionPolicy,
     Incremental,
     OnDelete,
@@ -119,6 +121,14 @@ def test_a_full_restore() -> None:
             "sizeGiB": 7,
             "metadata": {"a": "b"},
             "bootable": False,
+            "persistentVolumeClaim": {
+                "name": "data",
+                "storageClassName": "",
+                "accessModes": ["ReadWriteMany"],
+                "volumeMode": "Block",
+                "fsType": "xfs",
+                "reclaimPolicy": "Delete",
+            },
         },
         onDelete="Delete",
         cancel=True,
@@ -135,12 +145,23 @@ def test_a_full_restore() -> None:
         size_gib=7,
         metadata={"a": "b"},
         bootable=False,
+        claim=ClaimRequest(
+            "data", "", ("ReadWriteMany",), VolumeMode.BLOCK, "xfs", ReclaimPolicy.DELETE
+        ),
         cancel=True,
         on_delete=OnDelete.DELETE,
         timeouts=Timeouts(image=timedelta(hours=2)),
         salvage=True,
         retry_limit=9,
     )
+
+
+def test_a_backup_of_a_claim_and_the_least_restore_into_one() -> None:
+    raw = backup(source={"persistentVolumeClaim": {"name": "data"}})
+    request = VolumeBackupSpec.read(raw, "spec").to_request("nightly")
+    assert (request.claim_name, request.volume_id, request.volume_name) == ("data", None, None)
+    into = restore(target={"persistentVolumeClaim": {"name": "data"}})
+    assert VolumeRestoreSpec.read(into, "spec").to_request(BACKUP).claim == ClaimRequest("data")
 
 
 def test_fields_of_a_newer_release_are_dropped() -> None:
@@ -157,6 +178,14 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
         (
             backup(source={"volumeID": VOLUME, "volumeName": "db"}),
             "spec.source: set exactly one of volumeID and volumeName",
+        ),
+        (
+            backup(source={"volumeName": "db", "persistentVolumeClaim": {"name": "data"}}),
+            "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim",
+        ),
+        (
+            backup(source={"persistentVolumeClaim": {"name": "a/b"}}),
+            "spec.source.persistentVolumeClaim.name is 'a/b'",
         ),
         (
             backup(source={"volumeID": "db"}),
@@ -186,6 +215,11 @@ def test_a_bad_backup_is_told_by_field_value_and_way_out(raw: object, says: str)
         restore(source={"bank": {"backupID": BACKUP}}),
         restore(target={"sizeGiB": 0}),
         restore(target={"metadata": {"a": 1}}),
+        restore(target={"persistentVolumeClaim": {}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "accessModes": ["Sometimes"]}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "storageClassName": "../x"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "fsType": "-o remount"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "reclaimPolicy": "Recycle"}}),
         restore(timeouts={"image": "999h"}),
     ],
 )
