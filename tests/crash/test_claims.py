@@ -227,8 +227,11 @@ def test_a_claim_that_goes_away_is_waited_for() -> None:
     assert_claimed(simulation)
 
 
-def test_a_persistent_volume_of_somebody_else_is_left_alone() -> None:
+@pytest.mark.parametrize("late", [False, True])
+def test_a_persistent_volume_of_somebody_else_is_left_alone(late: bool) -> None:
     simulation = simulated()
+    if late:
+        run(simulation, until=lambda s: s.steps[-1:] == ["StartTransfer"])
     simulation.claims.add_bound_claim("other", VOLUME_ID)
     strange = simulation.claims.volumes.pop("pvc-other")
     simulation.claims.volumes[PERSISTENT_VOLUME] = strange
@@ -237,6 +240,7 @@ def test_a_persistent_volume_of_somebody_else_is_left_alone() -> None:
     assert outcome_of(simulation) == (Phase.FAILED, "PersistentVolumeTaken")
     assert simulation.claims.volumes == {PERSISTENT_VOLUME: strange}
     assert_nothing_left(simulation)
+    assert late or "create_image" not in simulation.faults.effects
 
 
 def test_a_claim_that_is_deleted_before_it_is_bound() -> None:

@@ -44,7 +44,9 @@ class Running:
 def _running(stage: Stage, letter: str) -> Iterator[Running]:
     site = stage.site(letter)
     site.install()
-    operator = site.operator()
+    # Volumes of this cloud may become persistent volumes: test_claims.py.
+    auth_url = stage.rig.site(letter).auth_url
+    operator = site.operator({"CINDERBANK_CSI_AUTH_URLS": auth_url})
     operator.start()
     yield Running(site, operator)
     operator.stop()

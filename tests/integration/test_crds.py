@@ -181,6 +181,17 @@ BAD: list[tuple[str, Object, str]] = [
     ("no source", backup(source={"volumeID": None}), ONE_SOURCE),
     ("two sources", backup(source={"volumeName": "db"}), ONE_SOURCE),
     ("volume id", backup(source={"volumeID": "db"}), "must be a volume's UUID"),
+    ("two kinds", backup(source={"persistentVolumeClaim": {"name": "data"}}), ONE_SOURCE),
+    (
+        "claim to make",
+        restore(target={"persistentVolumeClaim": {"name": "data", "accessModes": ["Often"]}}),
+        "Unsupported value",
+    ),
+    (
+        "class of a claim",
+        restore(target={"persistentVolumeClaim": {"name": "data", "storageClassName": "a/b"}}),
+        "must be the name of a StorageClass",
+    ),
     ("empty volume name", backup(source={"volumeID": None, "volumeName": ""}), "at least 1 chars"),
     ("bank name", backup(bankRef={"name": "a/b"}), "must be the name of a Kubernetes object"),
     ("secret", backup(cloudCredentialsRef={"secretName": None}), "secretName: Required value"),

@@ -25,6 +25,7 @@ from cinderbank.domain.claim import (
     NewClaim,
     NewPersistentVolume,
     PersistentVolumeFacts,
+    VolumeMode,
     is_bound,
 )
 from cinderbank.domain.claim_steps import CreateClaim, CreatePersistentVolume, PinClaim
@@ -61,6 +62,8 @@ def planned_claim(
     asked = o.request.claim
     assert asked is not None
     plan = _plan(o, asked)
+    if o.claims.persistent_volume is not None:
+        return fail(o, _taken(plan.persistent_volume))
     if o.claims.claim is not None:
         problem = _misfit(o.claims.claim, plan, size_gib)
         if isinstance(problem, Conflict):
@@ -85,13 +88,15 @@ def _plan(o: RestoreObserved, asked: ClaimRequest) -> ClaimedVolume:
     elif recorded is not None:
         as_it_is = recorded
     wanted_class = asked.storage_class
+    fs_type = as_it_is.fs_type if asked.fs_type is None else asked.fs_type
+    volume_mode = asked.volume_mode or as_it_is.volume_mode
     return ClaimedVolume(
         name=asked.name,
         persistent_volume=persistent_volume_name(o.identity.uid),
         storage_class=as_it_is.storage_class if wanted_class is None else wanted_class,
         access_modes=asked.access_modes or as_it_is.access_modes or ("ReadWriteOnce",),
-        volume_mode=asked.volume_mode or as_it_is.volume_mode,
-        fs_type=as_it_is.fs_type if asked.fs_type is None else asked.fs_type,
+        volume_mode=volume_mode,
+        fs_type=fs_type if volume_mode is VolumeMode.FILESYSTEM else "",
     )
 
 
@@ -172,11 +177,7 @@ def _not_ours(
 ) -> ResourceFailed | None:
     reserved = (found.claim_namespace, found.claim_name) == (o.identity.namespace, plan.name)
     if found.restore_uid != o.identity.uid or found.volume_handle != volume.id or not reserved:
-        return ResourceFailed(
-            f"there is a PersistentVolume {found.name} already, and it is not this restore's volume "
-            f"{volume.id} for its claim; it is left alone. Delete it and make a new VolumeRestore",
-            reason="PersistentVolumeTaken",
-        )
+        return _taken(found.name)
     if found.deleting or found.phase in ("Released", "Failed"):
         return ResourceFailed(
             f"PersistentVolume {found.name} is {'being deleted' if found.deleting else found.phase}: "
@@ -184,6 +185,14 @@ def _not_ours(
             reason="ClaimLost",
         )
     return None
+
+
+def _taken(name: str) -> ResourceFailed:
+    return ResourceFailed(
+        f"there is a PersistentVolume {name} already, and it is not what this restore has made; it is "
+        "left alone. Delete it and make a new VolumeRestore",
+        reason="PersistentVolumeTaken",
+    )
 
 
 # The way back.

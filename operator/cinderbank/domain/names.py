@@ -39,7 +39,7 @@ def restore_image_name(uid: str) -> str:
 
 def persistent_volume_name(uid: str) -> str:
     """Of the PersistentVolume that a restore makes."""
-    return f"cinderbank-{uid}"
+    return f"restored-{uid}"
 
 
 def without_tags(metadata: Mapping[str, str]) -> dict[str, str]:

@@ -12,11 +12,13 @@ from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.api.v1alpha1.model import camel_case
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
+from cinderbank.domain.claim import ReclaimPolicy, VolumeMode
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.placement import Wanted
 from cinderbank.domain.record import (
     BackupRequest,
+    ClaimRequest,
     DeletionPolicy,
     Incremental,
     OnDelete,
@@ -124,6 +126,14 @@ def test_a_full_restore() -> None:
             "sizeGiB": 7,
             "metadata": {"a": "b"},
             "bootable": False,
+            "persistentVolumeClaim": {
+                "name": "data",
+                "storageClassName": "",
+                "accessModes": ["ReadWriteMany"],
+                "volumeMode": "Block",
+                "fsType": "xfs",
+                "reclaimPolicy": "Delete",
+            },
         },
         mappings={"volumeType": {"ssd": "nvme"}, "availabilityZone": {"a": "b"}},
         dryRun=True,
@@ -143,6 +153,9 @@ def test_a_full_restore() -> None:
         size_gib=7,
         metadata={"a": "b"},
         bootable=False,
+        claim=ClaimRequest(
+            "data", "", ("ReadWriteMany",), VolumeMode.BLOCK, "xfs", ReclaimPolicy.DELETE
+        ),
         cancel=True,
         on_delete=OnDelete.DELETE,
         timeouts=Timeouts(image=timedelta(hours=2)),
@@ -172,6 +185,16 @@ def test_a_restore_by_what_is_known() -> None:
     )
 
 
+def test_a_backup_of_a_claim_and_the_least_restore_into_one() -> None:
+    raw = backup(source={"persistentVolumeClaim": {"name": "data"}})
+    request = VolumeBackupSpec.read(raw, "spec").to_request("nightly")
+    assert (request.claim_name, request.volume_id, request.volume_name) == ("data", None, None)
+    into = restore(target={"persistentVolumeClaim": {"name": "data"}})
+    assert VolumeRestoreSpec.read(into, "spec").to_request(BACKUP, "main").claim == ClaimRequest(
+        "data"
+    )
+
+
 def test_fields_of_a_newer_release_are_dropped() -> None:
     newer = VolumeBackupSpec.read(backup(transportOfNextYear="Qcow2"), "spec")
     assert newer == VolumeBackupSpec.read(backup(), "spec")
@@ -186,6 +209,14 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
         (
             backup(source={"volumeID": VOLUME, "volumeName": "db"}),
             "spec.source: set exactly one of volumeID and volumeName",
+        ),
+        (
+            backup(source={"volumeName": "db", "persistentVolumeClaim": {"name": "data"}}),
+            "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim",
+        ),
+        (
+            backup(source={"persistentVolumeClaim": {"name": "a/b"}}),
+            "spec.source.persistentVolumeClaim.name is 'a/b'",
         ),
         (
             backup(source={"volumeID": "db"}),
@@ -222,6 +253,11 @@ def test_a_bad_backup_is_told_by_field_value_and_way_out(raw: object, says: str)
         restore(mappings={"volumeType": {"a": ""}}),
         restore(target={"sizeGiB": 0}),
         restore(target={"metadata": {"a": 1}}),
+        restore(target={"persistentVolumeClaim": {}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "accessModes": ["Sometimes"]}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "storageClassName": "../x"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "fsType": "-o remount"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "reclaimPolicy": "Recycle"}}),
         restore(timeouts={"image": "999h"}),
     ],
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.progress import progress_of, shown_bytes, shown_seconds
+from cinderbank.domain.claim import ClaimedVolume, VolumeMode
 from cinderbank.domain.errors import BrokenInvariant, InvalidSpec
 from cinderbank.domain.facts import (
     ChunkLook,
@@ -74,8 +75,19 @@ outcomes = st.builds(
     at=some_times,
     final=st.booleans(),
 )
+object_names = st.sampled_from(["data", "pvc-1", "a.b-c"])
+claims = st.builds(
+    ClaimedVolume,
+    name=object_names,
+    persistent_volume=object_names,
+    storage_class=st.sampled_from(["", "fast"]),
+    access_modes=st.sampled_from([(), ("ReadWriteOnce",), ("ReadOnlyMany", "ReadWriteMany")]),
+    volume_mode=st.sampled_from(VolumeMode),
+    fs_type=st.sampled_from(["", "xfs"]),
+)
 run_memories = st.builds(
     Memory,
+    claim=st.none() | claims,
     backup_id=st.none() | st.from_regex(r"[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True),
     site=st.none() | st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
     started_at=times,

@@ -29,7 +29,7 @@ from cinderbank.domain.errors import Forbidden
 from cinderbank.domain.facts import VolumeId
 
 WANTED = ClaimedVolume(
-    "data", "cinderbank-uid-1", "", ("ReadWriteOnce",), VolumeMode.FILESYSTEM, "xfs"
+    "data", "restored-uid-1", "", ("ReadWriteOnce",), VolumeMode.FILESYSTEM, "xfs"
 )
 
 
@@ -40,7 +40,7 @@ def new_volume(zone: str = "") -> NewPersistentVolume:
 def test_a_persistent_volume_is_reserved_for_its_claim() -> None:
     body = persistent_volume_body(new_volume(), "shop")
     assert body["metadata"] == {
-        "name": "cinderbank-uid-1",
+        "name": "restored-uid-1",
         "labels": {"cinderbank.io/restore-uid": "uid-1"},
         "annotations": {"pv.kubernetes.io/provisioned-by": CSI_DRIVER},
     }
@@ -76,7 +76,7 @@ def test_its_zone_is_a_node_affinity() -> None:
 
 def test_a_claim_asks_for_its_volume_and_for_no_default_class() -> None:
     spec = claim_body(NewClaim(WANTED, 3, "uid-1"))["spec"]
-    assert (spec["volumeName"], spec["storageClassName"]) == ("cinderbank-uid-1", "")
+    assert (spec["volumeName"], spec["storageClassName"]) == ("restored-uid-1", "")
     assert spec["resources"] == {"requests": {"storage": "3Gi"}}
 
 
@@ -89,7 +89,7 @@ def test_what_is_made_is_read_back_as_it_was_meant() -> None:
     claim = claim_body(NewClaim(WANTED, 3, "uid-1"))
     claim["metadata"] |= {"namespace": "shop", "uid": "claim-uid"}
     made = claim_facts(claim)
-    assert (made.volume_name, made.requested_bytes) == ("cinderbank-uid-1", 3 << 30)
+    assert (made.volume_name, made.requested_bytes) == ("restored-uid-1", 3 << 30)
     assert (made.phase, made.deleting, made.wants_other_data) == ("Pending", False, False)
 
 
@@ -128,7 +128,7 @@ class RefusingApi(KubeApi):
 def test_missing_rights_name_what_to_apply() -> None:
     claims = KubeClaims(RefusingApi(), "shop", refusal=None)
     with pytest.raises(Forbidden, match="deploy/persistent-volumes") as refused:
-        claims.find_persistent_volume("cinderbank-uid-1")
+        claims.find_persistent_volume("restored-uid-1")
     assert refused.value.reason == "PersistentVolumesForbidden"
 
 
