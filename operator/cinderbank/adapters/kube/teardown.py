@@ -33,7 +33,8 @@ def _is_leaving(raw: dict[str, Any] | None) -> bool:
 
 def _can_be_created(api: KubeApi, kind: str) -> bool:
     """By discovery, which everybody may read: of a CRD that terminates it leaves out create, update and
-    patch (apiextensions-apiserver, customresource_discovery_controller.go)."""
+    patch (apiextensions-apiserver, customresource_discovery_controller.go). It follows the CRD's condition
+    Terminating, after which the first object is deleted, by an informer: in milliseconds, but not at once."""
     found = api.get(GROUP_VERSION_PATH) or {}
     return any(
         each.get("name") == PLURALS[kind] and "create" in (each.get("verbs") or ())
