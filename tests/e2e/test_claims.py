@@ -58,7 +58,9 @@ def bound(namespace: Namespace, name: str) -> Object:
 def gone_from_cinder(site: Site, volume_id: str) -> None:
     cinder = site.cloud.connection.block_storage
     until(
-        lambda: cinder.find_volume(volume_id, ignore_missing=True) is None, 240, f"end of {volume_id}"
+        lambda: cinder.find_volume(volume_id, ignore_missing=True) is None,
+        240,
+        f"end of {volume_id}",
     )
 
 

@@ -104,7 +104,9 @@ def real_bench(site: Site) -> Iterator[Bench]:
     try:
         with operator_api(site) as api:
             claims = KubeClaims(api, namespace.name, refusal=None)
-            until(lambda: can_have_persistent_volumes(claims), 240, "the right to persistent volumes")
+            until(
+                lambda: can_have_persistent_volumes(claims), 240, "the right to persistent volumes"
+            )
             yield Bench(claims, namespace.name, None)
     finally:
         namespace.delete("pv", f"restored-{namespace.name}")
@@ -131,7 +133,11 @@ def test_what_is_made_is_found_bound_and_deleted(bench: Bench) -> None:
     volume_uid = bench.create_volume()
     volume = claims.find_persistent_volume(name)
     assert volume is not None
-    assert (volume.uid, volume.restore_uid, volume.volume_handle) == (volume_uid, "uid-1", VOLUME_ID)
+    assert (volume.uid, volume.restore_uid, volume.volume_handle) == (
+        volume_uid,
+        "uid-1",
+        VOLUME_ID,
+    )
     assert (volume.claim_namespace, volume.claim_name) == (bench.namespace, "data")
     with pytest.raises(Conflict):
         bench.create_volume()
