@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -247,3 +248,24 @@ def test_the_largest_honest_manifest_is_read() -> None:
     assert manifests.MAX_SESSIONS * row < MAX_CATALOG_MANIFEST_BYTES
     assert manifests.MAX_MANIFEST_BYTES >= MAX_CATALOG_MANIFEST_BYTES
     assert state.MAX_SITES == 4096
+
+
+@pytest.mark.parametrize("item", ["{}", '"abcde"', "[1.5]"])
+def test_the_worst_manifest_takes_bounded_memory(item: str) -> None:
+    """The operator reads it in its own process, one at a time."""
+    key = numbered(1)
+    store = bank_of(key)
+    document = document_of(store, key)
+    body = json.dumps({**document, "more": []}).encode()
+    room = MAX_CATALOG_MANIFEST_BYTES - len(body)
+    separators = 1_000_000 - body.count(b",") - body.count(b"{") - body.count(b"[")
+    count = min(room // (len(item) + 1), separators // (1 + item.count("{") + item.count("[")))
+    body = body.replace(b'"more": []', f'"more": [{",".join([item] * count)}]'.encode())
+    seal_body(store, key, body)
+    catalog = catalog_of(store)
+    tracemalloc.start()
+    found = catalog.look(key)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert isinstance(found, Described)
+    assert peak < 80 << 20

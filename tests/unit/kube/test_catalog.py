@@ -18,7 +18,7 @@ from cinderbank.bank.marks import BankHeader, Seal, Tomb
 from cinderbank.bank.scrub import Damage, Report
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.catalog import point_name
-from cinderbank.domain.errors import Conflict, InvalidSpec, Unavailable
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import VolumeId
 from cinderbank.kube import catalog as module
 from cinderbank.kube.catalog import BUSY_SECONDS, SLICE, Catalogue, CatalogWorld
@@ -465,6 +465,19 @@ def test_refusals_of_the_api_server_are_told() -> None:
     house.api.create = refuse  # type: ignore[method-assign]
     house.run()
     assert house.told()["reason"] == "KubernetesUnavailable"
+
+
+def test_a_list_whose_beginning_the_api_server_has_forgotten_is_begun_again() -> None:
+    house = House()
+    seal_one(house.store, numbered(1))
+
+    def expired(*arguments: object) -> Any:
+        raise SourceGone("410: the continue parameter is too old", status_code=410)
+
+    house.api.list_all = expired  # type: ignore[method-assign]
+    assert house.run() == pytest.approx(60, abs=1)
+    assert house.told()["reason"] == "KubernetesUnavailable"
+    assert not house.names()
 
 
 def test_a_lost_race_for_the_status_of_the_bank_is_raised() -> None:

@@ -17,7 +17,7 @@ from cinderbank.adapters.kube.records import FIELD_MANAGER
 from cinderbank.api.v1alpha1.recovery_point import BANK_LABEL, labels_of, status_of
 from cinderbank.api.v1alpha1.resource import API_VERSION
 from cinderbank.domain.catalog import PointKey, PointState, Present
-from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.catalog import Described, Unreadable
 
@@ -39,8 +39,11 @@ class KubeRecoveryPoints:
 
     def present(self, tags: Mapping[str, str]) -> Iterator[Present]:
         path = collection_path(KIND, self._namespace)
-        for raw in self._api.list_all(path, f"{BANK_LABEL}={self._bank}"):
-            yield present_of(raw, self._bank_uid, tags)
+        try:
+            for raw in self._api.list_all(path, f"{BANK_LABEL}={self._bank}"):
+                yield present_of(raw, self._bank_uid, tags)
+        except SourceGone as error:  # the list took too long, or its CRD is not installed yet
+            raise Unavailable(error.message, reason="KubernetesUnavailable") from error
 
     def create(
         self, name: str, key: PointKey, found: Described | Unreadable, degraded: bool
