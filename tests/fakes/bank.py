@@ -123,10 +123,10 @@ class FakeBank:
         self._work[backup_id] = self._work.get(backup_id, 0) + 1
         return self._work[backup_id] >= self.rounds
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
         self.faults.read("find")
         session = self.sessions.get(backup_id)
-        if session is None or not session.sealed or session.tombed:
+        if session is None or not session.sealed or session.tombed or site not in (None, "site-a"):
             return None
         return self._describe(BackupId(backup_id), session)
 

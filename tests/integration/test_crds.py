@@ -14,7 +14,17 @@ import pytest
 import yaml
 
 from cinderbank.api.v1alpha1 import RESOURCES, backup_status, restore_status
-from cinderbank.domain.facts import BackupId, ImageId, TransferProgress, VolumeFacts, VolumeId
+from cinderbank.domain.facts import (
+    BackupId,
+    ChunkLook,
+    ImageId,
+    QuotaLeft,
+    TransferProgress,
+    VolumeFacts,
+    VolumeId,
+)
+from cinderbank.domain.placement import Placement, Warned, Why
+from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import (
     Condition,
     Intent,
@@ -24,7 +34,9 @@ from cinderbank.domain.record import (
     Phase,
     Report,
     Temporary,
+    Transport,
 )
+from cinderbank.domain.selection import Resolved
 from tests.rig.cluster import ApiError, Cluster
 from tests.rig.kubernetes import cluster as rig_cluster
 from tests.rig.rig import Rig, RigIsDown
@@ -174,6 +186,17 @@ def test_explain_has_words_for_every_field(cluster: Cluster, namespace: Namespac
 
 # --- what is refused, and in which words -----------------------------------------------------------
 
+ONE_BACKUP = "set exactly one of backupRef, bank and recoveryPointRef"
+ONE_OF_BANK = "set exactly one of backupID and selector"
+
+
+def by_selector(selector: Object | None, **bank: Any) -> Object:
+    named = {"bankRef": {"name": "none"}, **bank}
+    if selector is not None:
+        named["selector"] = selector
+    return restore(source={"backupRef": None, "bank": named})
+
+
 ONE_SOURCE = "set exactly one of volumeID and volumeName"
 DURATION = "must be a duration from 1s to 720h"
 
@@ -207,12 +230,25 @@ BAD: list[tuple[str, Object, str]] = [
     ("many tags", backup(tags={f"t{n}": "" for n in range(33)}), "at most 32"),
     ("name", with_changes(backup(), {"metadata": {"name": "x" * 64}}), "at most 63 characters"),
     ("no spec", {**backup(), "spec": {}}, "spec.source: Required value"),
-    ("no restore source", restore(source={"backupRef": None}), "exactly one of backupRef and bank"),
+    ("no restore source", restore(source={"backupRef": None}), ONE_BACKUP),
     (
         "two restore sources",
         restore(source={"bank": {"bankRef": {"name": "m"}, "backupID": BACKUP}}),
-        "exactly one of backupRef and bank",
+        ONE_BACKUP,
     ),
+    ("id and selector", by_selector({"volumeName": "db"}, backupID=BACKUP), ONE_OF_BANK),
+    ("neither id nor selector", by_selector(None), ONE_OF_BANK),
+    ("empty selector", by_selector({}), "say which volume or backup"),
+    ("no tags", by_selector({"tags": {}, "site": "a"}), "say which volume or backup"),
+    (
+        "volume id and name",
+        by_selector({"volumeID": VOLUME, "volumeName": "db"}),
+        "set volumeID or volumeName, not both",
+    ),
+    ("asOf", by_selector({"volumeName": "db", "asOf": "12:00"}), "asOf"),
+    ("asOf without zone", by_selector({"volumeName": "db", "asOf": "2026-11-22T12:00:00"}), "asOf"),
+    ("recovery point", restore(source={"recoveryPointRef": {"name": "x"}}), ONE_BACKUP),
+    ("mapping", restore(mappings={"volumeType": {"": "x"}}), "1 to 255 characters"),
     (
         "backup id",
         restore(source={"backupRef": None, "bank": {"bankRef": {"name": "m"}, "backupID": "../x"}}),
@@ -268,6 +304,8 @@ FROZEN: list[tuple[Object, Object, str]] = [
     (restore(), {"source": {"backupRef": {"name": "o"}}}, "source can not be changed"),
     (restore(), {"target": {"name": "n"}}, "target can not be changed"),
     (restore(target={"name": "n"}), {"target": {"name": "o"}}, "target can not be changed"),
+    (restore(), {"mappings": {"volumeType": {"a": "b"}}}, "mappings can not be changed"),
+    (restore(dryRun=True), {"dryRun": False}, "dryRun can not be changed"),
     (restore(), {"timeouts": {"clone": "2h"}}, "timeouts can not be changed"),
     (restore(), {"retryLimit": 4}, "retryLimit can not be changed"),
     (restore(cancel=True), {"cancel": False}, "cancel can not be taken back"),
@@ -396,7 +434,16 @@ def test_a_full_status_is_kept_to_the_last_field(cluster: Cluster, namespace: Na
     assert found == status
     assert backup_status.memory_of(found) == FULL
 
-    restored = replace(FULL, created_volume_id=VolumeId(OTHER_VOLUME), image_proven=ImageId("i-1"))
+    warned = (Warned("VolumeTypeSubstituted", "another"),)
+    restored = replace(
+        FULL,
+        transport=Transport.QCOW2,
+        created_volume_id=VolumeId(OTHER_VOLUME),
+        image_proven=ImageId("i-1"),
+        resolved=Resolved(BACKUP, "main", "paris-1", NOW, "NewestThatFits", "of 3"),
+        placement=Placement(None, Why.DEFAULT, "nova", Why.SAME_NAME, warned),
+        plan=Plan(BACKUP, 20, 4096, Survey(QuotaLeft(1, None), ChunkLook(9, 9, 1, "p")), warned),
+    )
     body = restore()
     create(cluster, namespace, body)
     status = restore_status.status_of(restored, REPORT, None, 1, NOW).dump()

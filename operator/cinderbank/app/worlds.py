@@ -151,7 +151,8 @@ class AppWorlds:
                 reason="RecoveryPointNotFound",
             )
         spec = raw.get("spec") or {}
-        backup_id, bank = spec.get("backupID"), (spec.get("bankRef") or {}).get("name")
+        backup_id, reference = spec.get("backupID"), spec.get("bankRef")
+        bank = reference.get("name") if isinstance(reference, dict) else None
         if not isinstance(backup_id, str) or not is_backup_id(backup_id):
             raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.backupID is no backup id")
         if not isinstance(bank, str):

@@ -241,10 +241,10 @@ class StoredBank:
         self._writable(site)
         return deletion.delete(self.store, site, backup_id, self.keys)
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
         self.open()
-        for site in state.sites(self.store):
-            found = self._find_at(site, backup_id)
+        for each in state.sites(self.store) if site is None else [site]:
+            found = self._find_at(each, backup_id)
             if found is not None:
                 return found
         return None

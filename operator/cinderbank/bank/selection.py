@@ -78,25 +78,22 @@ class Search:
     def run(self) -> Selection:
         """Raises what the store raises when it is the store that fails, and InvalidSpec (BankKeyMissing,
         BankKeyWrong, ...) when nothing fits and not all could be read for that."""
-        fitting: dict[VolumeId, Chosen] = {}
-        for volume_id, backups in self._by_volume().items():
-            chosen = self._first_good(backups)
-            if chosen is not None:
-                fitting[volume_id] = chosen
+        fitting: list[BackupDescription] = []
+        for backups in self._by_volume().values():
+            if (about := self._first_good(backups)) is not None:
+                fitting.append(about)
             if len(fitting) > 1:
                 return self._ambiguous(fitting)
-            if self._tally.manifests >= MAX_MANIFESTS:
-                self._tally.is_cut = True
-                break
         if not fitting:
             return self._none()
-        ((volume_id, chosen),) = fitting.items()
+        [about] = fitting
         if self._tally.is_cut and self.selector.volume_id is None:
             return self._too_wide(
-                f"backup {chosen.backup_id} of volume {volume_id} fits, but another volume's may too: add"
-                f" volumeID: {volume_id} if that is the volume"
+                f"backup {about.backup_id} of volume {about.volume_id} fits, but another volume's may too:"
+                f" add volumeID: {about.volume_id} if that is the volume"
             )
-        return chosen
+        message = f"{_described(about)}, is the newest that fits; {self._looked()}"
+        return Chosen(about.backup_id, about.site, about.snapshot_at, message)
 
     def _by_volume(self) -> dict[VolumeId, list[SealKey]]:
         """Newest first, and so are the volumes."""
@@ -116,7 +113,7 @@ class Search:
         latest = datetime.max.replace(tzinfo=UTC) - 2 * CLOCK_SKEW
         return min(self.selector.as_of.astimezone(UTC), latest) + CLOCK_SKEW
 
-    def _first_good(self, backups: list[SealKey]) -> Chosen | None:
+    def _first_good(self, backups: list[SealKey]) -> BackupDescription | None:
         """Of one volume."""
         wanted, is_named = self.selector, self.selector.volume_name is None
         for key in backups:
@@ -139,7 +136,7 @@ class Search:
                 continue
             problem = self._problem(key)
             if not problem:
-                return Chosen(about.backup_id, about.site, about.snapshot_at, self._looked(about))
+                return about
             self._nearly(about, problem)
         return None
 
@@ -202,32 +199,18 @@ class Search:
         )
 
     def _nearly(self, about: BackupDescription, why: str) -> None:
-        self._tally.near = self._tally.near or (
-            f"the nearest is backup {about.backup_id} of volume {about.volume_id}"
-            f" ({_shown(about.volume_name)}), of {about.snapshot_at.isoformat()}: {why}"
-        )
+        self._tally.near = self._tally.near or f"the nearest is {_described(about)}: {why}"
 
-    def _looked(self, about: BackupDescription | None = None) -> str:
-        """What was done, for the user; of the chosen backup, if there is one."""
+    def _looked(self) -> str:
+        """What was done, for the user."""
         tally = self._tally
-        said = (
-            ""
-            if about is None
-            else (
-                f"backup {about.backup_id} of volume {about.volume_id} ({_shown(about.volume_name)}), of"
-                f" {about.snapshot_at.isoformat()}, is the newest that fits; "
-            )
-        )
-        said += f"{tally.manifests} of {tally.keys} backups were looked at"
+        said = f"{tally.manifests} of {tally.keys} backups were looked at"
         if tally.skipped:
             said += f", {tally.skipped} could not be read (the first: {tally.first_problem[:500]})"
         return said
 
-    def _ambiguous(self, fitting: dict[VolumeId, Chosen]) -> NoneChosen:
-        both = " and ".join(
-            f"backup {chosen.backup_id} of volume {volume_id} (site {chosen.site})"
-            for volume_id, chosen in fitting.items()
-        )
+    def _ambiguous(self, fitting: list[BackupDescription]) -> NoneChosen:
+        both = " and ".join(f"{_described(about)} (site {about.site})" for about in fitting)
         return NoneChosen(
             "SelectorAmbiguous",
             f"spec.source.bank.selector fits different volumes: {both}. Name the volume in volumeID of a"
@@ -245,6 +228,7 @@ class Search:
         tally = self._tally
         if tally.key_problem is not None:
             raise tally.key_problem
+        looked = self._looked()
         if not tally.near:
             self._look_later()
         near = tally.near or "none is near"
@@ -252,7 +236,7 @@ class Search:
             return self._too_wide(f"none of them fits; {near}")
         return NoneChosen(
             "NoBackupFits",
-            f"no backup fits spec.source.bank.selector: {self._looked()}; {near}. Check the bank's bucket"
+            f"no backup fits spec.source.bank.selector: {looked}; {near}. Check the bank's bucket"
             " and prefix and what the selector says, and make a new VolumeRestore",
         )
 
@@ -273,6 +257,8 @@ class Search:
                 return
 
 
-def _shown(name: str) -> str:
-    """A name out of a manifest, in a message."""
-    return repr(name if len(name) <= 80 else f"{name[:79]}…")
+def _described(about: BackupDescription) -> str:
+    """One backup in a message; the name is out of a manifest."""
+    name = about.volume_name if len(about.volume_name) <= 80 else f"{about.volume_name[:79]}…"
+    moment = about.snapshot_at.isoformat()
+    return f"backup {about.backup_id} of volume {about.volume_id} ({name!r}), of {moment}"

@@ -90,7 +90,8 @@ def _image_metadata(
     o: RestoreObserved, volume: VolumeFacts
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     """Keys that are there and should not be; entries that are missing or have another value."""
-    had = {} if o.memory.source is None else kept_image_metadata(o.memory.source.image_metadata)
-    has = volume.image_metadata
-    foreign = tuple(sorted(key for key in has if key not in had))
-    return foreign, {key: value for key, value in had.items() if has.get(key) != value}
+    had = {} if o.memory.source is None else o.memory.source.image_metadata
+    has, kept = volume.image_metadata, kept_image_metadata(had)
+    foreign = (key for key in has if key not in kept and has[key] != had.get(key))
+    missing = {key: value for key, value in kept.items() if has.get(key) != value}
+    return tuple(sorted(foreign)), missing

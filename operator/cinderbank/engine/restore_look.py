@@ -16,10 +16,10 @@ from cinderbank.ports.bank import BackupDescription
 
 def look_before_pinned(seen: RestoreObserved, world: RestoreWorld) -> RestoreObserved:
     """Raises what the ports raise. A selector is asked for once: then memory holds what it came to."""
-    request = seen.request
-    if request.selector is not None and seen.memory.resolved is None:
+    request, resolved = seen.request, seen.memory.resolved
+    if request.selector is not None and resolved is None:
         return replace(seen, selected=world.bank.select(request.selector))
-    description = world.bank.find(request.backup_id)
+    description = world.bank.find(request.backup_id, None if resolved is None else resolved.site)
     if description is None:
         return seen
     seen = replace(seen, found=found_backup(description))

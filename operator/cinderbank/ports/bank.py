@@ -95,8 +95,9 @@ class Bank(Protocol):
         """
         ...
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
-        """The sealed, untombed backup of this id, whichever site wrote it; None when there is none."""
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
+        """The sealed, untombed backup of this id, of this site or whichever wrote it; None when there is
+        none."""
         ...
 
     def select(self, selector: BackupSelector) -> Selection:

@@ -306,6 +306,16 @@ def test_what_could_not_be_put_back_is_told() -> None:
     assert "os_type" in done.outcome.message
 
 
+def test_what_both_have_stays() -> None:
+    """Cinder says of every volume of an image whether it has verified a signature."""
+    said = {"signature_verified": "False"}
+    known = restore_memory(source=volume(image_metadata=said))
+    look = restore_observed(**with_volume(made(image_metadata=said), memory=known))
+    assert isinstance(next_step(look), steps.Conclude)
+    other = restore_observed(**with_volume(made(image_metadata={"signature_verified": "x"})))
+    assert isinstance(next_step(other), r.DeleteImageMetadata)
+
+
 @pytest.mark.parametrize(
     "key",
     ["cinder_encryption_key_id", "os_glance_x", "img_signature", "signature_verified", "bad,key"],

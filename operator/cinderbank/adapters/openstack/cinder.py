@@ -265,12 +265,10 @@ class OpenStackCinder:
         """Take keys out of the volume's image metadata; keys that are not there are fine.
 
         Idempotent. Raises SourceGone. Cinder's 404 does not tell a missing key from a missing
-        volume, so the volume is read, before and after it.
+        volume, so the volume is read after it.
         """
         call = Call("delete image metadata of", f"volume {volume_id}")
         for key in keys:
-            if key not in self._image_metadata(volume_id, call):
-                continue
             try:
                 self._act(volume_id, "os-unset_image_metadata", {"key": key}, call)
             except SourceGone:
