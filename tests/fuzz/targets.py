@@ -21,6 +21,7 @@ from cinderbank.bank.store import MAX_CONTROL_BYTES
 from cinderbank.bank.wrapped_keys import WrappedKey
 from cinderbank.cli.bank_file import BankFile
 from cinderbank.domain.errors import CinderbankError
+from cinderbank.ports.transfers import CopyTransfer
 from cinderbank.transfer import job, vdi
 from cinderbank.transfer.qcow2.decode import MAX_WAITING_BYTES, decode
 from tests.fakes.backups import (
@@ -253,10 +254,15 @@ def _from_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
     return reading
 
 
-def _job_sample() -> bytes:
+def _job_samples() -> tuple[bytes, ...]:
     bank = job.BankJob("https://s3", "b", "p", "r", "auto", "/c", SITE, False, READER)
     cloud = job.CloudJob("/clouds.yaml", "cloud")
-    return job.dump(job.Job(bank, cloud, backup_transfer(b"1234"))).encode()
+    copy = CopyTransfer(SITE, BACKUP, BACKUP, 4)
+    jobs = (
+        job.Job(bank, cloud, backup_transfer(b"1234")),
+        job.Job(bank, None, copy, target=bank),
+    )
+    return tuple(job.dump(each).encode() for each in jobs)
 
 
 _BANK_FILE = json.dumps(
@@ -280,7 +286,7 @@ TARGETS = {
     "qcow2": Target(read_qcow2, _qcow2_samples(), _qcow2_bytes),
     "vdi": Target(read_vdi, _vdi_samples(), _qcow2_bytes),
     "scrub": Target(read_report, _report_samples(), _json_bytes),
-    "job": Target(_from_file(job.load), (_job_sample(),), _json_bytes),
+    "job": Target(_from_file(job.load), _job_samples(), _json_bytes),
     "bank-file": Target(
         _from_file(BankFile.read), (_BANK_FILE, b"endpoint: https://s3\nbucket: b\n"), _json_bytes
     ),

@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from cinderbank.api.v1alpha1 import RESOURCES, backup_status, restore_status
+from cinderbank.api.v1alpha1.copies import status_with
+from cinderbank.domain import copies
+from cinderbank.domain.copies import Copy
 from cinderbank.domain.facts import (
     BackupId,
     ChunkLook,
@@ -228,6 +231,18 @@ BAD: list[tuple[str, Object, str]] = [
     ("tag name", backup(tags={"": "x"}), "a tag's name must have 1 to 63 characters"),
     ("tag value", backup(tags={"a": "x" * 256}), "may not be more than 255"),
     ("many tags", backup(tags={f"t{n}": "" for n in range(33)}), "at most 32"),
+    ("copy to itself", backup(copies=[{"bankRef": {"name": "none"}}]), "must go to another bank"),
+    (
+        "two copies in one bank",
+        backup(copies=[{"bankRef": {"name": "far"}}, {"bankRef": {"name": "far"}}]),
+        "each bank can have one copy",
+    ),
+    ("copy", backup(copies=[{}]), "spec.copies[0].bankRef: Required value"),
+    (
+        "plain copy",
+        backup(copies=[{"bankRef": {"name": "far"}, "plainCopy": "Yes"}]),
+        'supported values: "Refused", "Allowed"',
+    ),
     ("name", with_changes(backup(), {"metadata": {"name": "x" * 64}}), "at most 63 characters"),
     ("no spec", {**backup(), "spec": {}}, "spec.source: Required value"),
     ("no restore source", restore(source={"backupRef": None}), ONE_BACKUP),
@@ -345,6 +360,9 @@ def test_what_was_asked_stays_asked(
                 {"deletionPolicy": "Delete"},
                 {"hold": True},
                 {"hold": None},
+                {"copies": [{"bankRef": {"name": "far"}}]},
+                {"copies": [{"bankRef": {"name": "near"}, "plainCopy": "Allowed"}]},
+                {"copies": None},
                 {"cancel": True},
                 {"deletionPolicy": "Retain"},
             ],
@@ -451,6 +469,26 @@ def test_a_full_status_is_kept_to_the_last_field(cluster: Cluster, namespace: Na
     found = cluster.request("GET", path_of(namespace, body))["status"]
     assert found == status
     assert restore_status.memory_of(found) == restored
+
+
+def test_what_is_said_of_copies_is_kept_and_a_completed_one_stays(
+    cluster: Cluster, namespace: Namespace
+) -> None:
+    body = backup(copies=[{"bankRef": {"name": "far"}}])
+    create(cluster, namespace, body)
+    path, done = path_of(namespace, body, "/status"), TransferProgress(100, 100)
+    copy = replace(
+        copies.completed(Copy("far", BACKUP), done, NOW), attempts=2, failures=1, next_try_at=NOW
+    )
+    plain = backup_status.status_of(FULL, REPORT, None, 1, NOW).dump()
+    status = status_with(plain, [copy], 1, NOW)
+    cluster.request("PATCH", path, {"status": status})
+    assert cluster.request("GET", path_of(namespace, body))["status"] == status
+    with pytest.raises(ApiError, match="a copy that is Completed stays so"):
+        back = {**status["copies"][0], "phase": "Copying"}
+        cluster.request("PATCH", path, {"status": {"copies": [back]}})
+    leaving = {**status["copies"][0], "phase": "Left"}
+    cluster.request("PATCH", path, {"status": {"copies": [leaving]}})
 
 
 def test_status_by_server_side_apply_replaces_the_default(

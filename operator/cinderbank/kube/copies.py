@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.backup_status import memory_of
@@ -35,6 +36,18 @@ from cinderbank.ports.transfers import CopyTransfer
 log = logging.getLogger(__name__)
 
 SESSION_BROKEN = "SessionBroken"
+NO_PROGRESS = "NoProgress"
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one copy is to be."""
+
+    key: Key
+    source: str
+    """Name of the BackupBank that has the backup."""
+    transfer: CopyTransfer
+    no_progress: timedelta
 
 
 class CopyWorlds(Protocol):
@@ -94,52 +107,53 @@ class CopyRuns:
         spec = VolumeBackupSpec.read(raw.get("spec"), "spec")
         now = self._clock.now()
         known = [to_domain(each) for each in read_copies(raw.get("status"))]
-        banks = [each.bank_ref.name for each in spec.copies]
+        targets = {each.bank_ref.name: each for each in spec.copies}
         for gone in known:
-            if gone.bank not in banks:
+            if gone.bank not in targets:
                 self._worlds.forget_copy(key, gone.bank)
-        before = copies.aligned(banks, known, memory.backup_id, now)
-        plain = {each.bank_ref.name: each.plain_copy is PlainCopy.ALLOWED for each in spec.copies}
-        after = [
-            self._step(key, spec.bank_ref.name, memory, each, plain[each.bank], now)
-            for each in before
-        ]
+        before = copies.aligned(list(targets), known, memory.backup_id, now)
+        after = []
+        for each in before:
+            transfer = CopyTransfer(
+                site=memory.site or "",
+                backup_id=memory.backup_id,
+                copy_id=each.backup_id,
+                size_bytes=memory.size_bytes or 0,
+                allow_plain=targets[each.bank].plain_copy is PlainCopy.ALLOWED,
+            )
+            asked = _Asked(key, spec.bank_ref.name, transfer, spec.timeouts.to_domain().no_progress)
+            after.append(self._step(asked, each, now))
         self._write(raw, after, now)
         self._say_what_changed(raw, before, after)
         return copies.rest_seconds(after, now, self._slow_seconds)
 
-    def _step(
-        self, key: Key, source: str, memory: Memory, copy: Copy, plain: bool, now: datetime
-    ) -> Copy:
+    def _step(self, asked: _Asked, copy: Copy, now: datetime) -> Copy:
         if copy.phase is CopyPhase.COMPLETED:
             return copy
-        match self._worlds.observe_copy(key, copy.bank):
-            case TransferRunning(progress=progress):
-                return copies.running(copy, progress, now)
+        key, bank = asked.key, copy.bank
+        match self._worlds.observe_copy(key, bank):
+            case TransferRunning(progress=progress, moved_at=moved_at):
+                if moved_at is None or now - moved_at < asked.no_progress:
+                    return copies.running(copy, progress, now)
+                self._worlds.forget_copy(key, bank)
+                told = f"moved nothing for {asked.no_progress}; it is started anew"
+                return copies.failed(copy, NO_PROGRESS, told, retryable=True, now=now, seed=key.uid)
             case TransferSucceeded(progress=progress):
-                self._worlds.forget_copy(key, copy.bank)
+                self._worlds.forget_copy(key, bank)
                 return copies.completed(copy, progress, now)
             case TransferFailed(reason=reason, message=message, retryable=retryable):
-                self._worlds.forget_copy(key, copy.bank)
+                self._worlds.forget_copy(key, bank)
                 if reason == SESSION_BROKEN:
                     return copies.anew(copy, self._identities.mint_backup_id(), now)
                 return copies.failed(
                     copy, reason, message, retryable=retryable, now=now, seed=key.uid
                 )
             case TransferAbsent():
-                if not copies.is_due(copy, now):
-                    return copy
-                return self._start(key, source, memory, copy, plain, now)
+                return self._start(asked, copy, now) if copies.is_due(copy, now) else copy
 
-    def _start(
-        self, key: Key, source: str, memory: Memory, copy: Copy, plain: bool, now: datetime
-    ) -> Copy:
-        assert memory.backup_id is not None
-        transfer = CopyTransfer(
-            memory.site or "", memory.backup_id, copy.backup_id, memory.size_bytes or 0, plain
-        )
+    def _start(self, asked: _Asked, copy: Copy, now: datetime) -> Copy:
         try:
-            self._worlds.start_copy(key, source, copy.bank, transfer)
+            self._worlds.start_copy(asked.key, asked.source, copy.bank, asked.transfer)
         except CinderbankError as error:
             if error.reason == NO_TRANSFER_SLOT:
                 return copies.queued(copy, error.reason, error.message, now)

@@ -7,7 +7,7 @@ A copy is written as any backup is (docs/bank-format.md, W1 to W7), so nothing o
 no collection takes what is under way, and a killed attempt is gone on with. It keeps the pieces that the
 original is cut into, so its content hash is the same where both banks are without keys.
 
-Memory as of a backup (`pipeline`): fewer chunks are in flight, because each is held in both its forms.
+Memory as of a backup (`pipeline`): what an image's hash takes there is here for chunks as they were stored.
 """
 
 from __future__ import annotations
@@ -34,17 +34,8 @@ from cinderbank.transfer.chunking import Holes
 from cinderbank.transfer.copy_session import beating, fresh_attempt, pinned, refuse_wrong_pair
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.known_chunks import KnownChunks, pinned_base
-from cinderbank.transfer.pipeline import Limits, Pipeline, Unread
-from cinderbank.transfer.upload_limit import MOST, UploadSlots
-
-IN_FLIGHT_BYTES = 16 << 20
-"""Of a backup 24 MiB: here each chunk also has the form that it was stored in."""
-
-
-def copy_limits(chunk_bytes: int) -> Limits:
-    """What one copy may hold at once."""
-    in_flight = max(2, min(MOST, IN_FLIGHT_BYTES // chunk_bytes))
-    return Limits(max(1, in_flight // 3), in_flight)
+from cinderbank.transfer.pipeline import Limits, Pipeline, Unread, limits_for
+from cinderbank.transfer.upload_limit import UploadSlots
 
 
 def run_copy(
@@ -81,7 +72,7 @@ def run_copy(
             )
         copy = _Copy(transfer, source, target, reader, keys, meter, journal_entries)
         with beating(source, target, transfer, reader_uid):
-            return copy.run(limits or copy_limits(reader.geometry.chunk_bytes), uploads)
+            return copy.run(limits or limits_for(reader.geometry.chunk_bytes), uploads)
 
 
 class _Copy:

@@ -200,6 +200,19 @@ def test_what_a_human_must_mend_is_stalled_and_looked_at_now_and_then() -> None:
     assert copies_of(found) == {"far": ("Stalled", "CopyWouldBePlain")}
 
 
+def test_one_that_moves_nothing_is_ended_and_begun_anew() -> None:
+    stage, found = Stage(), backup("far")
+    found["spec"]["timeouts"] = {"noProgress": "5m"}
+    stage.run(found)
+    stage.facts["far"] = TransferRunning(PROGRESS, NOW - timedelta(seconds=299))
+    stage.run(found)
+    assert copies_of(found) == {"far": ("Copying", "Copying")}
+    stage.facts["far"] = TransferRunning(PROGRESS, NOW - timedelta(seconds=300))
+    stage.run(found)
+    assert copies_of(found) == {"far": ("Retrying", "NoProgress")}
+    assert stage.forgotten == ["far"]
+
+
 @pytest.mark.parametrize(
     ("error", "phase"),
     [

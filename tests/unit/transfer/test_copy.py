@@ -30,9 +30,9 @@ from cinderbank.domain.errors import (
     Unavailable,
 )
 from cinderbank.transfer.backup import run_backup
-from cinderbank.transfer.copy import copy_limits
 from cinderbank.transfer.copy_session import fresh_attempt
 from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.pipeline import limits_for
 from tests.fakes.backups import (
     BACKUP,
     CHUNK,
@@ -125,7 +125,7 @@ def test_any_content_and_chunk_size_comes_through(
     geometry = Geometry(len(content), chunk_bytes, part_entries)
     run_backup(backup_transfer(content), bank, glance.api(), meter, geometry)
     bank.seal(SITE, BACKUP, VOLUME)
-    copy = banks.copy(len(content), allow_plain=True, limits=copy_limits(chunk_bytes))
+    copy = banks.copy(len(content), allow_plain=True, limits=limits_for(chunk_bytes))
     assert banks.read() == content
     assert copy.geometry.chunk_bytes == chunk_bytes
     left = [key for key in banks.source.objects if "/intents/" in key or "/beats/" in key]

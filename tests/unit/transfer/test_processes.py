@@ -19,6 +19,7 @@ from cinderbank.adapters.transfer_process import (
     environment,
     transfer_command,
 )
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import (
     LostRanges,
@@ -30,6 +31,7 @@ from cinderbank.domain.facts import (
 )
 from tests.fakes.backups import SITE, backup_transfer
 
+KEK = KeyEncryptionKey(bytes(range(32)))
 SECRET = "very-secret-key-0123456789"
 ACCESS = TransferAccess(
     S3Location("http://127.0.0.1:9", "bucket"), S3Credentials("user", SECRET), SITE, False, None,
@@ -205,6 +207,36 @@ def test_a_bank_may_allow_fewer_than_the_operator_does(tmp_path: Path) -> None:
     assert {programs.news.get(timeout=30), programs.news.get(timeout=30)} == {"one", "two"}
     programs.run(blocks, "two", limited)
     programs.processes.close()
+
+
+def test_a_copy_counts_in_both_banks(tmp_path: Path) -> None:
+    programs = Programs(tmp_path, slots=9)
+    far = replace(ACCESS, location=S3Location("http://127.0.0.1:9", "far"), concurrent_transfers=1)
+    copy = replace(ACCESS, target=far)
+    blocks = "import sys;sys.stdin.read()"
+    programs.run(blocks, "one", copy)
+    with pytest.raises(Unavailable, match="concurrentTransfers"):
+        programs.run(blocks, "two", copy)
+    with pytest.raises(Unavailable, match="concurrentTransfers"):
+        programs.run(blocks, "three", far)
+    programs.run(blocks, "four", ACCESS)
+    assert set(programs.processes.keys()) == {"one", "two", "three", "four"}
+    programs.processes.close()
+
+
+def test_a_copy_has_the_secrets_of_both_banks_as_files_and_no_cloud(programs: Programs) -> None:
+    other = "another-secret-key-9876543210"
+    far = replace(ACCESS, credentials=S3Credentials("user", other), keks=(KEK,))
+    programs.run(
+        "import sys,pathlib;folder=pathlib.Path(sys.argv[1]).parent;"
+        "raise SystemExit(str(sorted(p.name for p in folder.iterdir()))"
+        f"+' {SECRET} {other} '+str('secret-key' in open(sys.argv[1]).read()))",
+        access=replace(ACCESS, target=far),
+    )
+    facts = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
+    assert isinstance(facts, TransferFailed)
+    files = "['bank-s3.json', 'job.json', 'target-keys.json', 'target-s3.json']"
+    assert facts.message.endswith(f"{files} <secret> <secret> False")
 
 
 def test_cancel_ends_one_that_ignores_sigterm(

@@ -93,7 +93,7 @@ class CopyStatus(ApiModel):
         default=0, description="How often the copying was begun or gone on with."
     )
     failures: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="How many of these failed."
+        default=0, description="How often in a row it failed."
     )
     next_try_time: Time | None = Field(default=None, description="When it is tried again.")
     completion_time: Time | None = Field(default=None, description="When it was Completed.")
