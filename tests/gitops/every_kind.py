@@ -13,6 +13,7 @@ from functools import cache
 from tests.gitops.recorded import Recorded
 from tests.gitops.recorded_banks import record_banks
 from tests.gitops.recorded_checks import record_checks
+from tests.gitops.recorded_points import record_points
 from tests.gitops.recorded_runs import record_backups, record_restores
 
 RECORDERS: dict[str, Callable[[], Iterator[Recorded]]] = {
@@ -20,6 +21,7 @@ RECORDERS: dict[str, Callable[[], Iterator[Recorded]]] = {
     "VolumeRestore": record_restores,
     "BackupBank": record_banks,
     "BankCheck": record_checks,
+    "RecoveryPoint": record_points,
 }
 
 NEVER = {

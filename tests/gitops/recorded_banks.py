@@ -16,6 +16,7 @@ from cinderbank.domain.errors import (
 from cinderbank.domain.facts import StoreCapabilities
 from cinderbank.engine.bank_validation import BankFound
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.known import BACKUP_BANK, Key
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.reconcile import Raw
@@ -27,6 +28,7 @@ KEY = Key(BACKUP_BANK, "shop", "db", "uid-1")
 SPEC = {
     "site": "site-a",
     "maintenance": {"suspend": True},
+    "catalog": {"suspend": True},
     "s3": {
         "endpoint": "https://s3.example.org",
         "bucket": "backups",
@@ -72,8 +74,9 @@ class Bank:
         self.answer = answer
         self.clock.advance(3600)
         maintenance = Maintenance(self._none, self._write, self._say, self.clock, self._error)
+        catalogue = Catalogue(self._none, self._write, self._say, self.clock, self._error)
         checks = BankChecks(
-            self.look, self._write, self._say, self.clock, self._error, 60.0, maintenance
+            self.look, self._write, self._say, self.clock, self._error, 60.0, maintenance, catalogue
         )
         checks.run(KEY, self.raw)
         return {**self.raw}
