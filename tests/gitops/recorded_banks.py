@@ -35,7 +35,8 @@ SPEC = {
         "credentialsSecretRef": {"name": "bank"},
     },
 }
-GOOD = BankFound(bank_id="one", format_version=1, backups=3)
+GOOD = BankFound(bank_id="one", format_version=1)
+ANOTHER = BankFound(bank_id="two", format_version=1)
 LIAR = StoreCapabilities(True, False, True, True, True)
 
 LOOKS: list[tuple[str, BankFound | Exception, str]] = [
@@ -45,10 +46,11 @@ LOOKS: list[tuple[str, BankFound | Exception, str]] = [
     ("a bug of ours", ZeroDivisionError("oops"), IN_PROGRESS),
     ("rights are missing", Forbidden("x", reason="BankAccessDenied"), FAILED),
     ("no Secret", InvalidSpec("x", reason="SecretNotFound"), FAILED),
-    ("another bank", BankFound(bank_id="two", format_version=1, backups=0), FAILED),
+    ("shared by mistake", BankFound("one", 1, writers_beside_us=("somebody",)), CURRENT),
+    ("another bank", ANOTHER, FAILED),
     (
         "a store that lies",
-        BankFound("one", 1, 3, capabilities=LIAR, problems=("not listed",)),
+        BankFound("one", 1, capabilities=LIAR, problems=("not listed",)),
         FAILED,
     ),
 ]
@@ -62,9 +64,7 @@ class Bank:
         self.raw: Raw = an_object(BACKUP_BANK, {}, spec=SPEC)
         self.answer: BankFound | Exception = GOOD
 
-    def look(
-        self, namespace: str, name: str, spec: BackupBankSpec, bank_id: str | None
-    ) -> BankFound:
+    def look(self, key: Key, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -97,7 +97,7 @@ class Bank:
 def record_banks() -> Iterator[Recorded]:
     yield unseen(BACKUP_BANK)
     for situation, answer, expected in LOOKS:
-        if answer is not LOOKS[6][1]:
+        if answer is not ANOTHER:
             yield Recorded(f"{situation}, at the first look", Bank().run(answer), expected)
         bank = Bank()
         bank.run(GOOD)
