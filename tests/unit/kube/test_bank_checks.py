@@ -14,6 +14,7 @@ from cinderbank.domain.errors import CinderbankError, Forbidden, Unavailable
 from cinderbank.domain.facts import BackupCount, BackupId
 from cinderbank.engine.bank_validation import BankFound
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.known import BACKUP_BANK, Key
 from cinderbank.kube.maintenance import Maintenance
 from tests.fakes.backups import BACKUP
@@ -45,6 +46,7 @@ class House:
             lambda reason: None,
             60.0,
             Maintenance(None, None, None, self.clock, None),  # type: ignore[arg-type]  # suspended
+            Catalogue(None, None, None, self.clock, None),  # type: ignore[arg-type]  # suspended
         )
         raw = {
             "metadata": {"generation": 1},
@@ -56,6 +58,7 @@ class House:
                 },
                 "site": "site-a",
                 "maintenance": {"suspend": True},
+                "catalog": {"suspend": True},
             },
             "status": dict(self.status),
         }
