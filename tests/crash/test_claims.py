@@ -3,11 +3,19 @@ and on every way back nothing of ours left and nothing of others touched."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cinderbank.domain.claim import NewClaim, NewPersistentVolume, ReclaimPolicy
+from cinderbank.domain.claim import (
+    ClaimedVolume,
+    NewClaim,
+    NewPersistentVolume,
+    ReclaimPolicy,
+    VolumeMode,
+    to_tags,
+)
 from cinderbank.domain.errors import Conflict, OutcomeUnknown
 from cinderbank.domain.facts import GIB
 from cinderbank.domain.names import RESTORE_TAG, persistent_volume_name
@@ -189,6 +197,110 @@ def test_an_unbound_claim_that_fits_is_used_and_kept() -> None:
     simulation.claims.strange_deletes.clear()  # by its owner
     run(simulation)
     assert_gone(simulation)
+
+
+# A persistent volume that somebody has given to another claim.
+
+REHOMED: list[tuple[dict[str, Any], dict[str, Any] | None]] = [
+    ({"claim_name": "other", "claim_uid": "another-uid"}, None),
+    ({"claim_namespace": "bank", "claim_uid": "another-uid"}, None),
+    ({"claim_name": "other", "claim_uid": "", "phase": "Available"}, None),
+    ({"claim_name": "other", "claim_uid": "another-uid", "restore_uid": ""}, None),
+    ({"claim_uid": "", "phase": "Available"}, {}),
+    ({"claim_uid": "", "phase": "Available"}, {"volume_name": PERSISTENT_VOLUME}),
+    ({"claim_uid": "another-uid"}, {"uid": "another-uid", "volume_name": PERSISTENT_VOLUME}),
+]
+
+
+@pytest.mark.parametrize(("change", "there"), REHOMED, ids=str)
+def test_a_persistent_volume_of_another_claim_is_held(
+    change: dict[str, Any], there: dict[str, Any] | None
+) -> None:
+    simulation = simulated(on_delete=OnDelete.DELETE)
+    run(simulation)
+    del simulation.claims.claims["data"]
+    if there is not None:
+        simulation.claims.add_claim("data", **there)
+    moved = replace(simulation.claims.volumes[PERSISTENT_VOLUME], **change)
+    simulation.claims.volumes[PERSISTENT_VOLUME] = moved
+    simulation.claims.bind_seconds = 1e9
+
+    simulation.stored.delete()
+    run(simulation, until=lambda s: s.steps[-1] == "Wait")
+    assert conditions_of(simulation)["Stalled"] == ("True", "Held")
+    assert simulation.claims.volumes == {PERSISTENT_VOLUME: moved}
+    assert len(simulation.cloud.volumes) == 1
+    told = simulation.results[-1].report.conditions
+    assert not any("bank" in each.message for each in told), "that is another namespace's"
+
+    simulation.request(on_delete=OnDelete.DETACH)
+    run(simulation)
+    assert simulation.stored.gone
+    assert simulation.claims.volumes == {PERSISTENT_VOLUME: moved}
+
+
+def test_a_released_persistent_volume_goes_though_another_claim_has_the_name() -> None:
+    simulation = simulated(on_delete=OnDelete.DELETE)
+    run(simulation)
+    simulation.claims.delete_claim("data", simulation.claims.claims["data"].uid)
+    other = simulation.claims.add_claim("data", phase="Bound", volume_name="pvc-1")
+    simulation.stored.delete()
+    run(simulation)
+    assert simulation.stored.gone
+    assert simulation.claims.claims == {"data": other} and simulation.claims.volumes == {}
+    assert_nothing_left(simulation)
+
+
+def backed_up_as(mode: VolumeMode, claim: ClaimRequest) -> RestoreSimulation:
+    simulation = simulated(claim)
+    source = ClaimedVolume("db", "", "", ("ReadWriteOnce",), mode)
+    simulation.bank.sessions[BACKUP_ID].tags = to_tags(source, "shop")
+    simulation.claims.add_claim("data")
+    return simulation
+
+
+def test_raw_data_never_gets_into_a_claim_with_a_file_system_unasked() -> None:
+    """The driver makes a file system where it finds no signature of one."""
+    simulation = backed_up_as(VolumeMode.BLOCK, CLAIM)
+    run(simulation)
+    assert outcome_of(simulation) == (Phase.FAILED, "ClaimIncompatible")
+    assert "create_image" not in simulation.faults.effects
+    assert_nothing_left(simulation)
+
+
+@pytest.mark.parametrize(
+    ("mode", "asked"),
+    [(VolumeMode.BLOCK, VolumeMode.FILESYSTEM), (VolumeMode.FILESYSTEM, None)],
+)
+def test_a_file_system_does(mode: VolumeMode, asked: VolumeMode | None) -> None:
+    simulation = backed_up_as(mode, ClaimRequest("data", volume_mode=asked))
+    run(simulation)
+    assert_claimed(simulation, ours=False)
+
+
+@pytest.mark.parametrize(
+    ("there", "reason"),
+    [
+        ({"volume_name": "pvc-1"}, "ClaimBound"),
+        ({"storage_class": "slow"}, "ClaimIncompatible"),
+    ],
+)
+def test_a_dry_run_tells_what_would_fail(there: dict[str, Any], reason: str) -> None:
+    simulation = simulated(ClaimRequest("data", ""), dry_run=True)
+    simulation.claims.add_claim("data", **there)
+    run(simulation)
+    assert outcome_of(simulation) == (Phase.FAILED, reason)
+    assert set(simulation.faults.effects) == {"publish"}
+
+
+def test_a_dry_run_plans_the_claim_and_makes_nothing() -> None:
+    simulation = simulated(ClaimRequest("data", "fast"), dry_run=True, on_delete=OnDelete.DELETE)
+    run(simulation)
+    assert outcome_of(simulation) == (Phase.COMPLETED, "DryRun")
+    plan = simulation.stored.record.memory.claim
+    assert plan is not None and (plan.name, plan.storage_class) == ("data", "fast")
+    assert set(simulation.faults.effects) == {"publish"}
+    assert simulation.claims.made == []
 
 
 @pytest.mark.parametrize(

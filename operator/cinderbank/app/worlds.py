@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
@@ -159,8 +160,9 @@ class AppWorlds:
             raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.bankRef.name is missing")
         return BackupId(backup_id), bank
 
-    def is_torn_down(self, key: Key) -> bool:
-        return is_torn_down(self._api, key.kind, key.namespace)
+    def is_torn_down(self, key: Key, raw: Raw) -> bool:
+        since = datetime.fromisoformat(raw["metadata"]["deletionTimestamp"])
+        return is_torn_down(self._api, key.kind, key.namespace, self._clock.now() - since)
 
     def _open_bank(self, namespace: str, name: str) -> OpenBank:
         raw = self._objects.find(BACKUP_BANK, namespace, name)

@@ -24,10 +24,13 @@ from cinderbank.domain.facts import VolumeId
 
 CSI_DRIVER = "cinder.csi.openstack.org"
 
+FILE_SYSTEMS = ("ext2", "ext3", "ext4", "xfs", "btrfs")
+"""What a PersistentVolume of ours may name: those in a block device that the driver can mount and make.
+It mounts as root whatever it is told, and proc, sysfs or tmpfs would not show the volume, but the node."""
+
 ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_FS_TYPE = re.compile("[a-z0-9][a-z0-9._-]{0,31}")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -121,6 +124,11 @@ def volume_mode_of(text: object) -> VolumeMode:
     return VolumeMode.BLOCK if text == VolumeMode.BLOCK else VolumeMode.FILESYSTEM
 
 
+def known_file_system(text: str) -> str:
+    """The same where it may be mounted, else empty: the driver's own default."""
+    return text if text in FILE_SYSTEMS else ""
+
+
 def is_bound(claim: ClaimFacts, volume: PersistentVolumeFacts) -> bool:
     """Whether each names the other, and by the uid of this very claim."""
     return (
@@ -180,7 +188,7 @@ def claimed(claim: ClaimFacts, volume: PersistentVolumeFacts) -> ClaimedVolume:
         storage_class=claim.storage_class,
         access_modes=tuple(mode for mode in claim.access_modes if mode in ACCESS_MODES),
         volume_mode=claim.volume_mode,
-        fs_type=volume.fs_type if _FS_TYPE.fullmatch(volume.fs_type) else "",
+        fs_type=known_file_system(volume.fs_type),
     )
 
 
@@ -209,12 +217,11 @@ def from_tags(tags: Mapping[str, str]) -> ClaimedVolume | None:
         return None
     modes = tags.get(TAG + "access-modes", "")[:200].split(",")
     storage_class = tags.get(TAG + "storage-class", "")
-    fs_type = tags.get(TAG + "fs-type", "")
     return ClaimedVolume(
         name=name,
         persistent_volume="",
         storage_class=storage_class if _OBJECT_NAME.fullmatch(storage_class) else "",
         access_modes=tuple(mode for mode in ACCESS_MODES if mode in modes),
         volume_mode=volume_mode_of(tags.get(TAG + "volume-mode")),
-        fs_type=fs_type if _FS_TYPE.fullmatch(fs_type) else "",
+        fs_type=known_file_system(tags.get(TAG + "fs-type", "")),
     )

@@ -49,10 +49,6 @@ from cinderbank.domain.steps import (
 
 CREATES = (intents.PERSISTENT_VOLUME, intents.CLAIM)
 
-OF_A_CLUSTER = ("cinder.csi.openstack.org/", "csi.storage.k8s.io/")
-"""Metadata of the driver's: which cluster, claim and persistent volume a volume is of. What deletes a
-cluster's volumes goes by it, so a restored volume must not carry another one's."""
-
 
 def planned_claim(
     o: RestoreObserved, size_gib: int
@@ -68,9 +64,33 @@ def planned_claim(
         problem = _misfit(o.claims.claim, plan, size_gib)
         if isinstance(problem, Conflict):
             return GiveBack(problem)
+        problem = problem or _would_be_formatted(o, asked, plan)
         if problem is not None:
             return fail(o, problem)
-    return PinClaim(plan) if o.identity.has_finalizer else AddFinalizer()
+    if o.identity.has_finalizer or o.request.dry_run:
+        return PinClaim(plan)
+    return AddFinalizer()
+
+
+def _would_be_formatted(
+    o: RestoreObserved, asked: ClaimRequest, plan: ClaimedVolume
+) -> InvalidSpec | None:
+    """At the first mount the driver makes a file system where it finds no signature of one: in what a
+    database has written to a block device, for example."""
+    recorded = None if o.found is None else o.found.claim
+    if (
+        recorded is None
+        or recorded.volume_mode is not VolumeMode.BLOCK
+        or plan.volume_mode is VolumeMode.BLOCK
+        or asked.volume_mode is not None
+    ):
+        return None
+    return InvalidSpec(
+        f'PersistentVolumeClaim "{plan.name}" is there already with volumeMode Filesystem, and the '
+        "backed-up one was Block: its first mount could format what is restored. Delete it; or set "
+        "spec.target.persistentVolumeClaim.volumeMode to Filesystem if there is a file system in it",
+        reason="ClaimIncompatible",
+    )
 
 
 def _plan(o: RestoreObserved, asked: ClaimRequest) -> ClaimedVolume:
@@ -229,17 +249,35 @@ def claim_cleanup(o: RestoreObserved) -> DeleteClaim | DeletePersistentVolume | 
 
 
 def claim_kept(o: RestoreObserved) -> Wait | None:
-    """Deleting the restored volume waits for a claim that is not ours to delete."""
-    claim, persistent = o.claims.claim, o.claims.persistent_volume
-    if claim is None or persistent is None or is_ours(o, claim) or not is_bound(claim, persistent):
+    """Deleting the restored volume waits while it is of a claim that is not ours to delete."""
+    asked, claim, persistent = o.request.claim, o.claims.claim, o.claims.persistent_volume
+    if asked is None or persistent is None:
+        return None
+    if not is_ours(o, persistent) and persistent.volume_handle != o.memory.created_volume_id:
+        return None
+    who = ""
+    if persistent.claim_name and (persistent.claim_namespace, persistent.claim_name) != (
+        o.identity.namespace,
+        asked.name,
+    ):  # whose name is not this namespace's to know
+        who = f"another claim than {asked.name} has, or had, PersistentVolume {persistent.name}"
+    elif claim is not None and not is_ours(o, claim) and _wants(claim, persistent):
+        who = f"PersistentVolumeClaim {claim.name} was not made by it and has the restored volume"
+    if not who:
         return None
     return Wait(
         HELD_BEAT_SECONDS,
         HELD,
-        f"PersistentVolumeClaim {claim.name} was there before this restore and has the restored volume, "
-        "so it is not deleted with it; delete the claim, or set spec.onDelete to Detach to let only the "
-        "object go",
+        f"{who}, so nothing is deleted with this restore; delete that claim and then the "
+        "PersistentVolume, or set spec.onDelete to Detach to let only the object go",
     )
+
+
+def _wants(claim: ClaimFacts, persistent: PersistentVolumeFacts) -> bool:
+    """Bound to it, or on its way there: who moves a volume by hand clears the uid in its claimRef."""
+    if not claim.volume_name:
+        return persistent.claim_uid in ("", claim.uid)
+    return claim.volume_name == persistent.name
 
 
 def _going(o: RestoreObserved, delete: DeleteClaim | DeletePersistentVolume, when: str) -> Wait:
@@ -259,12 +297,12 @@ def volume_name(o: RestoreObserved, source: VolumeFacts) -> str:
 
 
 def source_metadata(o: RestoreObserved, source: VolumeFacts) -> Mapping[str, str]:
-    """The source's, and for a claim the driver's keys with what is true now."""
+    """The source's, and for a claim the driver's keys of it with what is true now."""
     kept = kept_metadata(source.metadata)
     if o.request.claim is None:
         return kept
     return {
-        **{key: value for key, value in kept.items() if not key.startswith(OF_A_CLUSTER)},
+        **kept,
         "csi.storage.k8s.io/pvc/namespace": o.identity.namespace,
         "csi.storage.k8s.io/pvc/name": o.request.claim.name,
         "csi.storage.k8s.io/pv/name": persistent_volume_name(o.identity.uid),

@@ -25,6 +25,10 @@ CINDERS_OWN = frozenset({"attached_mode", "readonly"})
 """What Cinder shows among a volume's metadata and keeps elsewhere: state of an attachment
 (cinder.api.api_utils.add_visible_admin_metadata)."""
 
+OF_A_CLUSTER = ("cinder.csi.openstack.org/", "csi.storage.k8s.io/")
+"""Metadata of the Cinder CSI driver's: which cluster, claim and persistent volume a volume is of. What
+deletes a cluster's volumes goes by it, so a restored volume must not carry another one's."""
+
 NOT_PUT_BACK = re.compile(
     "cinder_encryption_key|os_encrypt|os_decrypt|os_glance|img_signature|signature_verified"
 )
@@ -35,8 +39,12 @@ _SETTABLE = re.compile(r"[a-zA-Z0-9_:. /-]{1,255}")
 
 
 def kept_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """A source's metadata without what is ours and what is Cinder's."""
-    return {key: value for key, value in without_tags(metadata).items() if key not in CINDERS_OWN}
+    """A source's metadata without what is ours, what is Cinder's, and what is a cluster's."""
+    return {
+        key: value
+        for key, value in without_tags(metadata).items()
+        if key not in CINDERS_OWN and not key.startswith(OF_A_CLUSTER)
+    }
 
 
 def kept_image_metadata(had: Mapping[str, str]) -> dict[str, str]:

@@ -177,7 +177,7 @@ def resolving(o: RestoreObserved) -> RestoreStep | None:
 
 def claim(o: RestoreObserved) -> RestoreStep | None:
     memory, request = o.memory, o.request
-    if request.claim is None or request.dry_run or memory.claim or memory.source is not None:
+    if request.claim is None or memory.claim or memory.source is not None:
         return None
     if o.found is None:
         return None  # the next rule says so

@@ -66,7 +66,7 @@ class CopyWorlds(Protocol):
         """Take it out of its bank, whole or half; False when it is to be called again. Idempotent."""
         ...
 
-    def is_torn_down(self, key: Key) -> bool: ...
+    def is_torn_down(self, key: Key, raw: Raw) -> bool: ...
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
     def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
 
@@ -171,7 +171,7 @@ class CopyRuns:
         goes_along = spec.deletion_policy is DeletionPolicy.DELETE and not spec.hold
         if not (identity.has_finalizer and _is_copied(memory) and goes_along):
             return self._backups(key, raw)
-        if self._worlds.is_torn_down(key):
+        if self._worlds.is_torn_down(key, raw):
             return self._backups(key, raw)  # which keeps the bank's data then, and says so
         now = self._clock.now()
         since = datetime.fromisoformat(raw["metadata"]["deletionTimestamp"])

@@ -69,8 +69,8 @@ class Reconciler:
                 return None
             try:
                 return self._works[key.kind](key, raw)
-            except Conflict:
-                return CONFLICT_SECONDS
+            except Conflict as error:
+                return error.retry_after_seconds or CONFLICT_SECONDS
             except SourceGone as error:
                 log.debug("the object went away: %s", error.message)
                 return CONFLICT_SECONDS

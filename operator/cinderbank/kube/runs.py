@@ -67,8 +67,9 @@ class Worlds(Protocol):
         """The backup's id and the bank's name of a RecoveryPoint."""
         ...
 
-    def is_torn_down(self, key: Key) -> bool:
-        """Whether its whole namespace or its CRD is being deleted."""
+    def is_torn_down(self, key: Key, raw: Raw) -> bool:
+        """Whether its whole namespace or its CRD is being deleted, as the object is. Raises Conflict
+        while it is too early to know."""
         ...
 
 
@@ -118,7 +119,7 @@ class BackupRuns:
             self._back_offs.rests(key)
             return None
         spec = VolumeBackupSpec.read(raw.get("spec"), "spec")
-        record = BackupRecord(identity, self._request(key, spec, identity), memory)
+        record = BackupRecord(identity, self._request(key, raw, spec, identity), memory)
         records = self._worlds.records(key, raw)
         credentials = spec.cloud_credentials_ref
         needs = Needs(credentials.secret_name, credentials.cloud_name, spec.bank_ref.name)
@@ -134,11 +135,13 @@ class BackupRuns:
         self._meter.tell(key, memory, result, started_at)
         return next_seconds(result)
 
-    def _request(self, key: Key, spec: VolumeBackupSpec, identity: Identity) -> BackupRequest:
+    def _request(
+        self, key: Key, raw: Raw, spec: VolumeBackupSpec, identity: Identity
+    ) -> BackupRequest:
         """Who tears a namespace or a CRD down did not ask for the bank's data to go."""
         request = spec.to_request(key.name)
         deletes = identity.deleting and request.deletion_policy is DeletionPolicy.DELETE
-        if deletes and self._worlds.is_torn_down(key):
+        if deletes and self._worlds.is_torn_down(key, raw):
             log.warning("the namespace or the CRD is being deleted: the bank's data is kept")
             return replace(request, deletion_policy=DeletionPolicy.RETAIN)
         return request
@@ -174,12 +177,12 @@ class RestoreRuns:
             world = self._worlds.for_restore(key, needs, records)
         except CinderbankError as error:
             self._back_offs.rests(key)
-            request = self._request(key, spec, identity, backup_id, bank_name)
+            request = self._request(key, raw, spec, identity, backup_id, bank_name)
             blocked = RestoreRecord(identity, request, memory)
             result = report_blocked_restore(blocked, records, error, self._clock)
             self._meter.tell(key, memory, result, started_at)
             return blocked_seconds(result, self._blocked_retry_seconds)
-        request = self._request(key, spec, identity, backup_id, bank_name)
+        request = self._request(key, raw, spec, identity, backup_id, bank_name)
         record = RestoreRecord(identity, request, self._back_offs.begins(key, memory))
         result = tick_restore(record, world)
         self._meter.tell(key, memory, result, started_at)
@@ -188,6 +191,7 @@ class RestoreRuns:
     def _request(
         self,
         key: Key,
+        raw: Raw,
         spec: VolumeRestoreSpec,
         identity: Identity,
         backup_id: BackupId,
@@ -196,7 +200,7 @@ class RestoreRuns:
         """As for backups: the restored volume stays."""
         request = spec.to_request(backup_id, bank_name)
         deletes = identity.deleting and request.on_delete is OnDelete.DELETE
-        if deletes and self._worlds.is_torn_down(key):
+        if deletes and self._worlds.is_torn_down(key, raw):
             log.warning("the namespace or the CRD is being deleted: the restored volume is kept")
             return replace(request, on_delete=OnDelete.DETACH)
         return request

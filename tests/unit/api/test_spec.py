@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from cinderbank.api.v1alpha1 import BACKUP_BANK
+from cinderbank.api.v1alpha1.claim import FileSystem
 from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.api.v1alpha1.model import camel_case
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
-from cinderbank.domain.claim import ReclaimPolicy, VolumeMode
+from cinderbank.domain.claim import FILE_SYSTEMS, ReclaimPolicy, VolumeMode
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.placement import Wanted
@@ -257,6 +258,8 @@ def test_a_bad_backup_is_told_by_field_value_and_way_out(raw: object, says: str)
         restore(target={"persistentVolumeClaim": {"name": "a", "accessModes": ["Sometimes"]}}),
         restore(target={"persistentVolumeClaim": {"name": "a", "storageClassName": "../x"}}),
         restore(target={"persistentVolumeClaim": {"name": "a", "fsType": "-o remount"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "fsType": "proc"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "fsType": ""}}),
         restore(target={"persistentVolumeClaim": {"name": "a", "reclaimPolicy": "Recycle"}}),
         restore(timeouts={"image": "999h"}),
     ],
@@ -331,3 +334,7 @@ def test_no_durations(text: str) -> None:
 )
 def test_names(python: str, kubernetes: str) -> None:
     assert camel_case(python) == kubernetes
+
+
+def test_the_crd_takes_the_file_systems_that_are_made() -> None:
+    assert get_args(FileSystem) == FILE_SYSTEMS

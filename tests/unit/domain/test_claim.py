@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from cinderbank.domain.claim import (
     ACCESS_MODES,
     CSI_DRIVER,
+    FILE_SYSTEMS,
     TAG,
     ClaimedVolume,
     ClaimFacts,
     PersistentVolumeFacts,
     VolumeMode,
+    claimed,
     from_tags,
     source_problem,
     to_tags,
@@ -95,7 +97,7 @@ def test_the_other_driver_is_named() -> None:
             lambda found: tuple(mode for mode in ACCESS_MODES if mode in found)
         ),
         volume_mode=st.sampled_from(VolumeMode),
-        fs_type=st.sampled_from(["", "ext4", "xfs"]),
+        fs_type=st.sampled_from(["", *FILE_SYSTEMS]),
     )
 )
 def test_what_goes_into_the_bank_comes_out_of_it(claim: ClaimedVolume) -> None:
@@ -110,4 +112,13 @@ def test_what_a_hostile_bank_says_is_a_plain_claim_or_none(tags: dict[str, str])
     found = from_tags(tags)
     if found is not None:
         assert set(found.access_modes) <= set(ACCESS_MODES)
+        assert found.fs_type in ("", *FILE_SYSTEMS)
         assert from_tags(to_tags(found, "shop")) == found
+
+
+@pytest.mark.parametrize("fs_type", ["proc", "sysfs", "tmpfs", "overlay", "nfs", "vfat", "EXT4"])
+def test_what_is_no_file_system_of_a_volume_is_never_mounted_as_one(fs_type: str) -> None:
+    """The driver mounts as root what a PersistentVolume says: proc would be the node's."""
+    found = from_tags({TAG + "name": "db", TAG + "fs-type": fs_type})
+    assert found is not None and found.fs_type == ""
+    assert claimed(CLAIM, replace(VOLUME, fs_type=fs_type)).fs_type == ""

@@ -248,6 +248,8 @@ def test_the_new_volume_is_like_the_old_one() -> None:
             BACKUP_TAG: "01",
             "cinderbank.io/x": "y",
             "attached_mode": "rw",
+            "cinder.csi.openstack.org/cluster": "old",
+            "csi.storage.k8s.io/pvc/name": "data",
             "readonly": "False",
         },
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +119,14 @@ def test_quantities(text: str, size_bytes: int) -> None:
     assert quantity_bytes(text) == size_bytes
 
 
+@pytest.mark.parametrize("fs_type", ["proc", "tmpfs", ""])
+def test_the_driver_is_never_told_to_mount_what_is_no_volume(fs_type: str) -> None:
+    """Whatever a status says, which others than the operator may be allowed to write."""
+    wanted = replace(new_volume(), claim=replace(WANTED, fs_type=fs_type))
+    csi = persistent_volume_body(wanted, "shop")["spec"]["csi"]
+    assert csi == {"driver": CSI_DRIVER, "volumeHandle": "vol-1"}
+
+
 class RefusingApi(KubeApi):
     def __init__(self) -> None:
         """No client."""
@@ -124,12 +134,23 @@ class RefusingApi(KubeApi):
     def get(self, path: str) -> dict[str, Any] | None:
         raise Forbidden("persistentvolumes is forbidden", status_code=403)
 
+    def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        raise Forbidden(f"403 {body['kind']} is forbidden: exceeded quota", status_code=403)
+
 
 def test_missing_rights_name_what_to_apply() -> None:
     claims = KubeClaims(RefusingApi(), "shop", refusal=None)
     with pytest.raises(Forbidden, match="deploy/persistent-volumes") as refused:
         claims.find_persistent_volume("restored-uid-1")
     assert refused.value.reason == "PersistentVolumesForbidden"
+
+
+def test_a_claim_that_a_quota_refuses_is_no_matter_of_rights() -> None:
+    claims = KubeClaims(RefusingApi(), "shop", refusal=None)
+    with pytest.raises(Forbidden, match="exceeded quota") as refused:
+        claims.create_claim(NewClaim(WANTED, 3, "uid-1"))
+    assert refused.value.reason == "Forbidden"
+    assert "deploy/" not in refused.value.message
 
 
 def test_nothing_is_made_of_a_cloud_that_is_not_the_drivers() -> None:

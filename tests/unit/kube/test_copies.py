@@ -81,7 +81,7 @@ class Stage:
             raise answer
         return answer
 
-    def is_torn_down(self, key: Key) -> bool:
+    def is_torn_down(self, key: Key, found: Raw) -> bool:
         return self.torn_down
 
     def write_status(self, found: Raw, status: dict[str, Any]) -> None:

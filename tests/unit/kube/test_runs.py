@@ -10,14 +10,14 @@ import pytest
 
 from cinderbank.adapters.prometheus import Metrics
 from cinderbank.api.v1alpha1 import backup_status, restore_status
-from cinderbank.domain.errors import BrokenInvariant, Unavailable
+from cinderbank.domain.errors import BrokenInvariant, Conflict, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Memory, Outcome, Phase, Report
 from cinderbank.domain.selection import Resolved
 from cinderbank.engine.tick import BackupWorld, RestoreWorld, TickResult
 from cinderbank.kube.known import Key, key_of
 from cinderbank.kube.queue import LONGEST_RETRY_SECONDS
-from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
+from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter, Work
 from cinderbank.kube.runs import (
     BackOffs,
     BackupRuns,
@@ -90,7 +90,7 @@ class BlockedWorlds:
         self.asked.append(name)
         return BackupId("01JD0000000000000000000000"), "second"
 
-    def is_torn_down(self, key: Key) -> bool:
+    def is_torn_down(self, key: Key, found: Raw) -> bool:
         return self.torn_down
 
 
@@ -170,6 +170,19 @@ def test_what_is_deleted_and_not_ours_is_left_alone() -> None:
     worlds = BlockedWorlds()
     assert run(worlds, raw(deleting=True, finalizer=False)) is None
     assert worlds.kept.calls == []
+
+
+class Undecided(BlockedWorlds):
+    def is_torn_down(self, key: Key, found: Raw) -> bool:
+        raise Conflict("too early to know", retry_after_seconds=9.0)
+
+
+def test_who_does_not_know_yet_whether_a_crd_goes_waits_and_does_nothing() -> None:
+    worlds, found = Undecided(), raw(deleting=True)
+    with pytest.raises(Conflict):
+        run(worlds, found)
+    assert worlds.kept.calls == []
+    assert reconciler(found, lambda key, raw: run(worlds, raw), []).run(key_of(found)) == 9.0
 
 
 RESOLVED = Resolved(
@@ -253,10 +266,7 @@ def test_when_it_runs_next() -> None:
     assert blocked_seconds(result(0.0), 60) == 0
 
 
-def test_a_key_of_an_object_that_is_another_one_now_is_dropped() -> None:
-    gone: list[Key] = []
-    found = raw()
-
+def reconciler(found: Raw, work: Work, gone: list[Key]) -> Reconciler:
     class Objects:
         def find(self, kind: str, namespace: str, name: str) -> Raw | None:
             return found
@@ -265,13 +275,19 @@ def test_a_key_of_an_object_that_is_another_one_now_is_dropped() -> None:
         def __enter__(self) -> None: ...
         def __exit__(self, *error: object) -> None: ...
 
-    reconciler = Reconciler(
+    return Reconciler(
         Objects(),
-        {"VolumeBackup": lambda key, raw: 7.0},
+        {"VolumeBackup": work},
         on_gone=gone.append,
         about=lambda key: Nothing(),  # type: ignore[arg-type,return-value]
     )
+
+
+def test_a_key_of_an_object_that_is_another_one_now_is_dropped() -> None:
+    gone: list[Key] = []
+    found = raw()
+    made = reconciler(found, lambda key, raw: 7.0, gone)
     first, second = key_of(found), Key("VolumeBackup", "team", "nightly", "u-0")
-    assert reconciler.run(first) == 7.0
-    assert reconciler.run(second) is None
+    assert made.run(first) == 7.0
+    assert made.run(second) is None
     assert gone == [second]

@@ -3,14 +3,15 @@ a real API server, see tests/integration/test_gitops.py."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
 
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.paths import GROUP_VERSION_PATH, crd_path, namespace_path
-from cinderbank.adapters.kube.teardown import is_torn_down
-from cinderbank.domain.errors import CinderbankError, Forbidden, Unavailable
+from cinderbank.adapters.kube.teardown import SETTLED_SECONDS, is_torn_down
+from cinderbank.domain.errors import CinderbankError, Conflict, Forbidden, Unavailable
 
 HERE: dict[str, Any] = {"metadata": {"name": "x"}}
 LEAVING: dict[str, Any] = {"metadata": {"name": "x", "deletionTimestamp": "2026-11-22T20:00:00Z"}}
@@ -39,8 +40,9 @@ class Answers:
         return cast("dict[str, Any] | None", answer)
 
 
-def torn_down(answers: Answers) -> bool:
-    return is_torn_down(cast("KubeApi", answers), "VolumeBackup", "shop")
+def torn_down(answers: Answers, seconds: float = SETTLED_SECONDS) -> bool:
+    deleting_for = timedelta(seconds=seconds)
+    return is_torn_down(cast("KubeApi", answers), "VolumeBackup", "shop", deleting_for)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,26 @@ def test_who_is_leaving(answers: Answers, expected: bool) -> None:
 def test_who_does_not_know_does_nothing(answers: Answers) -> None:
     with pytest.raises(CinderbankError):
         torn_down(answers)
+
+
+def test_discovery_is_asked_when_it_has_caught_up() -> None:
+    """Right after the first object is deleted it may still say what was true before."""
+    late = Answers(HERE, NO_RIGHT, served("create"))
+    for age, left in ((0.0, 15.0), (14.0, 1.0), (-3600.0, 15.0)):
+        with pytest.raises(Conflict) as early:
+            torn_down(late, age)
+        assert early.value.retry_after_seconds == left
+    late.known[GROUP_VERSION_PATH] = served("delete")
+    assert torn_down(late)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (Answers(HERE, HERE), False),
+        (Answers(HERE, LEAVING), True),
+        (Answers(LEAVING, NO_RIGHT), True),
+    ],
+)
+def test_what_is_known_at_once_is_not_waited_for(answers: Answers, expected: bool) -> None:
+    assert torn_down(answers, 0.0) is expected

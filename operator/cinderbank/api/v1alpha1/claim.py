@@ -12,11 +12,8 @@ from cinderbank.domain.record import ClaimRequest
 
 AccessMode = Literal["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
 AccessModes = Annotated[tuple[AccessMode, ...], Field(max_length=4)]
-FileSystem = Annotated[
-    str,
-    Field(max_length=32),
-    Matching("^[a-z0-9][a-z0-9._-]*$", "must be the name of a file system, such as ext4 or xfs"),
-]
+FileSystem = Literal["ext2", "ext3", "ext4", "xfs", "btrfs"]
+"""domain.claim.FILE_SYSTEMS, which says why no others."""
 StorageClassName = Annotated[
     str,
     Field(max_length=253),
@@ -58,8 +55,8 @@ class ClaimTarget(ApiModel):
     fs_type: FileSystem | None = Field(
         default=None,
         description="File system in the volume, for example xfs: the driver mounts it as this. Defaults"
-        " to that of the backed-up claim, else to the driver's own default. Nothing is formatted by it"
-        " that holds data.",
+        " to that of the backed-up claim, else to the driver's own default. Where the driver knows no"
+        " content, it formats the volume at its first mount: for raw data ask for volumeMode Block.",
     )
     reclaim_policy: ReclaimPolicy = Field(
         default=ReclaimPolicy.RETAIN,
