@@ -12,6 +12,7 @@ from cinderbank.api.v1alpha1 import backup_status
 from cinderbank.domain.errors import BrokenInvariant, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Memory, Outcome, Phase, Report
+from cinderbank.domain.selection import Named
 from cinderbank.engine.tick import BackupWorld, RestoreWorld, TickResult
 from cinderbank.kube.known import Key, key_of
 from cinderbank.kube.queue import LONGEST_RETRY_SECONDS
@@ -69,8 +70,11 @@ class BlockedWorlds:
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
         raise Unavailable("no bank", reason="BankNotReady")
 
-    def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
+    def resolve_backup(self, namespace: str, name: str) -> Named:
         raise Unavailable("no backup", reason="BackupNotCompleted")
+
+    def resolve_recovery_point(self, namespace: str, name: str) -> Named:
+        raise Unavailable("no point", reason="RecoveryPointNotFound")
 
     def is_torn_down(self, key: Key) -> bool:
         return self.torn_down
