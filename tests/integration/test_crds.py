@@ -214,6 +214,20 @@ BAD: list[tuple[str, Object, str]] = [
         "exactly one of backupRef and bank",
     ),
     (
+        "a site beside a selector",
+        restore(
+            source={
+                "backupRef": None,
+                "bank": {
+                    "bankRef": {"name": "m"},
+                    "site": "paris",
+                    "selector": {"volumeName": "db"},
+                },
+            }
+        ),
+        "site goes with backupID",
+    ),
+    (
         "backup id",
         restore(source={"backupRef": None, "bank": {"bankRef": {"name": "m"}, "backupID": "../x"}}),
         "must be a backup id: 26 upper-case letters and digits",

@@ -218,7 +218,10 @@ def test_a_slow_bank_is_not_verified_for_ever() -> None:
 
 def test_a_manifest_that_no_honest_writer_makes_is_not_read(store: MemoryStore) -> None:
     key = layout.manifest("site-a", VOLUME, backup_id(5))
-    store.objects[key] += b" " * catalog.MAX_CATALOG_MANIFEST_BYTES
+    body = store.objects[key] + b" " * catalog.MAX_CATALOG_MANIFEST_BYTES
+    store.objects[key] = body
+    seal = Seal("OK", manifests.object_digest(body), CHUNK, 0)
+    store.objects[layout.seal("site-a", backup_id(5), VOLUME)] = seal.dump()
     assert chosen(store, BY_ID).backup_id == backup_id(3)
 
 
