@@ -246,6 +246,22 @@ def test_what_was_resolved_stays_whatever_comes_later_and_wherever_it_crashes() 
             assert_restored(simulation)
 
 
+def test_what_was_resolved_is_asked_for_at_its_site_alone() -> None:
+    simulation = by_volume()
+    run(simulation)
+    assert_restored(simulation)
+    assert set(simulation.bank.asked) == {(BACKUP_ID, "site-a", None)}
+
+
+def test_a_backup_of_another_site_is_not_taken() -> None:
+    simulation = RestoreSimulation(site="site-b")
+    run(simulation)
+    memory = simulation.stored.record.memory
+    assert memory.outcome is not None and memory.outcome.reason == "BackupNotFound"
+    assert "of site site-b" in memory.outcome.message
+    assert simulation.cloud.volumes == {}
+
+
 def test_a_crash_before_it_is_pinned_may_find_another_one() -> None:
     simulation = by_volume()
     simulation.faults.crashes = {(0, "before")}

@@ -42,6 +42,8 @@ class FakeBank:
     sessions: dict[str, Session] = field(default_factory=dict)
     pins: set[tuple[str, str]] = field(default_factory=set)
     chunks: ChunkLook = field(default_factory=lambda: ChunkLook(256, 256, 0))
+    asked: list[tuple[str, str | None, VolumeId | None]] = field(default_factory=list)
+    """What `find` was called with."""
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -123,10 +125,14 @@ class FakeBank:
         self._work[backup_id] = self._work.get(backup_id, 0) + 1
         return self._work[backup_id] >= self.rounds
 
-    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
+    def find(
+        self, backup_id: BackupId, site: str | None = None, volume_id: VolumeId | None = None
+    ) -> BackupDescription | None:
+        """All of it is site-a's."""
         self.faults.read("find")
+        self.asked.append((backup_id, site, volume_id))
         session = self.sessions.get(backup_id)
-        if session is None or not session.sealed or session.tombed or site not in (None, "site-a"):
+        if site not in (None, "site-a") or session is None or not session.sealed or session.tombed:
             return None
         return self._describe(BackupId(backup_id), session)
 

@@ -265,6 +265,20 @@ BAD: list[tuple[str, Object, str]] = [
     ("recovery point", restore(source={"recoveryPointRef": {"name": "x"}}), ONE_BACKUP),
     ("mapping", restore(mappings={"volumeType": {"": "x"}}), "1 to 255 characters"),
     (
+        "a site beside a selector",
+        restore(
+            source={
+                "backupRef": None,
+                "bank": {
+                    "bankRef": {"name": "m"},
+                    "site": "paris",
+                    "selector": {"volumeName": "db"},
+                },
+            }
+        ),
+        "site goes with backupID",
+    ),
+    (
         "backup id",
         restore(source={"backupRef": None, "bank": {"bankRef": {"name": "m"}, "backupID": "../x"}}),
         "must be a backup id: 26 upper-case letters and digits",

@@ -18,16 +18,16 @@ from cinderbank.adapters.kube.teardown import is_torn_down
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.app import sources
 from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds, claims_refusal
 from cinderbank.app.writers import Writers
-from cinderbank.bank.layout import is_backup_id
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.copies import Copy
-from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
-from cinderbank.domain.facts import BackupId, TransferFacts
-from cinderbank.domain.record import Phase
+from cinderbank.domain.errors import InvalidSpec, SourceGone
+from cinderbank.domain.facts import TransferFacts
+from cinderbank.domain.selection import Named
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
 from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
@@ -124,7 +124,7 @@ class AppWorlds:
             claims=KubeClaims(self._api, key.namespace, claims_refusal(cloud, self._csi_auth_urls)),
         )
 
-    def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
+    def resolve_backup(self, namespace: str, name: str) -> Named:
         raw = self._objects.find(VOLUME_BACKUP, namespace, name)
         if raw is None:
             raise SourceGone(
@@ -132,16 +132,9 @@ class AppWorlds:
                 " source.bank with the backup's id",
                 reason="BackupNotFound",
             )
-        status = raw.get("status") or {}
-        backup_id, phase = status.get("backupID"), status.get("phase")
-        if phase != Phase.COMPLETED or not isinstance(backup_id, str):
-            raise Unavailable(
-                f"VolumeBackup {namespace}/{name} is {phase or 'not started'}, not Completed",
-                reason="BackupNotCompleted",
-            )
-        return BackupId(backup_id), raw["spec"]["bankRef"]["name"]
+        return sources.of_volume_backup(raw, f"{namespace}/{name}")
 
-    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+    def resolve_recovery_point(self, namespace: str, name: str) -> Named:
         """What it says is checked here: whoever may write one has written it."""
         raw = self._api.get(recovery_point_path(namespace, name))
         if raw is None:
@@ -151,14 +144,7 @@ class AppWorlds:
                 " or restore by source.bank",
                 reason="RecoveryPointNotFound",
             )
-        spec = raw.get("spec") or {}
-        backup_id, reference = spec.get("backupID"), spec.get("bankRef")
-        bank = reference.get("name") if isinstance(reference, dict) else None
-        if not isinstance(backup_id, str) or not is_backup_id(backup_id):
-            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.backupID is no backup id")
-        if not isinstance(bank, str):
-            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.bankRef.name is missing")
-        return BackupId(backup_id), bank
+        return sources.of_recovery_point(raw, f"{namespace}/{name}")
 
     def is_torn_down(self, key: Key, raw: Raw) -> bool:
         since = datetime.fromisoformat(raw["metadata"]["deletionTimestamp"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import base, chunk_look, commit, deletion, layout, removal, state
+from cinderbank.bank import base, chunk_look, commit, deletion, layout, one_site, removal, state
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.beats import Beats
 from cinderbank.bank.crypto import KeyEncryptionKey
@@ -13,6 +13,7 @@ from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
 from cinderbank.bank.selection import Search
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.bank.timed_store import TimedStore
 from cinderbank.bank.wrapped_keys import key_missing
 from cinderbank.domain.errors import (
     CinderbankError,
@@ -25,6 +26,9 @@ from cinderbank.domain.errors import (
 from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
 from cinderbank.domain.selection import BackupSelector, Selection
 from cinderbank.ports.bank import BackupDescription
+
+LOOK_SECONDS = 60.0
+"""For one look at much of a bank; a tick may take 900 s before the operator counts as stuck."""
 
 
 def _utc_now() -> datetime:
@@ -241,19 +245,21 @@ class StoredBank:
         self._writable(site)
         return deletion.delete(self.store, site, backup_id, self.keys)
 
-    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
+    def find(
+        self, backup_id: BackupId, site: str | None = None, volume_id: VolumeId | None = None
+    ) -> BackupDescription | None:
         self.open()
-        for each in state.sites(self.store) if site is None else [site]:
-            found = self._find_at(each, backup_id)
-            if found is not None:
-                return found
-        return None
+        site = site or one_site.holding(self.within(LOOK_SECONDS), backup_id)
+        found = None if site is None else self._find_at(site, backup_id)
+        return found if found is None or volume_id in (None, found.volume_id) else None
+
+    def within(self, seconds: float) -> TimedStore:
+        """The store, for one look that begins now and takes no longer."""
+        return TimedStore(self.store, self._now, seconds)
 
     def _find_at(self, site: str, backup_id: BackupId) -> BackupDescription | None:
-        sealed = state.read_seal(self.store, site, backup_id)
-        if sealed is None or not sealed.is_ok:
-            return None
-        if state.read_tomb(self.store, site, backup_id) is not None:
+        sealed = one_site.committed(self.store, site, backup_id)
+        if sealed is None:
             return None
         try:
             return state.sealed_manifest(self.store, sealed, self.keys).description
@@ -265,19 +271,19 @@ class StoredBank:
 
     def select(self, selector: BackupSelector) -> Selection:
         self.open()
-        damage = chunk_look.told_damage(self.store)
+        store = self.within(LOOK_SECONDS)
+        damage = chunk_look.told_damage(store)
 
         def look(key: layout.SealKey) -> ChunkLook:
-            return chunk_look.look_for_chunks(
-                self.store, key.site, key.backup_id, self.keys, damage
-            )
+            return chunk_look.look_for_chunks(store, key.site, key.backup_id, self.keys, damage)
 
-        return Search(self.store, selector, self.keys, damage, look).run()
+        return Search(store, selector, self.keys, damage, look, self._now()).run()
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()
-        damage = chunk_look.told_damage(self.store)
-        return chunk_look.look_for_chunks(self.store, site, backup_id, self.keys, damage)
+        store = self.within(LOOK_SECONDS)
+        damage = chunk_look.told_damage(store)
+        return chunk_look.look_for_chunks(store, site, backup_id, self.keys, damage)
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

@@ -19,6 +19,11 @@ from cinderbank.bank.store import MAX_CONTROL_BYTES, Listed, ObjectStore
 from cinderbank.domain.errors import CinderbankError, Retryable
 from cinderbank.domain.facts import BackupId, VolumeId
 
+MAX_CATALOG_MANIFEST_BYTES = 4 << 20
+"""A manifest of 4 MiB is parsed within some 60 MiB; 65,535 sessions, the most there may be, fit."""
+FUTURE = timedelta(days=1)
+"""Clocks of sites differ by less."""
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_MILLISECOND = int((datetime.max.replace(tzinfo=UTC) - _EPOCH).total_seconds() * 1000) - 1
@@ -54,6 +59,24 @@ def begun_at(backup_id: str) -> datetime:
         milliseconds = milliseconds * 32 + _CROCKFORD.index(digit)
     # A ULID reaches to the year 10889, Python to 9999.
     return _EPOCH + timedelta(milliseconds=min(milliseconds, _LAST_MILLISECOND))
+
+
+class BackupKey(Protocol):
+    """All that tells one backup from another."""
+
+    @property
+    def site(self) -> str: ...
+    @property
+    def backup_id(self) -> BackupId: ...
+    @property
+    def volume_id(self) -> VolumeId: ...
+
+
+def rank(key: BackupKey, limit: datetime) -> tuple[bool, str, str, str]:
+    """Greater is newer, and unique: the same backups are chosen each time. An id that claims to be of
+    `limit` or later comes before all others, so that it crowds none of them out."""
+    believed = begun_at(key.backup_id) < limit
+    return believed, key.backup_id, key.site, key.volume_id
 
 
 def _id_prefix(moment: datetime) -> str:

@@ -5,6 +5,8 @@ Contents are not read: a restore compares them while it does, before any volume 
 
 from __future__ import annotations
 
+from itertools import islice
+
 from cinderbank.bank import scrub
 from cinderbank.bank.chunk import HEADER_BYTES, max_object_bytes
 from cinderbank.bank.chunk_listing import ChunkListing
@@ -12,6 +14,7 @@ from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.scrub import AttemptRef, Damage
 from cinderbank.bank.store import ObjectStore
+from cinderbank.bank.timed_store import OutOfTime
 from cinderbank.domain.errors import CinderbankError, DataCorrupt
 from cinderbank.domain.facts import BackupId, ChunkLook
 
@@ -23,7 +26,8 @@ that it uses."""
 def look_for_chunks(
     store: ObjectStore, site: str, backup_id: BackupId, keys: Keyring | None, damage: Damage
 ) -> ChunkLook:
-    """`damage` counts as missing. Raises what BackupReader.open and the store raise."""
+    """`damage` counts as missing. Looks as far as a TimedStore lets it. Raises what BackupReader.open and
+    the store raise."""
     reader = BackupReader.open(store, site, backup_id, keys)
     total, looked, missing = reader.geometry.chunk_count, 0, 0
     listing = ChunkListing(store)
@@ -31,12 +35,13 @@ def look_for_chunks(
         for entry in reader.entries():
             if looked == MAX_LOOKED:
                 break
-            looked += 1
             if entry.is_hole:
+                looked += 1
                 continue
             session = reader.manifest.sessions[entry.session]
             ref = AttemptRef(session.site, session.backup_id, entry.attempt)
             stored = listing.size_of(ref, entry.index)
+            looked += 1
             longest = max_object_bytes(reader.geometry.chunk_length(entry.index))
             if (
                 stored is None
@@ -46,6 +51,8 @@ def look_for_chunks(
                 missing += 1
     except DataCorrupt as error:
         return ChunkLook(total, looked, missing, error.message)
+    except OutOfTime:
+        pass
     return ChunkLook(total, looked, missing)
 
 
@@ -53,9 +60,9 @@ def told_damage(store: ObjectStore) -> Damage:
     """What checks found, as far as their reports can be read: enough to choose by, not to reuse by."""
     damage = Damage()
     try:
-        for _, report in scrub.read_reports(store):
+        for _, report in islice(scrub.read_reports(store), scrub.MAX_CHOICE_REPORTS):
             if not isinstance(report, CinderbankError):
                 damage.add_all(report.damage)
-    except DataCorrupt:  # more reports than we write: what was read so far counts
+    except (DataCorrupt, OutOfTime):  # more than we write: what was read so far counts
         pass
     return damage

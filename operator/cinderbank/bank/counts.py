@@ -3,12 +3,14 @@
 LISTs of seals and tombs: one request for each 1000, at most MOST_SEALS seals. What a backup has stored
 stands in its seal, whose content never changes: each seal is read once, at most SEALS_AT_ONCE of them in one
 look and the newest first, and its size remembered (`SealSizes`); so the bytes of a bank with many backups
-are known some looks after the first. The moment of a snapshot stands in the manifest: two more reads.
+are known some looks after the first. The moment of a snapshot stands in the manifest: two more reads, once,
+and of 4 MiB at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -17,7 +19,7 @@ from cinderbank.bank import catalog, layout, state
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.layout import SealKey
 from cinderbank.bank.store import Listed, ObjectStore
-from cinderbank.domain.errors import CinderbankError, Retryable
+from cinderbank.domain.errors import DataCorrupt, Permanent, Unsupported
 from cinderbank.domain.facts import BackupCount
 
 MOST_SEALS = 100_000
@@ -34,6 +36,7 @@ class SealSizes:
 
     known: dict[SealKey, int | None] = field(default_factory=dict)
     snapshots: dict[SealKey, datetime | None] = field(default_factory=dict)
+    """Of the newest ones; None when its manifest can not be read, whatever keys we get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +56,20 @@ def count(
     whole = looked_at < MOST_SEALS
     backups = [key for key in listed if sizes.known.get(key, 0) is not None]
     ours = [key for key in backups if key.site == site]
-    newest = {_newest(backups), _newest(ours)} - {None} if whole else set()
-    sizes.snapshots = {
-        key: sizes.snapshots.get(key) or _snapshot_at(store, key, keys)
-        for key in newest
-        if key is not None
-    }
+    newest = {max(each, key=_begun) for each in (backups, ours) if each and whole}
+    sizes.snapshots = {key: sizes.snapshots[key] for key in newest if key in sizes.snapshots}
+    for key in newest - sizes.snapshots.keys():
+        with suppress(Permanent):  # a key or a right that is given later opens it: asked again
+            sizes.snapshots[key] = _snapshot_at(store, key, keys)
     return BankCounts(_counted(backups, sizes, whole), _counted(ours, sizes, whole), foreign)
 
 
-def _newest(backups: list[SealKey]) -> SealKey | None:
-    return max(backups, key=lambda key: key.backup_id, default=None)
+def _begun(key: SealKey) -> str:
+    return key.backup_id
 
 
 def _counted(backups: list[SealKey], sizes: SealSizes, whole: bool) -> BackupCount:
-    newest = _newest(backups) if whole else None
+    newest = max(backups, key=_begun, default=None) if whole else None
     all_known = whole and all(key in sizes.known for key in backups)
     return BackupCount(
         backups=len(backups),
@@ -117,8 +119,7 @@ def _snapshot_at(store: ObjectStore, key: SealKey, keys: Keyring | None) -> date
         sealed = state.read_seal_of(store, key.site, key.backup_id, key.volume_id)
         if sealed is None or not sealed.is_ok:
             return None
-        return state.sealed_manifest(store, sealed, keys).description.snapshot_at
-    except CinderbankError as error:
-        if isinstance(error, Retryable):
-            raise
+        manifest = state.sealed_manifest(store, sealed, keys, catalog.MAX_CATALOG_MANIFEST_BYTES)
+        return manifest.description.snapshot_at
+    except (DataCorrupt, Unsupported):
         return None

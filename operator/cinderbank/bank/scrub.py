@@ -22,6 +22,8 @@ from cinderbank.domain.facts import BackupId, VolumeId
 NAME = "cinderbank-scrub"
 MAX_REPORT_BYTES = 1024 * 1024
 MAX_REPORTS = 1000
+MAX_CHOICE_REPORTS = 100
+"""Read by who chooses or shows a backup; there are few unless somebody floods the bank."""
 MAX_SESSIONS = 1000
 MAX_BACKUPS = 2000
 MAX_RANGES = 10_000
@@ -141,11 +143,11 @@ def read_reports(store: ObjectStore) -> Iterator[tuple[str, Report | CinderbankE
     """
     count = 0
     for row in store.list_keys(layout.SCRUBS):
-        if layout.parse_scrub(row.key) is None:
-            continue
-        count += 1
+        count += 1  # foreign ones too, or they could be without an end
         if count > MAX_REPORTS:
             raise DataCorrupt(f"{store.where()}: more than {MAX_REPORTS} reports under scrub/")
+        if layout.parse_scrub(row.key) is None:
+            continue
         try:
             body = store.get(row.key, MAX_REPORT_BYTES)
             if body is not None:  # None: mended and taken away since the LIST

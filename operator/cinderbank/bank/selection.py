@@ -10,9 +10,10 @@ manifests are read, volume by volume, newest first:
 | volume_name | one of each volume, and of the volume of that name until one fits |
 | neither | of each volume until one fits: all, where none does |
 
-"Newest" is what was begun last. A volume is known by the name in its newest readable backup that is not
-later than asOf. What can not be read is passed over and counted: it hides no other backup. When the
-bounds were met before it was certain that no other volume fits, nothing is chosen.
+"Newest" is what was begun last; an id that claims to be of the future counts as the oldest. A volume is one
+of one site: another site may use its id, by chance or not. It is known by the name in its newest readable
+backup that is not later than asOf. What can not be read is passed over and counted: it hides no other
+backup. When the bounds were met before it was certain that no other volume fits, nothing is chosen.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 
 from cinderbank.bank import catalog, state
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.layout import SealKey
 from cinderbank.bank.scrub import Damage
 from cinderbank.bank.store import ObjectStore
+from cinderbank.bank.timed_store import OutOfTime
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, Retryable
 from cinderbank.domain.facts import ChunkLook, VolumeId
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
@@ -42,11 +43,12 @@ MAX_MANIFESTS = 2_000
 MAX_VERIFIED = 20
 """Backups whose chunks are looked for when only verified ones are wanted."""
 
-LATER_LOOKED = 100
-"""Manifests read for the message alone, when nothing fits: is there one that is only too late?"""
-
 CLOCK_SKEW = timedelta(hours=1)
 """A backup's id is minted by our clock, and the cloud's clock says when its snapshot was taken."""
+
+
+Volume = tuple[str, VolumeId]
+"""Site and id."""
 
 
 @dataclass(slots=True)
@@ -54,6 +56,8 @@ class _Tally:
     keys: int = 0
     is_cut: bool = False
     """A bound was met: what was not looked at may fit too."""
+    late: str = ""
+    """The bound was the time."""
     manifests: int = 0
     verified: int = 0
     skipped: int = 0
@@ -73,38 +77,52 @@ class Search:
     damage: Damage
     """What checks found; such a backup is not good."""
     look_for_chunks: Callable[[SealKey], ChunkLook]
+    now: datetime
     _tally: _Tally = field(default_factory=_Tally)
 
     def run(self) -> Selection:
         """Raises what the store raises when it is the store that fails, and InvalidSpec (BankKeyMissing,
         BankKeyWrong, ...) when nothing fits and not all could be read for that."""
-        fitting: list[BackupDescription] = []
-        for backups in self._by_volume().values():
-            if (about := self._first_good(backups)) is not None:
-                fitting.append(about)
-            if len(fitting) > 1:
-                return self._ambiguous(fitting)
+        fitting: dict[Volume, Chosen] = {}
+        try:
+            self._look(fitting)
+        except OutOfTime as error:
+            self._tally.is_cut, self._tally.late = True, error.message
+        if len(fitting) > 1:
+            return self._ambiguous(fitting)
         if not fitting:
             return self._none()
-        [about] = fitting
-        if self._tally.is_cut and self.selector.volume_id is None:
+        (((site, volume_id), chosen),) = fitting.items()
+        if self._tally.is_cut and None in (self.selector.volume_id, self.selector.site):
             return self._too_wide(
-                f"backup {about.backup_id} of volume {about.volume_id} fits, but another volume's may too:"
-                f" add volumeID: {about.volume_id} if that is the volume"
+                f"backup {chosen.backup_id} of volume {volume_id} (site {site}) fits, but another volume's"
+                f" may too: add volumeID: {volume_id} and site: {site} if that is the volume"
             )
-        message = f"{_described(about)}, is the newest that fits; {self._looked()}"
-        return Chosen(about.backup_id, about.site, about.snapshot_at, message)
+        return chosen
 
-    def _by_volume(self) -> dict[VolumeId, list[SealKey]]:
+    def _look(self, fitting: dict[Volume, Chosen]) -> None:
+        """Volume by volume, until it is certain."""
+        for volume, backups in self._by_volume().items():
+            chosen = self._first_good(backups)
+            if chosen is not None:
+                fitting[volume] = chosen
+            if len(fitting) > 1:
+                return
+            if self._tally.manifests >= MAX_MANIFESTS:
+                self._tally.is_cut = True
+                return
+
+    def _by_volume(self) -> dict[Volume, list[SealKey]]:
         """Newest first, and so are the volumes."""
         wanted = catalog.Filter(self.selector.site, self.selector.volume_id, until=self._until())
         keys = catalog.sealed_keys(self.store, wanted)
-        newest = heapq.nlargest(MAX_KEYS + 1, keys, key=lambda key: key.backup_id)
+        limit = self.now + catalog.FUTURE
+        newest = heapq.nlargest(MAX_KEYS + 1, keys, key=lambda key: catalog.rank(key, limit))
         self._tally.is_cut = len(newest) > MAX_KEYS
         self._tally.keys = min(len(newest), MAX_KEYS)
-        found: dict[VolumeId, list[SealKey]] = {}
+        found: dict[Volume, list[SealKey]] = {}
         for key in newest[:MAX_KEYS]:
-            found.setdefault(key.volume_id, []).append(key)
+            found.setdefault((key.site, key.volume_id), []).append(key)
         return found
 
     def _until(self) -> datetime | None:
@@ -113,7 +131,7 @@ class Search:
         latest = datetime.max.replace(tzinfo=UTC) - 2 * CLOCK_SKEW
         return min(self.selector.as_of.astimezone(UTC), latest) + CLOCK_SKEW
 
-    def _first_good(self, backups: list[SealKey]) -> BackupDescription | None:
+    def _first_good(self, backups: list[SealKey]) -> Chosen | None:
         """Of one volume."""
         wanted, is_named = self.selector, self.selector.volume_name is None
         for key in backups:
@@ -136,23 +154,28 @@ class Search:
                 continue
             problem = self._problem(key)
             if not problem:
-                return about
+                return Chosen(about.backup_id, about.site, about.snapshot_at, self._looked(about))
             self._nearly(about, problem)
         return None
 
     def _read(self, key: SealKey) -> BackupDescription | None:
         """None, and counted, when it is not a backup that can be read."""
-        self._tally.manifests += 1
         try:
             read = state.read_manifest(
-                self.store, key.site, key.volume_id, key.backup_id, self.keyring
+                self.store,
+                key.site,
+                key.volume_id,
+                key.backup_id,
+                self.keyring,
+                catalog.MAX_CATALOG_MANIFEST_BYTES,
             )
             if read is None:
                 raise DataCorrupt(f"backup {key.backup_id} of site {key.site} has no manifest")
         except CinderbankError as error:
             self._skip(error)
-            return None
-        return read[0].description
+            read = None
+        self._tally.manifests += 1
+        return None if read is None else read[0].description
 
     def _skip(self, error: CinderbankError) -> str:
         """Counted, and its message; raised again when it is the store that fails."""
@@ -181,7 +204,9 @@ class Search:
             sealed = state.read_seal_of(self.store, key.site, key.backup_id, key.volume_id)
             if sealed is None or not sealed.is_ok:
                 return "it is not committed, or was deleted meanwhile"
-            state.sealed_manifest(self.store, sealed, self.keyring)
+            state.sealed_manifest(
+                self.store, sealed, self.keyring, catalog.MAX_CATALOG_MANIFEST_BYTES
+            )
             return self._unverified(key) if self.selector.require_verified else ""
         except CinderbankError as error:
             return self._skip(error)
@@ -199,66 +224,64 @@ class Search:
         )
 
     def _nearly(self, about: BackupDescription, why: str) -> None:
-        self._tally.near = self._tally.near or f"the nearest is {_described(about)}: {why}"
+        self._tally.near = self._tally.near or (
+            f"the nearest is backup {about.backup_id} of volume {about.volume_id}"
+            f" ({_shown(about.volume_name)}), of {about.snapshot_at.isoformat()}: {why}"
+        )
 
-    def _looked(self) -> str:
-        """What was done, for the user."""
+    def _looked(self, about: BackupDescription | None = None) -> str:
+        """What was done, for the user; of the chosen backup, if there is one."""
         tally = self._tally
-        said = f"{tally.manifests} of {tally.keys} backups were looked at"
+        said = (
+            ""
+            if about is None
+            else (
+                f"backup {about.backup_id} of volume {about.volume_id} ({_shown(about.volume_name)}), of"
+                f" {about.snapshot_at.isoformat()}, is the newest that fits; "
+            )
+        )
+        said += f"{tally.manifests} of {tally.keys} backups were looked at"
         if tally.skipped:
             said += f", {tally.skipped} could not be read (the first: {tally.first_problem[:500]})"
         return said
 
-    def _ambiguous(self, fitting: list[BackupDescription]) -> NoneChosen:
-        both = " and ".join(f"{_described(about)} (site {about.site})" for about in fitting)
+    def _ambiguous(self, fitting: dict[Volume, Chosen]) -> NoneChosen:
+        both = " and ".join(
+            f"backup {chosen.backup_id} of volume {volume_id} (site {site})"
+            for (site, volume_id), chosen in fitting.items()
+        )
+        sites, volumes = zip(*fitting, strict=True)
+        tell = [name for name, of in (("volumeID", volumes), ("site", sites)) if len(set(of)) > 1]
         return NoneChosen(
             "SelectorAmbiguous",
-            f"spec.source.bank.selector fits different volumes: {both}. Name the volume in volumeID of a"
-            " new VolumeRestore",
+            f"spec.source.bank.selector fits different volumes: {both}. Say which in {' or '.join(tell)} of"
+            " a new VolumeRestore",
         )
 
     def _too_wide(self, what: str) -> NoneChosen:
         return NoneChosen(
             "SelectorTooWide",
             f"spec.source.bank.selector is too wide for this bank: {self._looked()}, which is not all, and"
-            f" {what}. Add volumeID or site, or name the backup by backupID",
+            f" {what}. {self._late()}Add volumeID or site, or name the backup by backupID",
         )
+
+    def _late(self) -> str:
+        return f"It took too long: {self._tally.late}. " if self._tally.late else ""
 
     def _none(self) -> NoneChosen:
         tally = self._tally
         if tally.key_problem is not None:
             raise tally.key_problem
-        looked = self._looked()
-        if not tally.near:
-            self._look_later()
         near = tally.near or "none is near"
         if tally.is_cut:
             return self._too_wide(f"none of them fits; {near}")
         return NoneChosen(
             "NoBackupFits",
-            f"no backup fits spec.source.bank.selector: {looked}; {near}. Check the bank's bucket"
+            f"no backup fits spec.source.bank.selector: {self._looked()}; {near}. Check the bank's bucket"
             " and prefix and what the selector says, and make a new VolumeRestore",
         )
 
-    def _look_later(self) -> None:
-        """Is there one that is only too late?"""
-        since = self._until()
-        if since is None:
-            return
-        wanted = catalog.Filter(self.selector.site, self.selector.volume_id, since=since)
-        for key in islice(catalog.sealed_keys(self.store, wanted), LATER_LOOKED):
-            about = self._read(key)
-            if (
-                about is not None
-                and self.selector.volume_name in (None, about.volume_name)
-                and self._has_names(about)
-            ):
-                self._nearly(about, "its snapshot is later than asOf")
-                return
 
-
-def _described(about: BackupDescription) -> str:
-    """One backup in a message; the name is out of a manifest."""
-    name = about.volume_name if len(about.volume_name) <= 80 else f"{about.volume_name[:79]}…"
-    moment = about.snapshot_at.isoformat()
-    return f"backup {about.backup_id} of volume {about.volume_id} ({name!r}), of {moment}"
+def _shown(name: str) -> str:
+    """A name out of a manifest, in a message."""
+    return repr(name if len(name) <= 80 else f"{name[:79]}…")

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Set
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from cinderbank.bank import scrub, state
 from cinderbank.bank.bank import StoredBank
-from cinderbank.bank.catalog import Filter, begun_at, of_site
+from cinderbank.bank.catalog import (
+    FUTURE,
+    MAX_CATALOG_MANIFEST_BYTES,
+    Filter,
+    of_site,
+    rank,
+)
 from cinderbank.bank.store import Listed, ObjectStore
 from cinderbank.domain.catalog import PointKey
 from cinderbank.domain.errors import CinderbankError, Retryable, Unsupported
@@ -22,24 +28,22 @@ from cinderbank.ports.catalog import Choice, Described, Newest, Unreadable
 
 MAX_ROWS = 200_000
 """Seals and tombs that one sync lists: some 200 requests, and as many seconds at worst."""
-MAX_CATALOG_MANIFEST_BYTES = 4 << 20
-"""A manifest of 4 MiB is parsed within some 60 MiB; 65,535 sessions, the most there may be, fit."""
-MAX_REPORTS = 100
-"""Reports of damage that are read for a sync; there are few unless somebody floods the bank."""
-FUTURE = timedelta(days=1)
-"""Clocks of sites differ by less."""
+LIST_SECONDS = 30.0
+"""For listing the bank and reading its reports: 200 LISTs of 150 ms."""
 
 
 class StoredCatalog:
-    """The catalogue's view of one bank; writes nothing."""
+    """The catalogue's view of one bank, for one slice; writes nothing. What lists the bank must end
+    within LIST_SECONDS after it began, else Unavailable (BankTooSlow) is raised."""
 
     def __init__(self, bank: StoredBank, max_rows: int = MAX_ROWS) -> None:
         self._bank = bank
         self._max_rows = max_rows
+        self._timed: ObjectStore | None = None
 
     def newest(self, choice: Choice, passed: Set[PointKey], now: datetime) -> Newest:
         self._bank.open()
-        listing = _Listing(self._bank.store, self._max_rows)
+        listing = _Listing(self._in_time(), self._max_rows)
         still_there: set[PointKey] = set()
         count = 0
 
@@ -53,10 +57,15 @@ class StoredCatalog:
                     yield key
 
         stream, limit = candidates(), now + FUTURE
-        found = heapq.nlargest(choice.limit, stream, key=lambda key: _rank(key, limit))
+        found = heapq.nlargest(choice.limit, stream, key=lambda key: rank(key, limit))
         for _ in stream:  # with a limit of 0 nothing was taken out of it
             pass
         return Newest(tuple(found), count, frozenset(still_there), listing.foreign_keys)
+
+    def _in_time(self) -> ObjectStore:
+        if self._timed is None:
+            self._timed = self._bank.within(LIST_SECONDS)
+        return self._timed
 
     def look(self, key: PointKey) -> Described | Unreadable | None:
         store = self._bank.store
@@ -77,19 +86,13 @@ class StoredCatalog:
 
     def damaged(self, among: Set[PointKey]) -> frozenset[PointKey]:
         found: set[PointKey] = set()
-        for _, report in islice(scrub.read_reports(self._bank.store), MAX_REPORTS):
+        for _, report in islice(scrub.read_reports(self._in_time()), scrub.MAX_CHOICE_REPORTS):
             if isinstance(report, CinderbankError):
                 continue  # a BankCheck tells it
             for session, volume_id in report.damage.backups.items():
                 found.add(PointKey(session.site, session.backup_id, volume_id))
             found &= among
         return frozenset(found)
-
-
-def _rank(key: PointKey, limit: datetime) -> tuple[bool, str, str, str]:
-    """Greater is newer; unique, so that the same backups are chosen each time."""
-    believed = begun_at(key.backup_id) < limit
-    return believed, key.backup_id, key.site, key.volume_id
 
 
 class _Listing:

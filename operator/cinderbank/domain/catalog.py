@@ -59,6 +59,8 @@ class Present:
     key: PointKey | None
     state: PointState
     looked_at: datetime | None = None
+    deleting: bool = False
+    """Somebody deleted it, or we did, and a finalizer keeps it."""
     chosen: bool = True
     """Its tags are those of the selector; one that can not be read always is."""
 
@@ -95,6 +97,8 @@ def plan(
         found = wanted.get(each.name)
         if not each.ours:
             taken += left.pop(each.name, None) is not None
+        elif each.deleting:
+            left.pop(each.name, None)  # nothing more to do to it; made anew when it has gone
         elif found is None or each.key != found:
             delete.append(each)  # when it names another backup it is made anew
         else:

@@ -167,6 +167,9 @@ class RestoreRequest:
     bootable: bool | None = None
     bank_name: str = ""
     """The BackupBank that is read."""
+    site: str | None = None
+    """That wrote the backup, and of which volume, as far as the source tells."""
+    volume_id: VolumeId | None = None
     selector: BackupSelector | None = None
     dry_run: bool = False
     transport: Transport = Transport.AUTO

@@ -191,8 +191,8 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
         return fail(
             o,
             SourceGone(
-                f"the bank holds no backup {o.request.backup_id}: it was never committed, or it has "
-                "been deleted. Check the id, and the bucket and prefix of the BackupBank",
+                f"the bank holds no backup {o.request.backup_id}{_of(o)}: it was never committed, or it "
+                "has been deleted. Check the id, and the bucket and prefix of the BackupBank",
                 reason="BackupNotFound",
             ),
         )
@@ -240,6 +240,13 @@ def _plan(
         survey=survey,
         salvage=o.request.salvage,
     )
+
+
+def _of(o: RestoreObserved) -> str:
+    """Site and volume, as far as they were asked for."""
+    site = o.memory.resolved.site if o.memory.resolved else o.request.site
+    said = f" of site {site}" if site else ""
+    return f"{said}, volume {o.request.volume_id}" if o.request.volume_id else said
 
 
 def dry(o: RestoreObserved) -> RestoreStep | None:

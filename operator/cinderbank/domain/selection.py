@@ -26,6 +26,18 @@ class BackupSelector:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What spec.source names; an id alone is not one backup, as each site writes its own part of a bank."""
+
+    backup_id: BackupId
+    """Empty while a selector has to find it."""
+    bank_name: str
+    site: str | None = None
+    """None: not known."""
+    volume_id: VolumeId | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The backup that fits a selector."""
 

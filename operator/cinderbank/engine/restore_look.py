@@ -19,7 +19,8 @@ def look_before_pinned(seen: RestoreObserved, world: RestoreWorld) -> RestoreObs
     request, resolved = seen.request, seen.memory.resolved
     if request.selector is not None and resolved is None:
         return replace(seen, selected=world.bank.select(request.selector))
-    description = world.bank.find(request.backup_id, None if resolved is None else resolved.site)
+    site = request.site if resolved is None else resolved.site
+    description = world.bank.find(request.backup_id, site, request.volume_id)
     if description is None:
         return seen
     seen = replace(seen, found=found_backup(description))

@@ -60,6 +60,8 @@ class BankChecks:
         self._retry_seconds = retry_seconds
         self._maintenance = maintenance
         self._catalogue = catalogue
+        self._synced: set[str] = set()
+        """Of which the catalogue had the last turn beside a look."""
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """Look now, unless the last good look is young enough and at this very spec."""
@@ -85,16 +87,19 @@ class BankChecks:
             self._maintenance.due_seconds(spec, before),
             self._catalogue.due_seconds(spec, before, generation),
         )
-        return min([seconds, *(max(due, 1.0) for due in dues if due is not None)])
+        return min([seconds, *map(_soon, dues)])
 
     def _beside(self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus) -> float:
-        """One of the two in a run: each writes the status that it was given."""
+        """One of the two in a run: each writes the status that it was given. In turns, as a catalogue may
+        have work for ever."""
         due = self._catalogue.due_seconds(spec, before, raw["metadata"].get("generation", 0))
-        if due == 0.0:
+        maintenance_due = self._maintenance.due_seconds(spec, before)
+        if due == 0.0 and not (maintenance_due == 0.0 and key.uid in self._synced):
+            self._synced.add(key.uid)
             wanted = self._catalogue.run(key, raw, spec, before)
-            return float("inf") if wanted is None else wanted
-        maintained = self._maintain(key, raw, spec, before)
-        return maintained if due is None else min(due, maintained)
+            return min(float("inf") if wanted is None else wanted, _soon(maintenance_due))
+        self._synced.discard(key.uid)
+        return min(_soon(due), self._maintain(key, raw, spec, before))
 
     def _maintain(
         self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus
@@ -173,6 +178,11 @@ class BankChecks:
                 self._on_error(each.reason)
                 log.warning("%s: %s", each.reason, each.message)
                 self._say(raw, each.reason, each.message, True)
+
+
+def _soon(due: float | None) -> float:
+    """Seconds until then; a second for the others between two runs."""
+    return float("inf") if due is None else max(due, 1.0)
 
 
 def _counts(found: BackupCount, before: Counts | None) -> Counts:

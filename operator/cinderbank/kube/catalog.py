@@ -36,6 +36,7 @@ RETRY = timedelta(minutes=1)
 SLICE = 200
 """Backups that are looked at in one run: some ten seconds."""
 SLICE_SECONDS = 20.0
+"""After the bank was listed, which is bounded by itself (bank.stored_catalog)."""
 UNREADABLE_AT_ONCE = 50
 """Of those that could not be read, so many are tried again in a sync, and more when one can be."""
 NEXT_SLICE_SECONDS = 1.0
@@ -191,6 +192,7 @@ class _Slice:
         self._passed = passed
         self._clock = clock
         self._damaged: frozenset[PointKey] = frozenset()
+        self._ends_at = clock.now()
         self._created = self._taken = self._mended = 0
         self.newly_unreadable: list[str] = []
         """Reasons."""
@@ -233,11 +235,11 @@ class _Slice:
             (partial(self._create, name, key) for name, key in made.create),
             (partial(self._look_again, point, key) for point, key in made.look_again),
         )
-        ends_at, done = self._clock.now() + timedelta(seconds=SLICE_SECONDS), 0
+        self._ends_at, done = self._clock.now() + timedelta(seconds=SLICE_SECONDS), 0
         for job in islice(jobs, SLICE):
             job()
             done += 1
-            if self._clock.now() >= ends_at:
+            if self._is_over():
                 break
         return len(made.delete) + len(made.create) + len(made.look_again) - done
 
@@ -264,7 +266,12 @@ class _Slice:
 
     def _try_unreadable(self, made: Plan) -> None:
         for point, key in made.unreadable[:UNREADABLE_AT_ONCE]:
+            if self._is_over():
+                break
             self._mended += self._look_again(point, key)
+
+    def _is_over(self) -> bool:
+        return self._clock.now() >= self._ends_at
 
     def _chosen(self, found: Described | Unreadable) -> bool:
         """By its tags as its RecoveryPoint shows them; one that can not be read is shown always."""

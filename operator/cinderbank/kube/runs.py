@@ -26,6 +26,7 @@ from cinderbank.domain.record import (
     RestoreRecord,
     RestoreRequest,
 )
+from cinderbank.domain.selection import Named
 from cinderbank.engine.tick import (
     BackupWorld,
     RestoreWorld,
@@ -59,12 +60,12 @@ class Worlds(Protocol):
     def records(self, key: Key, raw: Raw) -> Records: ...
     def for_backup(self, key: Key, needs: Needs, records: Records) -> BackupWorld: ...
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld: ...
-    def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
-        """The id and the bank's name of a Completed VolumeBackup."""
+    def resolve_backup(self, namespace: str, name: str) -> Named:
+        """The backup of a Completed VolumeBackup."""
         ...
 
-    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
-        """The backup's id and the bank's name of a RecoveryPoint."""
+    def resolve_recovery_point(self, namespace: str, name: str) -> Named:
+        """The backup that a RecoveryPoint mirrors."""
         ...
 
     def is_torn_down(self, key: Key, raw: Raw) -> bool:
@@ -169,51 +170,44 @@ class RestoreRuns:
             return None
         spec = VolumeRestoreSpec.read(raw.get("spec"), "spec")
         records = self._worlds.records(key, raw)
-        backup_id, bank_name = memory.backup_id or BackupId(""), ""
+        named = Named(memory.backup_id or BackupId(""), "")
         try:
-            backup_id, bank_name = self._source(key.namespace, spec, memory)
+            named = self._source(key.namespace, spec, memory)
             credentials = spec.cloud_credentials_ref
-            needs = Needs(credentials.secret_name, credentials.cloud_name, bank_name)
+            needs = Needs(credentials.secret_name, credentials.cloud_name, named.bank_name)
             world = self._worlds.for_restore(key, needs, records)
         except CinderbankError as error:
             self._back_offs.rests(key)
-            request = self._request(key, raw, spec, identity, backup_id, bank_name)
+            request = self._request(key, raw, spec, identity, named)
             blocked = RestoreRecord(identity, request, memory)
             result = report_blocked_restore(blocked, records, error, self._clock)
             self._meter.tell(key, memory, result, started_at)
             return blocked_seconds(result, self._blocked_retry_seconds)
-        request = self._request(key, raw, spec, identity, backup_id, bank_name)
+        request = self._request(key, raw, spec, identity, named)
         record = RestoreRecord(identity, request, self._back_offs.begins(key, memory))
         result = tick_restore(record, world)
         self._meter.tell(key, memory, result, started_at)
         return next_seconds(result)
 
     def _request(
-        self,
-        key: Key,
-        raw: Raw,
-        spec: VolumeRestoreSpec,
-        identity: Identity,
-        backup_id: BackupId,
-        bank_name: str,
+        self, key: Key, raw: Raw, spec: VolumeRestoreSpec, identity: Identity, named: Named
     ) -> RestoreRequest:
         """As for backups: the restored volume stays."""
-        request = spec.to_request(backup_id, bank_name)
+        request = spec.to_request(named.backup_id, named.bank_name)
+        request = replace(request, site=named.site, volume_id=named.volume_id)
         deletes = identity.deleting and request.on_delete is OnDelete.DELETE
         if deletes and self._worlds.is_torn_down(key, raw):
             log.warning("the namespace or the CRD is being deleted: the restored volume is kept")
             return replace(request, on_delete=OnDelete.DETACH)
         return request
 
-    def _source(
-        self, namespace: str, spec: VolumeRestoreSpec, memory: Memory
-    ) -> tuple[BackupId, str]:
-        """Backup and bank; the id is empty while a selector has to find it."""
-        if memory.resolved is not None:  # for good, whatever became of the object that named it
-            return memory.resolved.backup_id, memory.resolved.bank_name
+    def _source(self, namespace: str, spec: VolumeRestoreSpec, memory: Memory) -> Named:
+        resolved = memory.resolved
+        if resolved is not None:  # for good, whatever became of the object that named it
+            return Named(resolved.backup_id, resolved.bank_name, resolved.site)
         source = spec.source
         if source.bank is not None:
-            return BackupId(source.bank.backup_id or ""), source.bank.bank_ref.name
+            return source.bank.to_domain()
         if source.recovery_point_ref is not None:
             return self._worlds.resolve_recovery_point(namespace, source.recovery_point_ref.name)
         assert source.backup_ref is not None  # exactly one is set, says the CRD

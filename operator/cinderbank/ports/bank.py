@@ -95,9 +95,13 @@ class Bank(Protocol):
         """
         ...
 
-    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
-        """The sealed, untombed backup of this id, of this site or whichever wrote it; None when there is
-        none."""
+    def find(
+        self, backup_id: BackupId, site: str | None = None, volume_id: VolumeId | None = None
+    ) -> BackupDescription | None:
+        """The sealed, untombed backup of this id, site and volume; None when there is none.
+
+        Without `site` the one that has it: SourceGone (BackupAmbiguous) when several have, whether they
+        can be read or not. With it no other site is asked."""
         ...
 
     def select(self, selector: BackupSelector) -> Selection:

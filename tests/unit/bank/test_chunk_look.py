@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
-from cinderbank.bank import chunk_look, layout
+from cinderbank.bank import chunk_look, layout, scrub
 from cinderbank.bank.ranges import Ranges
 from cinderbank.bank.scrub import AttemptRef, Damage, Report
 from cinderbank.domain.errors import SourceGone
 from cinderbank.domain.facts import ChunkLook
 from tests.fakes.backups import BACKUP, NOW, SITE, back_up, bank_on, sample
+from tests.fakes.clock import FakeClock
 from tests.fakes.object_store import MemoryStore
 
 CONTENT = sample("tzrstzr")
@@ -66,6 +69,38 @@ def test_it_is_bounded(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(chunk_look, "MAX_LOOKED", 5)
     assert look(store) == ChunkLook(total=7, looked=5, missing=0)
     assert not look(store).is_whole
+
+
+def test_a_slow_bank_is_looked_at_as_far_as_the_time_goes(store: MemoryStore) -> None:
+    clock = FakeClock(NOW)
+    bank = bank_on(store, now=clock.now)
+    bank.open()
+    store.after_request = lambda count, verb, key: clock.advance(35 if "/index/" in key else 0)
+    # Two of the three index parts were read; what is in the first was looked for.
+    assert bank.look_for_chunks(SITE, BACKUP) == ChunkLook(total=7, looked=3, missing=0)
+
+
+def test_a_folder_full_of_others_is_looked_through_as_far_as_the_time_goes(
+    store: MemoryStore,
+) -> None:
+    folder = chunk(0).rsplit("/", 1)[0]
+    for number in range(200):
+        store.put(f"{folder}/!{number:03d}", b"")
+    ticks = iter(range(10_000))
+    found = bank_on(store, now=lambda: NOW + timedelta(seconds=next(ticks))).look_for_chunks(
+        SITE, BACKUP
+    )
+    assert found == ChunkLook(total=7, looked=0, missing=0)
+
+
+def test_so_many_reports_are_read_and_no_more(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scrub, "MAX_CHOICE_REPORTS", 3)
+    for number in range(9):
+        store.put(layout.scrub(SITE, f"01KAPZ5J3VQ6Z0C4M8T2R7W9Z{number}"), b"{")
+    look(store)
+    assert len([key for verb, key in store.requests if verb == "GET" and "scrub/" in key]) == 3
 
 
 def test_a_backup_that_is_not_there() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cinderbank.bank import counts, layout
+from cinderbank.bank.catalog import MAX_CATALOG_MANIFEST_BYTES
 from cinderbank.bank.counts import SealSizes, count
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.marks import SEAL_VOID, Seal
 from cinderbank.domain.errors import Unavailable
 from cinderbank.domain.facts import BackupCount, BackupId
@@ -51,6 +53,26 @@ def test_the_newest_one_tells_of_when_it_is() -> None:
     assert count(store, SITE, sizes).our_site.newest == BACKUP
     store.flip(layout.manifest(SITE, VOLUME, BACKUP), 100)
     assert count(store, SITE, SealSizes()).our_site.newest_snapshot_at is None
+
+
+def test_a_newest_one_that_can_not_be_read_is_read_once_and_one_without_its_key_again() -> None:
+    def manifests_read() -> int:
+        return sum(key.endswith("/manifest") for verb, key in store.requests if verb == "GET")
+
+    store, sizes = MemoryStore(), SealSizes()
+    back_up(store, sample("tr"))
+    key = layout.manifest(SITE, VOLUME, BACKUP)
+    store.objects[key] += b" " * MAX_CATALOG_MANIFEST_BYTES
+    before = manifests_read()
+    for _ in range(2):
+        assert count(store, SITE, sizes).our_site.newest_snapshot_at is None
+    assert manifests_read() == before + 1
+    store, sizes = MemoryStore(), SealSizes()
+    kek = KeyEncryptionKey(bytes(range(32)))
+    back_up(store, sample("tr"), keks=(kek,))
+    assert count(store, SITE, sizes).our_site.newest_snapshot_at is None
+    keys = bank_on(store, keks=(kek,)).keys
+    assert count(store, SITE, sizes, keys).our_site.newest_snapshot_at == NOW
 
 
 def test_a_seal_is_read_once_and_the_manifest_of_the_newest() -> None:

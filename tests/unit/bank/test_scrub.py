@@ -77,6 +77,15 @@ def test_the_union_of_all_reports_holds() -> None:
     assert not known.has_backup("site-a", BACKUP)
 
 
+def test_what_is_no_report_is_not_listed_without_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "MAX_REPORTS", 10)
+    store = MemoryStore()
+    for number in range(11):
+        store.put(f"scrub/site-b/{number}.txt", b"?")
+    with pytest.raises(DataCorrupt, match="more than 10"):
+        list(scrub.read_reports(store))
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"x" * (scrub.MAX_REPORT_BYTES + 1)])
 def test_a_report_that_can_not_be_read_forbids_every_reuse_and_hides_no_other(body: bytes) -> None:
     store = MemoryStore()

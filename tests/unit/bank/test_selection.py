@@ -20,12 +20,15 @@ from cinderbank.domain.errors import InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from tests.fakes.backups import CHUNK, NOW, VOLUME, back_up, bank_on, describe, sample
+from tests.fakes.clock import FakeClock
 from tests.fakes.object_store import MemoryStore
 
 KEK = KeyEncryptionKey(bytes(range(32)))
 OTHER = VolumeId("21111111-2222-4333-8444-555555555555")
 BY_ID = BackupSelector(volume_id=VOLUME)
 BY_NAME = BackupSelector(volume_name="db")
+LATER = NOW + timedelta(days=30)
+"""When it is asked: no backup here claims to be of the future."""
 
 
 def minute(number: int) -> datetime:
@@ -60,7 +63,7 @@ def add(
 
 
 def select(store: MemoryStore, selector: BackupSelector, **options: Any) -> Selection:
-    return bank_on(store, **options).select(selector)
+    return bank_on(store, **{"now": lambda: LATER, **options}).select(selector)
 
 
 def chosen(store: MemoryStore, selector: BackupSelector) -> Chosen:
@@ -129,10 +132,10 @@ def test_the_nearest_is_told(store: MemoryStore) -> None:
     said = none(store, replace(BY_NAME, as_of=minute(0))).message
     assert f"the nearest is backup {backup_id(5)}" in said
     assert "its snapshot is later than asOf" in said
-    # Far away from it, where the first look has not come to.
-    said = none(store, replace(BY_NAME, as_of=minute(-600))).message
-    assert f"the nearest is backup {backup_id(1)}" in said
-    assert "0 of 0 backups were looked at" in said
+    # Far away from it nothing is read.
+    store.requests.clear()
+    assert "none is near" in none(store, replace(BY_NAME, as_of=minute(-600))).message
+    assert not [key for _, key in store.requests if key.endswith("/manifest")]
 
 
 def test_a_name_that_two_volumes_have(store: MemoryStore) -> None:
@@ -142,9 +145,84 @@ def test_a_name_that_two_volumes_have(store: MemoryStore) -> None:
     assert VOLUME in found.message
     assert OTHER in found.message
     assert chosen(store, replace(BY_NAME, as_of=minute(5))).backup_id == backup_id(5)
+    assert "volumeID of a new" in found.message
     add(store, 7, OTHER, site="site-b", volume_name="db")
     assert chosen(store, replace(BY_NAME, site="site-b")).backup_id == backup_id(7)
     assert none(store, BackupSelector(tags={"kind": "full"})).reason == "SelectorAmbiguous"
+
+
+@pytest.mark.parametrize("selector", [BY_ID, BY_NAME])
+def test_a_volume_id_that_two_sites_have(store: MemoryStore, selector: BackupSelector) -> None:
+    add(store, 9, site="site-b")
+    found = none(store, selector)
+    assert found.reason == "SelectorAmbiguous"
+    assert "(site site-a)" in found.message
+    assert "(site site-b)" in found.message
+    assert "Say which in site of a new" in found.message
+    assert chosen(store, replace(selector, site="site-a")).backup_id == backup_id(5)
+    assert chosen(store, replace(selector, site="site-b")).backup_id == backup_id(9)
+    # One that can not be read is no candidate.
+    store.objects[layout.manifest("site-b", VOLUME, backup_id(9))] = b"{"
+    assert chosen(store, selector).backup_id == backup_id(5)
+
+
+def test_ids_of_the_future_displace_no_others(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    year = 365 * 24 * 60
+    for number in range(6):
+        add(store, year + number, OTHER, site="site-b", volume_name="flood")
+    monkeypatch.setattr(selection, "MAX_MANIFESTS", 5)
+    monkeypatch.setattr(selection, "MAX_KEYS", 5)
+    assert chosen(store, replace(BY_ID, site="site-a")).backup_id == backup_id(5)
+    said = none(store, BackupSelector(volume_name="web")).message
+    assert f"backup {backup_id(4)}" in said, "the honest one is what was found"
+    # Of one volume, too: the newest is the newest that can be believed.
+    add(store, year)
+    assert chosen(store, replace(BY_ID, site="site-a")).backup_id == backup_id(5)
+
+
+def test_a_slow_bank_ends_the_search_in_time(store: MemoryStore) -> None:
+    clock = FakeClock(LATER)
+    bank = bank_on(store, now=clock.now)
+    bank.open()
+
+    def later(count: int, verb: str, key: str) -> None:
+        if key.endswith("/manifest"):
+            clock.advance(25)
+
+    store.after_request = later
+    found = bank.select(BackupSelector(tags={"kind": "none"}))
+    assert isinstance(found, NoneChosen)
+    assert found.reason == "SelectorTooWide"
+    assert "3 of 5 backups were looked at" in found.message
+    assert "for 60 s" in found.message
+    found = bank.select(replace(BY_ID, site="site-a"))
+    assert isinstance(found, Chosen), "what is certain is answered all the same"
+
+
+def test_a_slow_bank_is_not_verified_for_ever() -> None:
+    store, clock = MemoryStore(), FakeClock(LATER)
+    for number in (1, 2):
+        back_up(store, sample("tzrs"), backup_id=backup_id(number))
+    bank = bank_on(store, now=clock.now)
+    bank.open()
+    store.requests.clear()
+    store.after_request = lambda count, verb, key: clock.advance(70 if "/index/" in key else 0)
+    found = bank.select(VERIFIED)
+    assert isinstance(found, NoneChosen)
+    assert found.reason == "SelectorTooWide"
+    assert "chunks 0 were looked at" in found.message
+    assert len([key for _, key in store.requests if "/index/" in key and backup_id(1) in key]) == 0
+
+
+def test_a_manifest_that_no_honest_writer_makes_is_not_read(store: MemoryStore) -> None:
+    key = layout.manifest("site-a", VOLUME, backup_id(5))
+    body = store.objects[key] + b" " * catalog.MAX_CATALOG_MANIFEST_BYTES
+    store.objects[key] = body
+    seal = Seal("OK", manifests.object_digest(body), CHUNK, 0)
+    store.objects[layout.seal("site-a", backup_id(5), VOLUME)] = seal.dump()
+    assert chosen(store, BY_ID).backup_id == backup_id(3)
 
 
 def test_a_volume_has_the_name_of_its_newest_backup(store: MemoryStore) -> None:
@@ -332,12 +410,3 @@ def test_bounds_are_told_and_never_guessed_past(
     assert chosen(big, BackupSelector(volume_id=volume_of(1))).backup_id == backup_id(9901)
     monkeypatch.setattr(selection, "MAX_KEYS", 100)
     assert none(big, BackupSelector(volume_name="vol-0")).reason == "SelectorTooWide"
-
-
-def test_a_forged_backup_of_the_same_id_is_not_the_one_that_was_chosen(store: MemoryStore) -> None:
-    add(store, 5, OTHER, site="aaa", volume_name="forged")
-    bank, found = bank_on(store), chosen(store, BY_ID)
-    described = bank.find(found.backup_id, found.site)
-    assert described is not None
-    assert (described.site, described.volume_id) == ("site-a", VOLUME)
-    assert bank.find(found.backup_id, "site-c") is None

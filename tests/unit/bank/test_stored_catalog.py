@@ -13,15 +13,17 @@ import pytest
 from cinderbank.bank import layout, scrub, state
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.catalog import MAX_CATALOG_MANIFEST_BYTES
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.marks import BankHeader, Seal, Tomb
 from cinderbank.bank.scrub import Damage, Report
-from cinderbank.bank.stored_catalog import MAX_CATALOG_MANIFEST_BYTES, StoredCatalog
+from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.catalog import PointKey
 from cinderbank.domain.errors import Forbidden, Unavailable, Unsupported
 from cinderbank.domain.facts import VolumeId
 from cinderbank.ports.catalog import Choice, Described, Unreadable
 from tests.fakes.backups import BACKUP, NOW, SITE, VOLUME, back_up, sample
+from tests.fakes.clock import FakeClock
 from tests.fakes.many_backups import BANK_ID, numbered, numbered_id, seal_body, seal_one
 from tests.fakes.object_store import MemoryStore
 
@@ -44,7 +46,23 @@ def bank_of(*keys: PointKey) -> MemoryStore:
 
 
 def catalog_of(store: MemoryStore, max_rows: int = 200_000, **options: Any) -> StoredCatalog:
+    options = {"now": lambda: NOW, **options}
     return StoredCatalog(StoredBank(store, "site-z", read_only=True, **options), max_rows)
+
+
+def test_a_slow_bank_is_not_listed_for_ever() -> None:
+    clock = FakeClock(NOW)
+    store = bank_of(numbered(1), numbered(2))
+    catalog = catalog_of(store, now=clock.now)
+    store.after_request = lambda count, verb, key: clock.advance(16 if verb == "LIST" else 0)
+    with pytest.raises(Unavailable) as late:
+        catalog.newest(Choice(3), NONE, LATER)
+    assert late.value.reason == "BankTooSlow"
+    with pytest.raises(Unavailable):
+        catalog.damaged(frozenset({numbered(1)}))
+    assert len([verb for verb, _ in store.requests if verb == "LIST"]) == 2
+    store.after_request = lambda count, verb, key: None
+    assert catalog_of(store, now=clock.now).newest(Choice(3), NONE, LATER).backups == 2
 
 
 def test_the_newest_of_all_sites_and_how_many_there_are() -> None:

@@ -27,6 +27,14 @@ def point(key: PointKey, state: PointState = PointState.READABLE) -> Present:
     return Present(point_name(BANK, key), "uid", True, key, state, NOW)
 
 
+def test_what_is_being_deleted_is_left_alone() -> None:
+    """A finalizer of somebody else's may keep it for ever: then there is nothing more to do about it."""
+    volume = VolumeId("11111111-2222-4333-8444-555555555555")
+    keys = [PointKey("a", BackupId(f"0{number:025d}"), volume) for number in range(3)]
+    present = [replace(point(key, PointState.UNSEEN), deleting=True) for key in keys]
+    assert plan(BANK, keys[:1], present, frozenset()) == plan(BANK, [], [], frozenset())
+
+
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[PointKey], list[Present], frozenset[PointKey]]:
     """What is wanted, what is there, and what is damaged; all of it overlapping."""

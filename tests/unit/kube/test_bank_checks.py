@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.bank_status import BackupBankStatus
 from cinderbank.app.writers import Writers
 from cinderbank.domain.errors import CinderbankError, Forbidden, Unavailable
 from cinderbank.domain.facts import BackupCount, BackupId
@@ -17,6 +18,7 @@ from cinderbank.kube.banks import BankChecks
 from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.known import BACKUP_BANK, Key
 from cinderbank.kube.maintenance import Maintenance
+from cinderbank.kube.reconcile import Raw
 from tests.fakes.backups import BACKUP
 from tests.fakes.clock import FakeClock
 
@@ -50,21 +52,24 @@ class House:
         )
         raw = {
             "metadata": {"generation": 1},
-            "spec": {
-                "s3": {
-                    "endpoint": "https://s3.example.org",
-                    "bucket": "backups",
-                    "credentialsSecretRef": {"name": "keys"},
-                },
-                "site": "site-a",
-                "maintenance": {"suspend": True},
-                "catalog": {"suspend": True},
-            },
+            "spec": self.spec(),
             "status": dict(self.status),
         }
         checks.run(KEY, raw)
         self.clock.advance(300)
         return self.status
+
+    def spec(self) -> dict[str, Any]:
+        return {
+            "s3": {
+                "endpoint": "https://s3.example.org",
+                "bucket": "backups",
+                "credentialsSecretRef": {"name": "keys"},
+            },
+            "site": "site-a",
+            "maintenance": {"suspend": True},
+            "catalog": {"suspend": True},
+        }
 
     def _drop(self, status: dict[str, Any]) -> None:
         for gone in self.status.keys() - status.keys():
@@ -158,3 +163,66 @@ def test_the_api_server_is_asked_again_when_it_did_not_answer() -> None:
     with pytest.raises(Unavailable):
         writers.id_of(KEY.uid)
     assert writers.id_of(KEY.uid) == OTHER
+
+
+class ForEver(Catalogue):
+    """A catalogue that always has work, of which only its turns are counted."""
+
+    def __init__(self, turns: list[str], due: float | None) -> None:
+        self._turns, self._due = turns, due
+
+    def due_seconds(
+        self, spec: BackupBankSpec, status: BackupBankStatus, generation: int
+    ) -> float | None:
+        return self._due
+
+    def run(
+        self, key: Key, raw: Raw, spec: BackupBankSpec, status: BackupBankStatus
+    ) -> float | None:
+        self._turns.append("catalogue")
+        return self._due
+
+
+class Counted(Maintenance):
+    def __init__(self, turns: list[str], due: float | None) -> None:
+        self._turns, self._due = turns, due
+
+    def due_seconds(self, spec: BackupBankSpec, status: BackupBankStatus) -> float | None:
+        return self._due
+
+    def run(
+        self, key: Key, raw: Raw, spec: BackupBankSpec, status: BackupBankStatus
+    ) -> float | None:
+        self._turns.append("maintenance")
+        return 60.0
+
+
+@pytest.mark.parametrize(
+    ("maintenance_due", "turns"),
+    [
+        (0.0, ["catalogue", "maintenance", "catalogue", "maintenance"]),
+        (3600.0, ["catalogue"] * 4),
+        (None, ["catalogue"] * 4),
+    ],
+)
+def test_a_catalogue_that_never_ends_starves_no_maintenance(
+    maintenance_due: float | None, turns: list[str]
+) -> None:
+    house, taken = House(), list[str]()
+    house.look()
+    house.clock.advance(-299)
+    checks = BankChecks(
+        house._look,
+        lambda raw, status: None,
+        lambda raw, reason, message, warning: None,
+        house.clock,
+        lambda reason: None,
+        60.0,
+        Counted(taken, maintenance_due),
+        ForEver(taken, 0.0),
+    )
+    raw = {"metadata": {"generation": 1}, "spec": house.spec(), "status": dict(house.status)}
+    for _ in turns:
+        wanted = checks.run(KEY, raw)
+        assert wanted is not None and 0 <= wanted <= 1
+    assert taken == turns

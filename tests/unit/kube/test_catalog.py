@@ -56,8 +56,8 @@ class House:
         )
 
     def world(self) -> CatalogWorld:
-        bank = StoredBank(self.store, "site-z", read_only=True)
         now = self.clock.now
+        bank = StoredBank(self.store, "site-z", read_only=True, now=now)
         points = KubeRecoveryPoints(self.api, "team", self.key.name, self.key.uid, now)
         return CatalogWorld(StoredCatalog(bank), points)
 
@@ -393,6 +393,55 @@ def test_when_it_is_due() -> None:
     assert house.due() == 0.0
     house.wish(suspend=True)
     assert house.due() is None
+
+
+def test_a_finalizer_of_somebody_elses_leaves_nothing_pending() -> None:
+    house = House(maxEntries=1)
+    for number in (1, 2):
+        seal_one(house.store, numbered(number))
+        house.sync()
+    [name] = house.names()
+    house.api.objects[name]["metadata"]["deletionTimestamp"] = "2026-11-22T20:00:00Z"
+    house.wish(maxEntries=0)
+    house.generation = 2
+    house.api.requests.clear()
+    assert "pending" not in house.sync()
+    assert [verb for verb, _ in house.api.requests] == ["LIST"]
+    house.wish(maxEntries=1)
+    house.generation = 3
+    assert "pending" not in house.sync(), "its name is not free yet"
+    del house.api.objects[name]
+    assert house.sync()["recoveryPoints"] == 1
+
+
+def test_a_bank_that_is_too_slow_to_list_gives_the_turn_back() -> None:
+    house = House()
+    seal_one(house.store, numbered(1))
+    house.store.after_request = lambda count, verb, key: house.clock.advance(
+        20 if verb == "LIST" else 0
+    )
+    assert house.run() == pytest.approx(60 - 40, abs=1)
+    assert house.told()["reason"] == "BankTooSlow"
+    assert len([verb for verb, _ in house.store.requests if verb == "LIST"]) == 2
+    assert house.names() == set()
+    house.store.after_request = lambda count, verb, key: None
+    assert house.sync()["recoveryPoints"] == 1
+
+
+def test_unreadable_ones_are_tried_again_as_long_as_the_slice_lasts() -> None:
+    house = House()
+    for number in range(5):
+        seal_body(house.store, numbered(number), b"{")
+    house.sync()
+    house.store.requests.clear()
+    house.store.after_request = lambda count, verb, key: house.clock.advance(
+        15 if key.endswith("/manifest") else 0
+    )
+    house.clock.advance(3600)
+    house.run()
+    read = [key for verb, key in house.store.requests if key.endswith("/manifest")]
+    assert len(read) == 2
+    assert house.told()["unreadable"] == 5
 
 
 def test_one_slice_at_once() -> None:

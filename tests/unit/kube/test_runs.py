@@ -13,7 +13,7 @@ from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.domain.errors import BrokenInvariant, Conflict, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Memory, Outcome, Phase, Report
-from cinderbank.domain.selection import Resolved
+from cinderbank.domain.selection import Named, Resolved
 from cinderbank.engine.tick import BackupWorld, RestoreWorld, TickResult
 from cinderbank.kube.known import Key, key_of
 from cinderbank.kube.queue import LONGEST_RETRY_SECONDS
@@ -82,13 +82,13 @@ class BlockedWorlds:
         self.needed.append(needs)
         raise Unavailable("no bank", reason="BankNotReady")
 
-    def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
+    def resolve_backup(self, namespace: str, name: str) -> Named:
         self.asked.append(name)
         raise Unavailable("no backup", reason="BackupNotCompleted")
 
-    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+    def resolve_recovery_point(self, namespace: str, name: str) -> Named:
         self.asked.append(name)
-        return BackupId("01JD0000000000000000000000"), "second"
+        return Named(BackupId("01JD0000000000000000000000"), "second")
 
     def is_torn_down(self, key: Key, found: Raw) -> bool:
         return self.torn_down

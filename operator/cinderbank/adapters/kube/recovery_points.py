@@ -127,6 +127,7 @@ def present_of(raw: Mapping[str, Any], bank_uid: str, tags: Mapping[str, str]) -
         key=_key(raw.get("spec") or {}),
         state=state,
         looked_at=_time(status.get("lookedAtTime")),
+        deleting="deletionTimestamp" in metadata,
         chosen=state in (PointState.UNREADABLE, PointState.UNSEEN)
         or all(told.get(name) == value for name, value in tags.items()),
     )

@@ -17,8 +17,8 @@ from cinderbank.api.v1alpha1.model import (
     rule,
 )
 from cinderbank.api.v1alpha1.references import BackupRef, BankRef, RecoveryPointRef
-from cinderbank.domain.facts import VolumeId
-from cinderbank.domain.selection import BackupSelector
+from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.domain.selection import BackupSelector, Named
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -87,7 +87,13 @@ class Selector(ApiModel):
 class BankSource(ApiModel):
     """A backup in a bank, whichever site wrote it."""
 
-    rules = (exactly_one("backupID", "selector"),)
+    rules = (
+        exactly_one("backupID", "selector"),
+        rule(
+            "!has(self.site) || has(self.backupID)",
+            "site goes with backupID; the site of a selector is selector.site",
+        ),
+    )
 
     bank_ref: BankRef = Field(description="The bank to read; it may be ReadOnly.")
     backup_id: BackupULID | None = Field(
@@ -95,11 +101,19 @@ class BankSource(ApiModel):
         description="Id of the backup: 26 letters and digits, as in status.backupID of the"
         " VolumeBackup at the site that made it.",
     )
+    site: SiteName | None = Field(
+        default=None,
+        description="Site that wrote the backup backupID; needed only when more than one site has a"
+        " backup of that id.",
+    )
     selector: Selector | None = Field(
         default=None,
         description="The newest backup of a volume that fits; found once, then it stays in"
         " status.resolved.",
     )
+
+    def to_domain(self) -> Named:
+        return Named(BackupId(self.backup_id or ""), self.bank_ref.name, self.site)
 
 
 class RestoreSource(ApiModel):
