@@ -105,9 +105,7 @@ def test_the_first_lost_session_needs_nobody_whatever_failed_before() -> None:
 
 def test_a_bank_that_can_not_delete_is_told_and_left() -> None:
     for reason in copies.CAN_NOT_DELETE:
-        found = copies.not_deleted(
-            copy(CopyPhase.COMPLETED), reason, "why", now=START, seed="uid"
-        )
+        found = copies.not_deleted(copy(CopyPhase.COMPLETED), reason, "why", now=START, seed="uid")
         assert (found.phase, found.reason) == (CopyPhase.LEFT, reason)
         assert "stays in bank offsite: why" in found.message
 
