@@ -147,7 +147,7 @@ class AppWorlds:
         status = (self._objects.find(VOLUME_BACKUP, namespace, name) or {}).get("status") or {}
         if status.get("backupID") != backup_id:
             return ()
-        whole = (each for each in read_copies(status) if each.phase == CopyPhase.COMPLETED)
+        whole = (each for each in read_copies(status) if each.phase == CopyPhase.COMPLETED.value)
         return tuple((each.bank, BackupId(each.backup_id)) for each in whole)
 
     def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
