@@ -18,15 +18,16 @@ from cinderbank.adapters.kube.teardown import is_torn_down
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.copies import read_copies
 from cinderbank.app import sources
 from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
 from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds, claims_refusal
 from cinderbank.app.writers import Writers
 from cinderbank.bank.stored_catalog import StoredCatalog
-from cinderbank.domain.copies import Copy
+from cinderbank.domain.copies import Copy, CopyPhase
 from cinderbank.domain.errors import InvalidSpec, SourceGone
-from cinderbank.domain.facts import TransferFacts
+from cinderbank.domain.facts import BackupId, TransferFacts
 from cinderbank.domain.selection import Named
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
@@ -133,6 +134,15 @@ class AppWorlds:
                 reason="BackupNotFound",
             )
         return sources.of_volume_backup(raw, f"{namespace}/{name}")
+
+    def copies_of(
+        self, namespace: str, name: str, backup_id: BackupId
+    ) -> tuple[tuple[str, BackupId], ...]:
+        status = (self._objects.find(VOLUME_BACKUP, namespace, name) or {}).get("status") or {}
+        if status.get("backupID") != backup_id:
+            return ()
+        whole = (each for each in read_copies(status) if each.phase == CopyPhase.COMPLETED.value)
+        return tuple((each.bank, BackupId(each.backup_id)) for each in whole)
 
     def resolve_recovery_point(self, namespace: str, name: str) -> Named:
         """What it says is checked here: whoever may write one has written it."""

@@ -23,8 +23,12 @@ RETRIES = Curve(5, 300)
 STALLS = Curve(300, 6 * 3600)
 """What a human must mend; a damaged original is read again each time, so not too often."""
 
-DELETE_PATIENCE = timedelta(hours=1)
-"""So long a bank that does not answer may hold up the deletion of its object."""
+DELETE_TRIES = 18
+"""In a row without an answer, and the copy is left: an hour, by RETRIES. Tries and not the clock, so that
+neither a hold nor an operator that was down takes a bank's time away."""
+
+LOST_SESSIONS = 3
+"""So often a copy is begun under a new id before a human is asked: each time all of it is stored again."""
 
 CAN_NOT_DELETE = frozenset({"BankNotFound", "BankReadOnly", "BankIdMismatch", "BankFormatUnknown"})
 """Reasons that no waiting mends: the copy stays where it is."""
@@ -121,14 +125,24 @@ def failed(
     )
 
 
-def anew(copy: Copy, minted: BackupId, now: datetime) -> Copy:
-    """The bank has ended the session of this id for ever, so the next attempt has another one."""
+def anew(copy: Copy, minted: BackupId, own: BackupId, *, now: datetime, seed: str) -> Copy:
+    """The bank has ended the session of this id for ever, so the next attempt has another one: a failure
+    as any other, and Stalled when it keeps happening. `own` is the backup's id.
+
+    The first loss is never taken for a row of them, whatever else failed before.
+    """
+    stalls = copy.backup_id != own and copy.failures + 1 >= LOST_SESSIONS
     message = (
         f"the bank has ended the session of copy {copy.backup_id} (it was deleted there, or nobody"
         f" worked at it for a day), and never takes an id twice; it is copied anew as {minted}"
     )
-    copy = replace(copy, backup_id=minted, next_try_at=now)
-    return moved(copy, CopyPhase.RETRYING, "SessionBroken", message, now)
+    if stalls:
+        message += (
+            ". That happens again and again: look for what deletes in that bucket, such as a lifecycle"
+            " rule"
+        )
+    copy = replace(copy, backup_id=minted)
+    return failed(copy, "SessionBroken", message, retryable=not stalls, now=now, seed=seed)
 
 
 def rest_seconds(copies: Iterable[Copy], now: datetime, slow_seconds: float) -> float | None:
@@ -144,23 +158,23 @@ def _rest(copy: Copy, now: datetime, slow_seconds: float) -> float:
 
 
 def deleting(copy: Copy, now: datetime) -> Copy:
-    """There is more of it to delete."""
+    """There is more of it to delete: its bank answers."""
     told = "the copy is being deleted from its bank"
-    return replace(moved(copy, CopyPhase.DELETING, "Deleting", told, now), next_try_at=now)
+    copy = moved(copy, CopyPhase.DELETING, "Deleting", told, now)
+    return replace(copy, failures=0, next_try_at=now)
 
 
 def gone(copy: Copy, now: datetime) -> Copy:
     return moved(copy, CopyPhase.DELETED, "Deleted", "the copy was deleted from its bank", now)
 
 
-def not_deleted(
-    copy: Copy, reason: str, message: str, *, since: datetime, now: datetime, seed: str
-) -> Copy:
+def not_deleted(copy: Copy, reason: str, message: str, *, now: datetime, seed: str) -> Copy:
     """Its bank did not let it go: tried again for a while, then left there."""
-    if reason in CAN_NOT_DELETE or now - since >= DELETE_PATIENCE:
+    # What failed while it was being made is not this bank's refusal to delete.
+    failures = 1 + (copy.failures if copy.phase is CopyPhase.DELETING else 0)
+    if reason in CAN_NOT_DELETE or failures >= DELETE_TRIES:
         told = f"copy {copy.backup_id} stays in bank {copy.bank}: {message}"
         return moved(copy, CopyPhase.LEFT, reason, told, now)
-    failures = copy.failures + 1
     pause = jittered(RETRIES.seconds(failures), f"{seed}:{copy.bank}:{failures}")
     return replace(
         moved(copy, CopyPhase.DELETING, reason, message, now),

@@ -144,7 +144,8 @@ class CopyRuns:
             case TransferFailed(reason=reason, message=message, retryable=retryable):
                 self._worlds.forget_copy(key, bank)
                 if reason == SESSION_BROKEN:
-                    return copies.anew(copy, self._identities.mint_backup_id(), now)
+                    minted, own = self._identities.mint_backup_id(), asked.transfer.backup_id
+                    return copies.anew(copy, minted, own, now=now, seed=key.uid)
                 return copies.failed(
                     copy, reason, message, retryable=retryable, now=now, seed=key.uid
                 )
@@ -174,8 +175,7 @@ class CopyRuns:
         if self._worlds.is_torn_down(key, raw):
             return self._backups(key, raw)  # which keeps the bank's data then, and says so
         now = self._clock.now()
-        since = datetime.fromisoformat(raw["metadata"]["deletionTimestamp"])
-        after = [self._delete(key, memory, each, since, now) for each in known]
+        after = [self._delete(key, memory, each, now) for each in known]
         if self._write(raw, after, now):
             self._say_what_changed(raw, known, after)
             return 0.1  # the object is another one now: read it again
@@ -184,7 +184,7 @@ class CopyRuns:
             return self._backups(key, raw)
         return copies.rest_seconds(waiting, now, self._slow_seconds)
 
-    def _delete(self, key: Key, memory: Memory, copy: Copy, since: datetime, now: datetime) -> Copy:
+    def _delete(self, key: Key, memory: Memory, copy: Copy, now: datetime) -> Copy:
         if copy.phase in (CopyPhase.DELETED, CopyPhase.LEFT):
             return copy
         if copy.phase is CopyPhase.DELETING and not copies.is_due(copy, now):
@@ -194,9 +194,7 @@ class CopyRuns:
         except CinderbankError as error:
             if copy.attempts == 0 and copy.completed_at is None:
                 return copies.gone(copy, now)  # nothing of it was ever begun
-            return copies.not_deleted(
-                copy, error.reason, error.message, since=since, now=now, seed=key.uid
-            )
+            return copies.not_deleted(copy, error.reason, error.message, now=now, seed=key.uid)
         return copies.gone(copy, now) if done else copies.deleting(copy, now)
 
     def _write(self, raw: Raw, after: Sequence[Copy], now: datetime) -> bool:

@@ -44,6 +44,9 @@ from cinderbank.ports.records import Records
 
 log = logging.getLogger(__name__)
 
+BANK_GONE = frozenset({"BankNotFound", "BankNotReady", "BankUnavailable", "BucketNotFound"})
+"""Reasons to look at another bank."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -66,6 +69,12 @@ class Worlds(Protocol):
 
     def resolve_recovery_point(self, namespace: str, name: str) -> Named:
         """The backup that a RecoveryPoint mirrors."""
+        ...
+
+    def copies_of(
+        self, namespace: str, name: str, backup_id: BackupId
+    ) -> tuple[tuple[str, BackupId], ...]:
+        """Bank and id of each whole copy that a VolumeBackup of this id has; none when there is none."""
         ...
 
     def is_torn_down(self, key: Key, raw: Raw) -> bool:
@@ -178,6 +187,7 @@ class RestoreRuns:
             world = self._worlds.for_restore(key, needs, records)
         except CinderbankError as error:
             self._back_offs.rests(key)
+            self._tell_copies(key.namespace, spec, named.backup_id, error)
             request = self._request(key, raw, spec, identity, named)
             blocked = RestoreRecord(identity, request, memory)
             result = report_blocked_restore(blocked, records, error, self._clock)
@@ -200,6 +210,18 @@ class RestoreRuns:
             log.warning("the namespace or the CRD is being deleted: the restored volume is kept")
             return replace(request, on_delete=OnDelete.DETACH)
         return request
+
+    def _tell_copies(
+        self, namespace: str, spec: VolumeRestoreSpec, backup_id: BackupId, error: CinderbankError
+    ) -> None:
+        """Who restores by the object of a backup whose bank is gone need not know of its copies."""
+        reference = spec.source.backup_ref
+        if reference is None or error.reason not in BANK_GONE:
+            return
+        found = self._worlds.copies_of(namespace, reference.name, backup_id)
+        if found:
+            told = ", ".join(f"{copy_id} in bank {bank}" for bank, copy_id in found)
+            error.message += f". There is a copy: make a VolumeRestore with source.bank of {told}"
 
     def _source(self, namespace: str, spec: VolumeRestoreSpec, memory: Memory) -> Named:
         resolved = memory.resolved

@@ -220,10 +220,18 @@ class _Copy:
     def _compare(self, done: Manifest) -> None:
         """Raise unless what the other bank has is this backup."""
         ours, theirs = self._original.description, done.description
+        if self._keys is not None and done.hash_key is None and not self._transfer.allow_plain:
+            # Nothing but keys tells our copy from what anybody who can write the bucket has put there.
+            raise DataCorrupt(
+                f"backup {theirs.backup_id} in the bank at {self._store.where()} is not encrypted, and that"
+                " bank has a key: it is no copy that was made with it, and is left as it is; if you know"
+                " that it is from before the key, allow it (plainCopy: Allowed; --allow-plain)",
+                reason="CopyDiffers",
+            )
         same = (ours.size_bytes, ours.snapshot_at, self._original.geometry.chunk_bytes) == (
             theirs.size_bytes, theirs.snapshot_at, done.geometry.chunk_bytes,
         )  # fmt: skip
-        if same and self._comparable and done.hash_key is None:
+        if same and self._original.hash_key is None and done.hash_key is None:
             same = ours.content_hash == theirs.content_hash
         if not same:
             raise DataCorrupt(

@@ -76,33 +76,59 @@ def test_what_a_bank_must_be_mended_for_is_looked_at_on_the_slow_beat() -> None:
         assert copies.rest_seconds([found], LATER, 60) == 60
 
 
-def test_a_broken_session_takes_another_id_at_once() -> None:
-    found = copies.anew(copy(CopyPhase.COPYING), OTHER_ID, LATER)
-    assert (found.backup_id, found.phase, found.reason) == (
-        OTHER_ID,
-        CopyPhase.RETRYING,
-        "SessionBroken",
+def test_a_broken_session_takes_another_id_and_a_human_when_it_goes_on() -> None:
+    """A bucket that deletes on its own must not be filled for ever at full speed."""
+    found, told = copy(CopyPhase.COPYING), []
+    for number in range(copies.LOST_SESSIONS + 1):
+        minted = BackupId(f"01JD000000000000000000001{number}")
+        found = copies.anew(found, minted, BACKUP_ID, now=LATER, seed="uid")
+        assert (found.backup_id, found.reason) == (minted, "SessionBroken")
+        assert found.next_try_at is not None
+        told.append((found.phase, int((found.next_try_at - LATER).total_seconds() / 1.2)))
+        assert ("lifecycle" in found.message) == (found.phase is CopyPhase.STALLED)
+        found = copies.started(found, LATER)
+    retrying, stalled = CopyPhase.RETRYING, CopyPhase.STALLED
+    assert [phase for phase, _ in told] == [retrying, retrying, stalled, stalled]
+    for (_, seconds), least in zip(told, [5, 10, 1200, 2400], strict=True):
+        assert least / 1.2 <= seconds + 1 <= least + 1
+    assert found.failures == 4
+
+
+def test_the_first_lost_session_needs_nobody_whatever_failed_before() -> None:
+    """A bank that was away for days: its maintenance has ended the half copy meanwhile."""
+    found = copies.anew(
+        copy(CopyPhase.COPYING, failures=400), OTHER_ID, BACKUP_ID, now=LATER, seed="uid"
     )
-    assert copies.is_due(found, LATER)
-    assert copies.rest_seconds([found], LATER, 60) == 0.1
+    assert found.phase is CopyPhase.RETRYING
+    assert not copies.is_due(found, LATER)
 
 
 def test_a_bank_that_can_not_delete_is_told_and_left() -> None:
     for reason in copies.CAN_NOT_DELETE:
-        found = copies.not_deleted(
-            copy(CopyPhase.COMPLETED), reason, "why", since=START, now=START, seed="uid"
-        )
+        found = copies.not_deleted(copy(CopyPhase.COMPLETED), reason, "why", now=START, seed="uid")
         assert (found.phase, found.reason) == (CopyPhase.LEFT, reason)
         assert "stays in bank offsite: why" in found.message
 
 
 def test_a_bank_that_does_not_answer_is_asked_for_an_hour() -> None:
-    found, now = copy(CopyPhase.COMPLETED), START
-    while found.phase is not CopyPhase.LEFT:
-        found = copies.not_deleted(found, "Unavailable", "m", since=START, now=now, seed="uid")
-        assert now - START <= copies.DELETE_PATIENCE + timedelta(seconds=400)
-        now = found.next_try_at or now
-    assert now - START >= copies.DELETE_PATIENCE
+    found, now = copy(CopyPhase.STALLED, failures=400), START
+    for _ in range(copies.DELETE_TRIES - 1):
+        found = copies.not_deleted(found, "Unavailable", "m", now=now, seed="uid")
+        assert found.phase is CopyPhase.DELETING
+        assert found.next_try_at is not None
+        now = found.next_try_at
+    assert timedelta(hours=1) <= now - START <= timedelta(hours=1.25)
+    found = copies.not_deleted(found, "Unavailable", "m", now=now, seed="uid")
+    assert (found.phase, found.reason) == (CopyPhase.LEFT, "Unavailable")
+
+
+def test_a_bank_that_answers_in_between_is_asked_anew() -> None:
+    """Much is deleted bit by bit, longer than an hour; one hiccup at the end leaves nothing behind."""
+    found = copy(CopyPhase.COMPLETED)
+    for _ in range(3 * copies.DELETE_TRIES):
+        found = copies.not_deleted(found, "Unavailable", "m", now=LATER, seed="uid")
+        assert found.phase is CopyPhase.DELETING
+        found = copies.deleting(found, LATER)
 
 
 def test_the_condition_is_true_when_all_are_there() -> None:

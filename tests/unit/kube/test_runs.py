@@ -10,9 +10,9 @@ import pytest
 
 from cinderbank.adapters.prometheus import Metrics
 from cinderbank.api.v1alpha1 import backup_status, restore_status
-from cinderbank.domain.errors import BrokenInvariant, Conflict, Unavailable
+from cinderbank.domain.errors import BrokenInvariant, CinderbankError, Conflict, Unavailable
 from cinderbank.domain.facts import BackupId
-from cinderbank.domain.record import Memory, Outcome, Phase, Report
+from cinderbank.domain.record import Condition, Memory, Outcome, Phase, Report
 from cinderbank.domain.selection import Named, Resolved
 from cinderbank.engine.tick import BackupWorld, RestoreWorld, TickResult
 from cinderbank.kube.known import Key, key_of
@@ -45,12 +45,15 @@ class Clock:
 class KeptRecords:
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.conditions: tuple[Condition, ...] = ()
 
     def remember(self, memory: Memory, report: Report) -> None:
         self.calls.append("remember")
+        self.conditions = report.conditions
 
     def publish(self, memory: Memory, report: Report) -> None:
         self.calls.append("publish")
+        self.conditions = report.conditions
 
     def add_finalizer(self) -> None:
         self.calls.append("add_finalizer")
@@ -65,7 +68,8 @@ class KeptRecords:
 class BlockedWorlds:
     """No Secret, no bank: whatever happens needs neither."""
 
-    def __init__(self, torn_down: bool = False) -> None:
+    def __init__(self, torn_down: bool = False, refusal: CinderbankError | None = None) -> None:
+        self.refusal = refusal or Unavailable("no bank", reason="BankNotReady")
         self.kept = KeptRecords()
         self.torn_down = torn_down
         self.asked: list[str] = []
@@ -80,11 +84,16 @@ class BlockedWorlds:
 
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
         self.needed.append(needs)
-        raise Unavailable("no bank", reason="BankNotReady")
+        raise self.refusal
 
     def resolve_backup(self, namespace: str, name: str) -> Named:
         self.asked.append(name)
         raise Unavailable("no backup", reason="BackupNotCompleted")
+
+    def copies_of(
+        self, namespace: str, name: str, backup_id: BackupId
+    ) -> tuple[tuple[str, BackupId], ...]:
+        return (("offsite", BackupId("01JD0000000000000000000009")),)
 
     def resolve_recovery_point(self, namespace: str, name: str) -> Named:
         self.asked.append(name)
@@ -231,6 +240,26 @@ def test_a_source_that_is_not_there_is_waited_for() -> None:
     assert run_restore(worlds, restore(Memory(), {"backupRef": {"name": "later"}})) is not None
     assert worlds.needed == []
     assert "event Failed" not in worlds.kept.calls
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "told"),
+    [
+        ({"backupRef": {"name": "db"}}, "BankNotReady", True),
+        ({"backupRef": {"name": "db"}}, "SecretNotFound", False),
+        ({"recoveryPointRef": {"name": "db-1"}}, "BankNotReady", False),
+    ],
+)
+def test_who_restores_by_a_backup_whose_bank_is_gone_is_told_of_its_copies(
+    source: dict[str, Any], reason: str, told: bool
+) -> None:
+    worlds = BlockedWorlds(refusal=Unavailable("it is away", reason=reason))
+    memory = Memory(backup_id=RESOLVED.backup_id, resolved=RESOLVED)
+    run_restore(worlds, restore(memory, source))
+    messages = [each.message for each in worlds.kept.conditions if each.reason == reason]
+    assert messages
+    way_out = "source.bank of 01JD0000000000000000000009 in bank offsite"
+    assert any(way_out in each for each in messages) is told
 
 
 def test_an_ended_dry_run_costs_nothing_whatever_on_delete_says() -> None:

@@ -8,8 +8,11 @@ import pytest
 
 from cinderbank.app.worlds import AppWorlds
 from cinderbank.domain.errors import InvalidSpec, SourceGone
+from cinderbank.domain.facts import BackupId
 
 BACKUP = "01JD0000000000000000000000"
+ROW = {"bank": "far", "backupID": BACKUP, "phase": "Completed", "reason": "Copied", "message": ""}
+GOT = (("far", BACKUP),)
 GOOD = {"bankRef": {"name": "main"}, "backupID": BACKUP, "site": "a", "volumeID": "v"}
 
 
@@ -67,3 +70,17 @@ def test_one_that_is_not_there() -> None:
 def test_one_that_says_nonsense(spec: object) -> None:
     with pytest.raises(InvalidSpec, match="RecoveryPoint team/db-1"):
         worlds(Api({"spec": spec})).resolve_recovery_point("team", "db-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        (None, ()),
+        ({"backupID": BACKUP}, ()),
+        ({"backupID": BACKUP, "copies": "nonsense"}, ()),
+        ({"backupID": BACKUP, "copies": [ROW, {**ROW, "bank": "half", "phase": "Copying"}]}, GOT),
+        ({"backupID": "01JD0000000000000000000001", "copies": [ROW]}, ()),
+    ],
+)
+def test_whole_copies_of_that_backup_are_told(status: object, found: object) -> None:
+    assert worlds(Api({"status": status})).copies_of("team", "db", BackupId(BACKUP)) == found

@@ -187,6 +187,48 @@ def test_what_is_there_under_its_id_and_is_not_it_is_left_and_told() -> None:
     assert banks.target.objects == before
 
 
+@pytest.mark.parametrize("source", ["plain", "encrypted"])
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_plain_one_in_a_bank_with_a_key_is_no_copy(source: str, sealed: bool) -> None:
+    """Who can write the bucket, without any key, puts there what looks like it: id, size, moment, pieces."""
+    banks = pair(source, "encrypted")
+    target = banks.bank_b(accepts_plain=True)
+    target.open()
+    back_up(banks.target, CHANGED)
+    if not sealed:
+        for key in [key for key in banks.target.objects if "/seals/" in key]:
+            del banks.target.objects[key]
+    before = seals_and_data(banks)
+    with pytest.raises(DataCorrupt, match="not encrypted") as raised:
+        banks.copy(len(CONTENT), target=target)
+    assert raised.value.reason == "CopyDiffers"
+    assert seals_and_data(banks) == before
+
+
+def test_a_plain_one_from_before_the_key_counts_when_that_is_allowed() -> None:
+    banks = pair("plain", "plain")
+    first = banks.copy(len(CONTENT))
+    banks.target_keks = (KEK,)
+    target = banks.bank_b(accepts_plain=True)
+    assert banks.copy(len(CONTENT), allow_plain=True, target=target) == first
+
+
+def test_what_is_allowed_to_be_plain_is_compared_all_the_same() -> None:
+    banks = pair("plain", "encrypted")
+    target = banks.bank_b(accepts_plain=True)
+    target.open()
+    back_up(banks.target, CHANGED)
+    with pytest.raises(DataCorrupt) as raised:
+        banks.copy(len(CONTENT), allow_plain=True, target=target)
+    assert raised.value.reason == "CopyDiffers"
+
+
+def seals_and_data(banks: Pair) -> dict[str, bytes]:
+    kinds = ("/seals/", "/chunks/", "/index/", "/manifest")
+    found = banks.target.objects
+    return {key: body for key, body in found.items() if any(kind in key for kind in kinds)}
+
+
 def refused(banks: Pair, **options: object) -> CinderbankError:
     before = {key: body for key, body in banks.target.objects.items() if key != layout.BANK}
     with pytest.raises(CinderbankError) as raised:
