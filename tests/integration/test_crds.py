@@ -524,6 +524,7 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -
 
 
 KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES]
+BACKUPS = f"{GROUP}/volumebackups"
 
 
 def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
@@ -534,13 +535,23 @@ def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
         ("get", "/namespaces"),  # is it being torn down?
         ("create", "events.k8s.io/events"),
         ("patch", "events.k8s.io/events"),
+        ("create", BACKUPS),  # what policies make
+        ("delete", BACKUPS),  # what retention gives up
+        ("list", "/persistentvolumeclaims"),
+        ("get", "/persistentvolumes"),
     ]
     assert [each for each in asked if not may(cluster, OPERATOR, *each, "any")] == []
 
 
 def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
     asked = [
-        *((verb, kind) for kind in KINDS for verb in ("create", "update", "delete")),
+        *(
+            (verb, kind)
+            for kind in KINDS
+            for verb in ("create", "update", "delete", "deletecollection")
+            if (verb, kind) not in (("create", BACKUPS), ("delete", BACKUPS))
+        ),
+        *((verb, "/persistentvolumes") for verb in ("list", "watch", "patch", "delete")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),
         *((verb, "/pods") for verb in ("get", "create")),
         *((verb, "/namespaces") for verb in ("list", "watch", "delete")),

@@ -154,6 +154,11 @@ class AppWorlds:
             raise refused
         return self._banks.open(namespace, spec, status.bank_id)
 
+    def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
+        """Whether the bank has that backup, committed and not deleted; raises as `for_backup` does."""
+        facts = self._open_bank(namespace, bank).bank.observe(site, backup_id)
+        return facts.sealed and facts.manifest and not facts.tombed
+
     # For BackupBanks.
 
     def look_at_bank(

@@ -35,7 +35,9 @@ def test_keep_last() -> None:
         2: "Last",
         3: "MinGood+Last",
     }
-    assert [v.kept for v in found] == [False, False, True, True], "those that go first, oldest first"
+    assert [v.kept for v in found] == [False, False, True, True], (
+        "those that go first, oldest first"
+    )
 
 
 def test_the_newest_of_each_period_stays() -> None:
@@ -99,7 +101,9 @@ def test_failed_ones_never_count_as_copies() -> None:
 
 
 def test_a_held_failure_stays() -> None:
-    found = judge(Retention({}, failed_last=0), [child(0, FAILED, hold=True), child(1, FAILED)], UTC)
+    found = judge(
+        Retention({}, failed_last=0), [child(0, FAILED, hold=True), child(1, FAILED)], UTC
+    )
     assert told(found) == {1: "-OldFailure", 0: "Held"}
 
 
@@ -171,8 +175,10 @@ def test_invariants(retention: Retention, children: list[Child], zone: str) -> N
         assert after[-1:] == before[-1:], "the newest good copy always stays"
         ended = [c for c in children if c.volume_id == volume_id and c.state in (GOOD, FAILED)]
         newest = max(ended, key=lambda c: c.point_at, default=None)
-        if newest is not None and newest.state is FAILED and newest.point_at > (
-            before[-1].point_at if before else newest.point_at - DAY
+        if (
+            newest is not None
+            and newest.state is FAILED
+            and newest.point_at > (before[-1].point_at if before else newest.point_at - DAY)
         ):
             assert after == before, "nothing goes after a failure"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import islice, pairwise, takewhile
 
 import pytest
 from hypothesis import given, settings
@@ -105,7 +105,7 @@ def test_around_every_jump_of_every_zone(cron: SlowCron, where: tuple[str, datet
     found = list(takewhile(lambda time: time <= end, table.times_after(start)))
     assert found == cron.times(zone, start, end)
     # asked from anywhere in between, the answers are the same ones
-    for time, following in zip(found, found[1:], strict=False):
+    for time, following in pairwise(found):
         assert table.next_after(time) == following
         assert table.next_after(following - timedelta(seconds=1)) == following
         assert table.latest(start, following) == following
@@ -123,7 +123,7 @@ def test_a_year_in_every_zone(zone: str) -> None:
         start = datetime(2026, 1, 1, tzinfo=UTC)
         end = start + 366 * DAY
         table = read_timetable(str(cron), zone)
-        found = list(takewhile(lambda time: time <= end, table.times_after(start)))
+        found = list(takewhile(end.__ge__, table.times_after(start)))
         assert found == cron.times(zone, start, end)
 
 

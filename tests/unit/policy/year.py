@@ -66,7 +66,9 @@ class Year:
         # near the days when the clock is put on or back, or anywhere
         self.now = YEAR + timedelta(minutes=chance.randrange(60 * 24))
         if self.days < 300:
-            self.now = chance.choice(jumps(self.zone)) - timedelta(days=chance.randint(0, self.days))
+            self.now = chance.choice(jumps(self.zone)) - timedelta(
+                days=chance.randint(0, self.days)
+            )
         self.created_at = self.now
 
     def play(self) -> Year:
@@ -145,9 +147,7 @@ class Year:
             assert not child.hold and child.state in (ChildState.GOOD, ChildState.FAILED)
             del self.children[child.name]
         self.deleted += len(going)
-        self.memory = replace(
-            self.memory, deleted_in_run=self.memory.deleted_in_run + len(going)
-        )
+        self.memory = replace(self.memory, deleted_in_run=self.memory.deleted_in_run + len(going))
         if self.retention.max_deletes_per_run is not None:
             assert self.memory.deleted_in_run <= self.retention.max_deletes_per_run
         for volume in VOLUMES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import urllib3
@@ -55,16 +55,17 @@ class KubeApi:
         except SourceGone:
             return None
 
-    def list_all(self, path: str) -> Iterator[dict[str, Any]]:
-        """All objects of a collection, fetched in chunks."""
-        query: list[tuple[str, str]] = [("limit", str(LIST_CHUNK))]
+    def list_all(self, path: str, labels: str = "") -> Iterator[dict[str, Any]]:
+        """All objects of a collection, fetched in chunks; `labels` is a label selector."""
+        wanted = [("labelSelector", labels)] if labels else []
+        query: list[tuple[str, str]] = [("limit", str(LIST_CHUNK)), *wanted]
         while True:
             page = self._request("GET", path, query=query)
             yield from page.get("items", ())
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
-            query = [("limit", str(LIST_CHUNK)), ("continue", token)]
+            query = [("limit", str(LIST_CHUNK)), *wanted, ("continue", token)]
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Not idempotent. Also raises Conflict (exists already), SourceGone (no such namespace)."""
@@ -93,6 +94,14 @@ class KubeApi:
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """RFC 7386. Raises SourceGone when there is no object."""
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
+
+    def delete(self, path: str, *, uid: str, resource_version: str) -> None:
+        """Of exactly this object in this very version; 404 is success. Raises Conflict when it has
+        changed, or is another one of that name."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        with suppress(SourceGone):
+            self._request("DELETE", path, body=body, content_type=JSON)
 
     def _request(
         self,

@@ -35,3 +35,11 @@ def namespace_path(namespace: str) -> str:
 
 def crd_path(kind: str) -> str:
     return f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURALS[kind]}.{GROUP}"
+
+
+def claims_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{quote(namespace, safe='')}/persistentvolumeclaims"
+
+
+def persistent_volume_path(name: str) -> str:
+    return f"/api/v1/persistentvolumes/{quote(name, safe='')}"

@@ -34,6 +34,8 @@ class ChildState(StrEnum):
     """Completed, or Verified."""
     FAILED = "Failed"
     """Failed or Canceled: nothing of it is in the bank."""
+    LOST = "Lost"
+    """Completed, and not in the bank any more, or found damaged there: no copy, and left alone."""
     LEAVING = "Leaving"
     """Being deleted: it counts as gone."""
 
