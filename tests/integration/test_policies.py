@@ -68,8 +68,7 @@ def namespace(site: Site) -> Iterator[Namespace]:
     found.create()
     yield found
     for each in found.run("get", "vbk", "-o", "name").split():
-        clear = '[{"op":"replace","path":"/metadata/finalizers","value":[]}]'
-        found.run("patch", each, "--type=json", "-p", clear)
+        found.run("patch", each, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     found.delete("namespace", found.name)
 
 

@@ -56,7 +56,10 @@ class PolicyChildren:
             with self._lock:
                 self._policies[key.namespace, key.name] = key
                 self._figures[key.namespace, key.name] = _figures(raw)
-        if key.kind != VOLUME_BACKUP or (child := child_of(raw)) is None:
+        if key.kind != VOLUME_BACKUP:
+            return None
+        if (child := child_of(raw)) is None:
+            self.drop(key)  # somebody may have taken its labels off
             return None
         owner = (key.namespace, raw["metadata"]["labels"][POLICY_LABEL])
         with self._lock:

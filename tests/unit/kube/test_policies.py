@@ -460,6 +460,16 @@ def test_a_stranger_with_our_label_is_left_alone() -> None:
     assert house.children()[0]["metadata"]["labels"][POLICY_LABEL] == "nightly"
 
 
+def test_a_child_whose_labels_were_taken_off_is_none_any_more() -> None:
+    house = House(trigger="now")
+    house.settle()
+    [one, *others] = house.children()
+    one["metadata"]["labels"] = {}
+    house.kube.put(f"{BACKUPS}/{one['metadata']['name']}", one)
+    house.tick()
+    assert len(house.known.of("team", "nightly")) == len(others)
+
+
 # --- RPO, coverage, writes -------------------------------------------------------------------------
 
 
