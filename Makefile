@@ -25,7 +25,7 @@ test: ## Style, types, layers and every ring of tests, on a rig of its own
 check: .venv/ready ## What needs no rig: style, types, layers, unit, crash
 	@$(VENV)/python tests/rings.py style types layers unit crash
 
-nightly: .venv/ready ## Hours, niced: the model 100,000 times, interleavings, fuzzing 10 minutes each
+nightly: .venv/ready ## Hours, niced: the model 100,000 times, fuzzing, two sites at once, ...
 	@$(VENV)/uv sync --locked --quiet --inexact --group nightly
 	@nice -n 15 $(VENV)/python tests/nightly.py $(PARTS)
 

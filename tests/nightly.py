@@ -17,6 +17,7 @@ SCHEDULES = 100_000
 MUTANT_SCHEDULES = 3_000
 INTERLEAVINGS = 2_000
 """Of P14: as many seeds of the real code under the deterministic scheduler."""
+TWO_SITES_SECONDS = 900
 
 PARTS: dict[str, list[str]] = {
     "model": [
@@ -31,7 +32,9 @@ PARTS: dict[str, list[str]] = {
     "memory": ["-m", "pytest", "-q", "--timeout=0", "tests/unit/transfer/test_memory.py"],
     "schedules": ["-m", "pytest", "-q", "--timeout=0", "tests/unit/policy"],
     "fuzz": ["-m", "tests.fuzz", "all", "--seconds", str(FUZZ_SECONDS)],
+    "two-sites": ["-m", "pytest", "-q", "-s", "--timeout=0", "tests/e2e/test_two_sites.py"],
 }
+NEEDS_RIG = {"two-sites"}
 
 
 def main(chosen: list[str]) -> int:
@@ -45,14 +48,24 @@ def main(chosen: list[str]) -> int:
         "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT}",
         "CINDERBANK_INTERLEAVINGS": str(INTERLEAVINGS),
         "CINDERBANK_NIGHTLY": "1",
+        "CINDERBANK_TWO_SITES_SECONDS": str(TWO_SITES_SECONDS),
+        "CINDERBANK_RING_REQUIRED": "1",
     }
-    rows = []
-    for name in chosen or PARTS:
-        command = [sys.executable, *PARTS[name]]
+
+    def run(*arguments: str) -> int:
+        command = [sys.executable, *arguments]
         print("$", " ".join(command), flush=True)
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+    rows = []
+    names = chosen or list(PARTS)
+    starts_rig = bool(NEEDS_RIG & set(names)) and run("-m", "tests.rig", "status", "--quiet") != 0
+    for name in names:
         started = time.monotonic()
-        code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-        rows.append((name, code, time.monotonic() - started))
+        code = run("-m", "tests.rig", "up") if name in NEEDS_RIG else 0
+        rows.append((name, code or run(*PARTS[name]), time.monotonic() - started))
+    if starts_rig:
+        run("-m", "tests.rig", "down")
     print("\npart            result    seconds")
     for name, code, seconds in rows:
         print(f"{name:<15} {'FAILED' if code else 'passed':<8} {seconds:8.0f}")

@@ -122,7 +122,14 @@ class Settings(BaseModel):
         "longer.",
     )
 
-    @field_validator("namespaces", mode="before")
+    csi_auth_urls: tuple[str, ...] = Field(
+        default=(),
+        description="Comma separated Keystone URLs, as `auth_url` in clouds.yaml, of the clouds whose "
+        "volumes may become PersistentVolumes (spec.target.persistentVolumeClaim of a VolumeRestore): "
+        "those of this cluster's Cinder CSI driver. Empty allows none. See docs/kubernetes-volumes.md.",
+    )
+
+    @field_validator("namespaces", "csi_auth_urls", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

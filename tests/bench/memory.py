@@ -15,7 +15,7 @@ from tests.bench.names import OWN, PEAK
 from tests.stage.operator_process import ROOT
 
 PROGRAM = ROOT / "tests" / "unit" / "transfer" / "virtual_backup.py"
-LIMIT_SECONDS = 900
+LIMIT_SECONDS = 3600
 
 
 def run(bench: Bench, _stage: object) -> None:

@@ -18,6 +18,7 @@ from tests.stage.site import Site, Stage
 Job = CinderbankJob | CinderBackupJob
 
 SEED = 7
+SIZES_GIB = {"sparse": 4, "half": 2, "full": 2}
 
 
 def content(size_gib: int, used_percent: int, seed: int = SEED) -> Content:
@@ -27,10 +28,11 @@ def content(size_gib: int, used_percent: int, seed: int = SEED) -> Content:
 
 def run(bench: Bench, stage: Stage) -> None:
     site = stage.site(SITE)
-    size_gib = 1 if bench.options.quick else 2
+    quick = bench.options.quick
     volumes: dict[str, str] = {}
+    sizes_gib = {"sparse": 1, "full": 1} if quick else SIZES_GIB
     try:
-        for case in ("sparse", "full") if bench.options.quick else USED_PERCENT:
+        for case, size_gib in sizes_gib.items():
             percent = USED_PERCENT[case]
             bench.say(f"making volume {case}: {size_gib} GiB, {percent} % of it used")
             volumes[case] = site.cloud.make_volume(f"bench-{case}", content(size_gib, percent))
@@ -45,7 +47,7 @@ def run(bench: Bench, stage: Stage) -> None:
                 for case, volume_id in volumes.items():
                     for job in jobs[turn % len(jobs) :] + jobs[: turn % len(jobs)]:
                         bench.calibrate()
-                        about = _about(job, case, turn, size_gib)
+                        about = _about(job, case, turn, sizes_gib[case])
                         expected = sha256 if turn == 0 and case == "sparse" else None
                         _turn(bench, site, job, about, volume_id, expected)
     finally:

@@ -19,7 +19,14 @@ clone, image, transfer and the removal of all three. Theirs: from the request un
 are `available`, looked at every 0.25 s. `zlib` is how Cinder ships it. What ours does more: it takes a
 consistent copy of a volume that may be in use, and keeps it where Cinder's database is not needed.
 Ours runs with `transport: Auto`, and each turn begins with an empty bank: the first backup of a volume goes
-through Glance as qcow2 whatever is in it, which is the dear way for a full one; the second goes by the first.
+through Glance as VDI whatever is in it, which is the dearer way for a full one; the second goes by the first.
+
+Where ours is slower, Glance is why. An incremental backup of ours reads the whole image, because only the bytes
+tell what has changed, while cinder-backup asks Ceph; and every byte goes through Cinder, Glance's hashes and Glance's
+store on its way. A restore of a full volume is written twice: into Glance, and by Cinder from there into
+the new volume; as qcow2 it would be longer than the volume, which Cinder refuses, so all of it travels raw.
+cinder-backup writes into the new volume directly. That is the price of needing nothing at either site
+but the public APIs.
 CPU s and peak MiB are those of our transfer process and of the cinder-backup service.
 """,
     "path": """

@@ -20,6 +20,7 @@ from cinderbank.engine.tick import (
 from tests.builders import BACKUP_ID, backup_record, backup_request, restore_record
 from tests.fakes.bank import FakeBank, Session
 from tests.fakes.cinder import FakeCinder
+from tests.fakes.claims import FakeClaims
 from tests.fakes.clock import FakeClock, FakeIdentities
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.faults import Crash, Faults
@@ -40,6 +41,7 @@ class World:
         self.cloud = FakeCloud(self.clock, self.faults)
         self.bank = FakeBank(self.faults)
         self.transfers = FakeTransfers(self.cloud, self.bank)
+        self.claims = FakeClaims(self.cloud, self.faults)
         self.identities = FakeIdentities()
         self.steps: list[str] = []
         self.results: list[TickResult] = []
@@ -63,6 +65,7 @@ class BackupSimulation(World):
             self.clock,
             self.identities,
             "site-a",
+            self.claims,
         )
         return tick_backup(self.stored.record, world)
 
@@ -75,12 +78,20 @@ class BackupSimulation(World):
         self.stored.change(replace(record, request=replace(record.request, **changes)))
 
 
+OLD = VolumeFacts(
+    VolumeId("old"),
+    "db",
+    "",
+    1,
+    volume_type="ssd",
+    availability_zone="nova",
+    metadata={"app": "shop"},
+)
+
+
 class RestoreSimulation(World):
-    def __init__(self, **request: Any) -> None:
+    def __init__(self, source: VolumeFacts = OLD, **request: Any) -> None:
         super().__init__()
-        source = VolumeFacts(
-            VolumeId("old"), "db", "", 1, volume_type="ssd", metadata={"app": "shop"}
-        )
         self.bank.sessions[BACKUP_ID] = Session(
             VolumeId("old"), False, True, True, content="data", size_bytes=GIB, source=source
         )
@@ -96,6 +107,7 @@ class RestoreSimulation(World):
             self.transfers,
             self.stored.open(),
             self.clock,
+            self.claims,
         )
         return tick_restore(self.stored.record, world)
 

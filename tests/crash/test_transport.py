@@ -1,4 +1,4 @@
-"""Raw or qcow2, under Auto: chosen once, fallen back from once, whatever is interrupted."""
+"""Raw, qcow2 or VDI, under Auto: chosen once, fallen back from step by step, whatever is interrupted."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ def with_earlier(simulation: BackupSimulation, *, used: float, content: str = "d
 @pytest.mark.parametrize(
     ("used", "content", "transport", "reason"),
     [
-        (0.2, "data", "Qcow2", "MostlyEmpty"),
-        (0.5, "data", "Raw", "MostlyUsed"),
+        (0.2, "data", "Vdi", "MostlyEmpty"),
+        (0.89, "data", "Vdi", "MostlyEmpty"),
+        (0.95, "data", "Raw", "MostlyUsed"),
         (0.2, VMDK, "Raw", "ContentIsImage"),
     ],
 )
@@ -83,13 +84,13 @@ def test_auto_looks_only_once_and_only_at_usable_backups() -> None:
     run(simulation, until=lambda s: s.steps[-1:] == ["ChooseTransport"])
     simulation.bank.sessions[EARLIER].tombed = False
     run(simulation)
-    assert_sealed(simulation, "Qcow2", "FirstBackup")
+    assert_sealed(simulation, "Vdi", "FirstBackup")
 
 
-@pytest.mark.parametrize("asked", [Transport.RAW, Transport.QCOW2])
+@pytest.mark.parametrize("asked", [Transport.RAW, Transport.QCOW2, Transport.VDI])
 def test_what_was_asked_for(asked: Transport) -> None:
     simulation = BackupSimulation(transport=asked)
-    with_earlier(simulation, used=0.9 if asked is Transport.QCOW2 else 0.1)
+    with_earlier(simulation, used=0.1 if asked is Transport.RAW else 0.9)
     run(simulation)
     assert_sealed(simulation, asked, "Requested")
 
@@ -97,8 +98,17 @@ def test_what_was_asked_for(asked: Transport) -> None:
 # Where a backup falls back.
 
 
-def refuses_the_format(simulation: BackupSimulation) -> None:
+def refuses_the_formats(simulation: BackupSimulation) -> None:
     simulation.cloud.disk_formats = ("raw",)
+
+
+def refuses_vdi(simulation: BackupSimulation) -> None:
+    simulation.cloud.disk_formats = ("raw", "qcow2")
+
+
+def refuses_vdi_and_converts_nothing(simulation: BackupSimulation) -> None:
+    refuses_vdi(simulation)
+    converts_nothing(simulation)
 
 
 def converts_nothing(simulation: BackupSimulation) -> None:
@@ -118,22 +128,24 @@ def holds_a_vhd(simulation: BackupSimulation) -> None:
     simulation.cloud.volumes["source"].content = "vhd of 512 MiB: data"
 
 
-def makes_a_strange_qcow2(simulation: BackupSimulation) -> None:
+def makes_a_strange_image(simulation: BackupSimulation) -> None:
     simulation.transfers.fail_with(
-        lambda image: image.disk_format == "qcow2",
+        lambda image: image.disk_format != "raw",
         TransferFailed("ImageUnsupported", "its data is elsewhere", False),
     )
 
 
-BACKUP_FALLBACKS: list[tuple[Callable[[BackupSimulation], None], str]] = [
-    (refuses_the_format, "ImageFormatRefused"),
-    (converts_nothing, "ConversionFailed"),
-    (holds_an_image, "ContentIsImage"),
-    (holds_an_image_and_glance_looks_into_none, "ContentIsImage"),
-    (holds_a_vhd, "ConversionFailed"),
-    (makes_a_strange_qcow2, "ConversionFailed"),
+BACKUP_FALLBACKS: list[tuple[Callable[[BackupSimulation], None], str, str]] = [
+    (refuses_vdi, "Qcow2", "ImageFormatRefused"),
+    (refuses_the_formats, "Raw", "ImageFormatRefused"),
+    (refuses_vdi_and_converts_nothing, "Raw", "ConversionFailed"),
+    (converts_nothing, "Raw", "ConversionFailed"),
+    (holds_an_image, "Raw", "ContentIsImage"),
+    (holds_an_image_and_glance_looks_into_none, "Raw", "ContentIsImage"),
+    (holds_a_vhd, "Raw", "ConversionFailed"),
+    (makes_a_strange_image, "Raw", "ConversionFailed"),
 ]
-BACKUP_IDS = [prepare.__name__ for prepare, _ in BACKUP_FALLBACKS]
+BACKUP_IDS = [prepare.__name__ for prepare, _, _ in BACKUP_FALLBACKS]
 
 
 def backup_with(prepare: Callable[[BackupSimulation], None], **request: Any) -> BackupSimulation:
@@ -154,22 +166,23 @@ def near(number: int) -> range:
     return range(number + 1, number + 5)
 
 
-@pytest.mark.parametrize(("prepare", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
-def test_a_backup_falls_back_to_raw_without_a_new_snapshot(
-    prepare: Callable[[BackupSimulation], None], reason: str
+@pytest.mark.parametrize(("prepare", "transport", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
+def test_a_backup_falls_back_without_a_new_snapshot(
+    prepare: Callable[[BackupSimulation], None], transport: str, reason: str
 ) -> None:
     simulation = backup_with(prepare)
     run(simulation)
-    assert_sealed(simulation, "Raw", reason)
-    assert reasons(simulation).count(reason) == 1
+    assert_sealed(simulation, transport, reason)
+    twice = prepare is refuses_the_formats
+    assert reasons(simulation).count(reason) == (2 if twice else 1)
     assert simulation.faults.effects.count("create_volume_from_snapshot") == 1
     phases = list(dict.fromkeys(report.phase for report in simulation.stored.reports))
     assert phases == sorted(phases, key=list(Phase).index), "a phase went backwards"
 
 
-@pytest.mark.parametrize(("prepare", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
+@pytest.mark.parametrize(("prepare", "transport", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
 def test_a_backup_that_falls_back_with_one_crash(
-    prepare: Callable[[BackupSimulation], None], reason: str
+    prepare: Callable[[BackupSimulation], None], transport: str, reason: str
 ) -> None:
     clean = backup_with(prepare)
     run(clean)
@@ -178,13 +191,13 @@ def test_a_backup_that_falls_back_with_one_crash(
         simulation.faults.crashes = {(number, when)}  # type: ignore[arg-type]
         run(simulation)
         assert simulation.crashes == 1
-        assert_sealed(simulation, "Raw", reason)
+        assert_sealed(simulation, transport, reason)
 
 
 @pytest.mark.parametrize("first", ("before", "after"))
-@pytest.mark.parametrize(("prepare", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
+@pytest.mark.parametrize(("prepare", "transport", "reason"), BACKUP_FALLBACKS, ids=BACKUP_IDS)
 def test_a_backup_that_falls_back_with_two_crashes(
-    prepare: Callable[[BackupSimulation], None], reason: str, first: str
+    prepare: Callable[[BackupSimulation], None], transport: str, reason: str, first: str
 ) -> None:
     """Both between the upload that fails and the seal, and near to each other."""
     clean = backup_with(prepare)
@@ -195,25 +208,26 @@ def test_a_backup_that_falls_back_with_two_crashes(
             simulation = backup_with(prepare)
             simulation.faults.crashes = {(number, first), (other, when)}  # type: ignore[arg-type]
             run(simulation)
-            assert_sealed(simulation, "Raw", reason)
+            assert_sealed(simulation, transport, reason)
 
 
+@pytest.mark.parametrize("asked", [Transport.QCOW2, Transport.VDI])
 @pytest.mark.parametrize(
     ("prepare", "reason"),
     [
-        (refuses_the_format, "ImageFormatRefused"),
+        (refuses_the_formats, "ImageFormatRefused"),
         (converts_nothing, "UploadToImageFailed"),
         (holds_an_image, "ImageSizeMismatch"),
         (holds_an_image_and_glance_looks_into_none, "ImageSizeMismatch"),
         (holds_a_vhd, "UploadToImageFailed"),
-        (makes_a_strange_qcow2, "ImageUnsupported"),
+        (makes_a_strange_image, "ImageUnsupported"),
     ],
-    ids=BACKUP_IDS,
+    ids=lambda it: getattr(it, "__name__", it),
 )
-def test_qcow2_that_was_asked_for_is_never_changed_in_silence(
-    prepare: Callable[[BackupSimulation], None], reason: str
+def test_what_was_asked_for_is_never_changed_in_silence(
+    prepare: Callable[[BackupSimulation], None], reason: str, asked: Transport
 ) -> None:
-    simulation = backup_with(prepare, transport=Transport.QCOW2)
+    simulation = backup_with(prepare, transport=asked)
     run(simulation)
     memory = memory_of(simulation)
     assert memory.outcome is not None
@@ -252,7 +266,7 @@ def test_an_image_that_is_lost_after_it_was_good_is_made_again_as_it_was() -> No
     run(simulation, until=lambda s: s.steps[-1:] == ["StartTransfer"])
     simulation.cloud.images.clear()
     run(simulation)
-    assert_sealed(simulation, "Qcow2", "FirstBackup")
+    assert_sealed(simulation, "Vdi", "FirstBackup")
 
 
 # Restores.

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from cinderbank.domain.catalog import PointKey, point_name
+from cinderbank.domain.facts import VolumeId
 from tests.e2e.conftest import Running, Scene, make_scene
 from tests.stage.cloud import GIB, Content, until
-from tests.stage.namespace import Namespace
+from tests.stage.namespace import Namespace, condition
 from tests.stage.site import Site, Stage, backup, restore
 from tests.stage.transfer_memory import TransferMemory
 
@@ -96,6 +98,24 @@ def test_the_bytes_are_equal(name: str, trips: dict[str, Trip]) -> None:
     assert volume.metadata["owner"] == "stage"
     assert trip.target.volume_sha256(volume_id) == trip.source.volume_sha256(trip.volume_id)
     trip.target.cloud.delete_volume(volume_id)
+
+
+def test_each_site_shows_what_either_has_written(trips: dict[str, Trip]) -> None:
+    """A person at the other site finds the backup among its RecoveryPoints."""
+    sooner = '{"spec":{"catalog":{"interval":"5s"}}}'
+    for trip in trips.values():
+        trip.there.run("patch", "bank", "main", "--type=merge", "-p", sooner)
+    for name, trip in trips.items():
+        done = trip.here.get("vbk", name)
+        assert done is not None
+        site, backup_id = f"site-{trip.source.letter}", done["status"]["backupID"]
+        point = point_name("main", PointKey(site, backup_id, VolumeId(trip.volume_id)))
+        shown = trip.there.wait(
+            "rp", point, lambda o: condition(o, "Ready")["status"] == "True", seconds=240
+        )
+        assert shown["status"]["backupName"] == name
+        assert shown["status"]["snapshotTime"] == done["status"]["snapshotTime"]
+        assert shown["status"]["dataBytes"] <= CASES[name].content.size_gib * GIB
 
 
 def test_nothing_temporary_is_left(trips: dict[str, Trip]) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain.errors import BrokenInvariant, SourceGone
-from cinderbank.domain.facts import BackupId, BankFacts, VolumeFacts, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeFacts, VolumeId
+from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
 from tests.fakes.clock import START
 from tests.fakes.contents import content_format
@@ -27,6 +28,7 @@ class Session:
     snapshot_at: datetime = START
     data_bytes: int | None = None
     transport: str | None = None
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def sha512_of(content: str) -> str:
@@ -39,6 +41,7 @@ class FakeBank:
     faults: Faults
     sessions: dict[str, Session] = field(default_factory=dict)
     pins: set[tuple[str, str]] = field(default_factory=set)
+    chunks: ChunkLook = field(default_factory=lambda: ChunkLook(256, 256, 0))
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -107,16 +110,43 @@ class FakeBank:
                 session.sealed = session.manifest = session.sealed and not finished
         return finished
 
+    def collect(self) -> None:
+        """What is deleted and nobody reads is freed."""
+        read = {backup_id for backup_id, _ in self.pins}
+        self.sessions = {
+            backup_id: session
+            for backup_id, session in self.sessions.items()
+            if not session.tombed or backup_id in read
+        }
+
     def _worked(self, backup_id: BackupId) -> bool:
         self._work[backup_id] = self._work.get(backup_id, 0) + 1
         return self._work[backup_id] >= self.rounds
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
         self.faults.read("find")
         session = self.sessions.get(backup_id)
-        if session is None or not session.sealed or session.tombed:
+        if session is None or not session.sealed or session.tombed or site not in (None, "site-a"):
             return None
         return self._describe(BackupId(backup_id), session)
+
+    def select(self, selector: BackupSelector) -> Selection:
+        """By volume and time alone: the rest is the real bank's."""
+        self.faults.read("select")
+        found = [
+            (backup_id, session.snapshot_at)
+            for backup_id, session in sorted(self.sessions.items())
+            if session.sealed and not session.tombed and session.volume_id == selector.volume_id
+            if selector.as_of is None or session.snapshot_at <= selector.as_of
+        ]
+        if not found:
+            return NoneChosen("NoBackupFits", f"{len(self.sessions)} backups were looked at")
+        backup_id, snapshot_at = found[-1]
+        return Chosen(BackupId(backup_id), "site-a", snapshot_at, "the newest that fits")
+
+    def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
+        self.faults.read("look_for_chunks")
+        return self.chunks
 
     def _describe(self, backup_id: str, session: Session) -> BackupDescription:
         source = session.source
@@ -137,7 +167,7 @@ class FakeBank:
             bootable=source.bootable,
             volume_metadata=dict(source.metadata),
             image_metadata=dict(source.image_metadata),
-            tags={},
+            tags=dict(session.tags),
             stored_bytes=session.size_bytes // 2,
             data_bytes=session.data_bytes,
             transport=session.transport,
@@ -147,6 +177,10 @@ class FakeBank:
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         with self.faults.effect("pin"):
             self.pins.add((backup_id, reader))
+            session = self.sessions.get(backup_id)
+            if session is None or session.tombed:
+                self.pins.discard((backup_id, reader))
+                raise SourceGone(f"{backup_id} was deleted", reason="BackupNotFound")
 
     def beat(self, session: str, site: str | None = None) -> None:
         self.faults.read("beat")

@@ -9,11 +9,13 @@ from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import (
     GIB,
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
     VolumeFacts,
     VolumeId,
+    VolumeTypeFacts,
 )
 from cinderbank.domain.names import TAG_PREFIX
 from tests.fakes.cloud import FakeCloud, Image, Snapshot, Volume
@@ -135,10 +137,18 @@ class FakeCinder:
                 raise InvalidSpec(
                     f"Size of specified image {gib}GB is larger than volume size {size_gib}GB."
                 )
+            if availability_zone not in (None, *cloud.availability_zones):
+                raise InvalidSpec(f"Availability zone '{availability_zone}' is invalid.")
             volume = self._new_volume(name, size_gib, image.content, description, metadata)
             volume.volume_type = volume_type or cloud.volume_types[0]
+            volume.availability_zone = availability_zone or cloud.availability_zones[0]
             volume.image_id, volume.bootable = image_id, True
-            volume.image_metadata = {"image_id": image_id, "image_name": image.name}
+            volume.image_metadata = {
+                "image_id": image_id,
+                "image_name": image.name,
+                "disk_format": image.disk_format,
+                "os_distro": "of the temporary image",
+            }
             becomes = cloud.becomes("volume", "available")
             if image.disk_format != "raw" and not cloud.converts:
                 becomes, volume.told_on_error = "error", NOT_CONVERTED
@@ -214,6 +224,10 @@ class FakeCinder:
             for key in keys:
                 volume.image_metadata.pop(key, None)
 
+    def set_image_metadata(self, volume_id: VolumeId, metadata: Mapping[str, str]) -> None:
+        with self._faults.effect("set_image_metadata"):
+            self._volume(volume_id).image_metadata.update(metadata)
+
     def _volume(self, volume_id: VolumeId) -> Volume:
         self.cloud.settle()
         volume = self.cloud.volumes.get(volume_id)
@@ -258,6 +272,14 @@ class FakeCinder:
         found = [m for m in self.cloud.messages if m.resource_id == resource_id]
         return [m for m in reversed(found) if m.created_at >= since]
 
-    def volume_types(self) -> Sequence[str]:
+    def volume_types(self) -> Sequence[VolumeTypeFacts]:
         self._faults.read("volume_types")
-        return list(self.cloud.volume_types)
+        return [VolumeTypeFacts(f"id-of-{name}", name) for name in self.cloud.volume_types]
+
+    def availability_zones(self) -> Sequence[str] | None:
+        self._faults.read("availability_zones")
+        return list(self.cloud.availability_zones)
+
+    def quota_left(self) -> QuotaLeft | None:
+        self._faults.read("quota_left")
+        return self.cloud.quota_left

@@ -14,6 +14,7 @@ from cinderbank.domain.facts import (
     GIB,
     ImageFacts,
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
@@ -96,7 +97,7 @@ class Image:
     visible_at: datetime
     disk_format: str = "raw"
     length_bytes: int = 196_624
-    """Of a qcow2 image: what Glance holds."""
+    """Of an image that is not raw: what Glance holds."""
     inspected: bool = True
     """Whether this Glance looks for the size of the disk inside."""
     next: list[tuple[datetime, str]] = field(default_factory=list)
@@ -131,12 +132,15 @@ class FakeCloud:
     images: dict[str, Image] = field(default_factory=dict)
     messages: list[UserMessage] = field(default_factory=list)
     volume_types: list[str] = field(default_factory=lambda: ["ssd", "hdd"])
+    """The first is the default; so it is with the zones."""
+    availability_zones: list[str] = field(default_factory=lambda: ["nova"])
+    quota_left: QuotaLeft | None = field(default_factory=lambda: QuotaLeft(7, 90))
     image_size_bytes: int | None = None
     """What upload-to-image makes, when it is not the volume's size."""
     backend: str = "rbd"
     converts: bool = True
     """False: image_conversion_disable in cinder.conf."""
-    disk_formats: tuple[str, ...] = ("raw", "qcow2")
+    disk_formats: tuple[str, ...] = ("raw", "qcow2", "vdi")
     """What Glance takes."""
     inspects: bool = True
     """Whether Glance tells virtual_size."""

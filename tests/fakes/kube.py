@@ -70,7 +70,7 @@ class FakeKube:
             found["metadata"]["generation"] += 1
         return self._changed(path, found)
 
-    def delete(self, path: str, *, uid: str, resource_version: str) -> None:
+    def delete(self, path: str, uid: str, resource_version: str) -> None:
         self._wrote("delete", path)
         if path not in self.objects:
             return

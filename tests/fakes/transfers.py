@@ -33,6 +33,8 @@ class FakeTransfers:
     _unreadable: tuple[Callable[[Image], bool], TransferFailed] | None = None
     _failures: list[TransferFailed] = field(default_factory=list)
     _running: tuple[Transfer, datetime] | None = None
+    _finds_nothing: bool = False
+    """A restore looks for its backup once, when it begins; then its pin keeps what it reads."""
     _ended: TransferFacts = field(default_factory=TransferAbsent)
 
     def fail_next(self, reason: str, *, retryable: bool = True, times: int = 1) -> None:
@@ -70,6 +72,8 @@ class FakeTransfers:
             assert transfer.attempt not in self.attempts, "an attempt number was used twice"
             self.attempts.append(transfer.attempt)
             self._running = (transfer, self.cloud.after(self.seconds))
+            session = self.bank.sessions.get(transfer.backup_id)
+            self._finds_nothing = session is None or session.tombed
             self._ended = TransferAbsent()
 
     def cancel(self) -> None:
@@ -89,8 +93,10 @@ class FakeTransfers:
         self.cloud.settle()
         image = self.cloud.images.get(transfer.image_id)
         session = self.bank.sessions.get(transfer.backup_id)
-        if image is None or session is None:
-            return TransferFailed("ImageGone", "no image or no backup", True)
+        if session is None or self._finds_nothing:
+            return TransferFailed("BackupNotFound", "the backup was deleted", False)
+        if image is None:
+            return TransferFailed("ImageGone", "no image", True)
         if image.status == "queued":
             if image.disk_format in self.cloud.refused_contents:
                 return TransferFailed("ImageContentRefused", "Glance says 415", False)
@@ -114,7 +120,8 @@ class FakeTransfers:
             return self._unreadable[1]
         if image.full_size_bytes != transfer.size_bytes:
             return TransferFailed("ImageSizeMismatch", "a disk of another size is inside", False)
-        session.transport = "Raw" if image.disk_format == "raw" else "Qcow2"
+        session.transport = image.disk_format.capitalize()
+        session.tags = dict(transfer.tags)
         session.data_bytes = int(transfer.size_bytes * self.used)
         session.manifest, session.content = True, image.content
         session.size_bytes = transfer.size_bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ from cinderbank.bank.store import MAX_CONTROL_BYTES
 from cinderbank.bank.wrapped_keys import WrappedKey
 from cinderbank.cli.bank_file import BankFile
 from cinderbank.domain.errors import CinderbankError
-from cinderbank.transfer import job
+from cinderbank.ports.transfers import CopyTransfer
+from cinderbank.transfer import job, vdi
 from cinderbank.transfer.qcow2.decode import MAX_WAITING_BYTES, decode
 from tests.fakes.backups import (
     BACKUP,
@@ -204,6 +206,25 @@ def _qcow2_samples() -> tuple[bytes, ...]:
     return tuple(bytes([number]) + bytes(image.body) for number, image in enumerate(images))
 
 
+def read_vdi(body: bytes) -> None:
+    block_bytes, image = 64 << (body[0] % 8 if body else 0), body[1:]
+    size = max(1, int.from_bytes(image[368:376], "little"))
+    for _ in vdi.decode(cut(image, block_bytes), len(image), size, Rereads(image)):
+        pass
+
+
+def _vdi_samples() -> tuple[bytes, ...]:
+    samples = []
+    for order in ((0, 1), (1, 0), ()):
+        numbers = [order.index(n) if n in order else vdi.UNALLOCATED for n in range(2)]
+        # It says that it has two MiB, and has them not: what fits into an input is the head.
+        fields = (b"", vdi.SIGNATURE, vdi.VERSION, 0, 1, 0, b"", 512, 1024, 0, 0, 0, 512, 0)
+        rest = (2 << 20, vdi.BLOCK_BYTES, 0, 2, len(order), b"", b"", b"", b"")
+        head = vdi.HEADER.pack(*fields, *rest).ljust(512, b"\0")
+        samples.append(b"\1" + head + struct.pack("<2I", *numbers).ljust(512, b"\0") + b"d" * 99)
+    return tuple(samples)
+
+
 def _qcow2_bytes(body: bytes) -> int:
     # Two volumes that are compared, the copy of the image, and tables as numbers of 8 bytes each.
     return _FIXED_BYTES + 3 * _MOST_COMPARED_BYTES + 60 * len(body)
@@ -233,10 +254,15 @@ def _from_file(read: Callable[[Path], object]) -> Callable[[bytes], object]:
     return reading
 
 
-def _job_sample() -> bytes:
+def _job_samples() -> tuple[bytes, ...]:
     bank = job.BankJob("https://s3", "b", "p", "r", "auto", "/c", SITE, False, READER)
     cloud = job.CloudJob("/clouds.yaml", "cloud")
-    return job.dump(job.Job(bank, cloud, backup_transfer(b"1234"))).encode()
+    copy = CopyTransfer(SITE, BACKUP, BACKUP, 4)
+    jobs = (
+        job.Job(bank, cloud, backup_transfer(b"1234")),
+        job.Job(bank, None, copy, target=bank),
+    )
+    return tuple(job.dump(each).encode() for each in jobs)
 
 
 _BANK_FILE = json.dumps(
@@ -258,8 +284,9 @@ TARGETS = {
     ),
     "marks": Target(read_mark, _mark_samples(), _json_bytes),
     "qcow2": Target(read_qcow2, _qcow2_samples(), _qcow2_bytes),
+    "vdi": Target(read_vdi, _vdi_samples(), _qcow2_bytes),
     "scrub": Target(read_report, _report_samples(), _json_bytes),
-    "job": Target(_from_file(job.load), (_job_sample(),), _json_bytes),
+    "job": Target(_from_file(job.load), _job_samples(), _json_bytes),
     "bank-file": Target(
         _from_file(BankFile.read), (_BANK_FILE, b"endpoint: https://s3\nbucket: b\n"), _json_bytes
     ),

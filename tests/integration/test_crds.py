@@ -14,7 +14,20 @@ import pytest
 import yaml
 
 from cinderbank.api.v1alpha1 import RESOURCES, backup_status, restore_status
-from cinderbank.domain.facts import BackupId, ImageId, TransferProgress, VolumeFacts, VolumeId
+from cinderbank.api.v1alpha1.copies import status_with
+from cinderbank.domain import copies
+from cinderbank.domain.copies import Copy
+from cinderbank.domain.facts import (
+    BackupId,
+    ChunkLook,
+    ImageId,
+    QuotaLeft,
+    TransferProgress,
+    VolumeFacts,
+    VolumeId,
+)
+from cinderbank.domain.placement import Placement, Warned, Why
+from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import (
     Condition,
     Intent,
@@ -24,7 +37,9 @@ from cinderbank.domain.record import (
     Phase,
     Report,
     Temporary,
+    Transport,
 )
+from cinderbank.domain.selection import Resolved
 from tests.rig.cluster import ApiError, Cluster
 from tests.rig.kubernetes import cluster as rig_cluster
 from tests.rig.rig import Rig, RigIsDown
@@ -174,6 +189,17 @@ def test_explain_has_words_for_every_field(cluster: Cluster, namespace: Namespac
 
 # --- what is refused, and in which words -----------------------------------------------------------
 
+ONE_BACKUP = "set exactly one of backupRef, bank and recoveryPointRef"
+ONE_OF_BANK = "set exactly one of backupID and selector"
+
+
+def by_selector(selector: Object | None, **bank: Any) -> Object:
+    named = {"bankRef": {"name": "none"}, **bank}
+    if selector is not None:
+        named["selector"] = selector
+    return restore(source={"backupRef": None, "bank": named})
+
+
 ONE_SOURCE = "set exactly one of volumeID and volumeName"
 DURATION = "must be a duration from 1s to 720h"
 
@@ -181,6 +207,17 @@ BAD: list[tuple[str, Object, str]] = [
     ("no source", backup(source={"volumeID": None}), ONE_SOURCE),
     ("two sources", backup(source={"volumeName": "db"}), ONE_SOURCE),
     ("volume id", backup(source={"volumeID": "db"}), "must be a volume's UUID"),
+    ("two kinds", backup(source={"persistentVolumeClaim": {"name": "data"}}), ONE_SOURCE),
+    (
+        "claim to make",
+        restore(target={"persistentVolumeClaim": {"name": "data", "accessModes": ["Often"]}}),
+        "Unsupported value",
+    ),
+    (
+        "class of a claim",
+        restore(target={"persistentVolumeClaim": {"name": "data", "storageClassName": "a/b"}}),
+        "must be the name of a StorageClass",
+    ),
     ("empty volume name", backup(source={"volumeID": None, "volumeName": ""}), "at least 1 chars"),
     ("bank name", backup(bankRef={"name": "a/b"}), "must be the name of a Kubernetes object"),
     ("secret", backup(cloudCredentialsRef={"secretName": None}), "secretName: Required value"),
@@ -194,14 +231,39 @@ BAD: list[tuple[str, Object, str]] = [
     ("tag name", backup(tags={"": "x"}), "a tag's name must have 1 to 63 characters"),
     ("tag value", backup(tags={"a": "x" * 256}), "may not be more than 255"),
     ("many tags", backup(tags={f"t{n}": "" for n in range(33)}), "at most 32"),
+    ("copy to itself", backup(copies=[{"bankRef": {"name": "none"}}]), "must go to another bank"),
+    (
+        "two copies in one bank",
+        backup(copies=[{"bankRef": {"name": "far"}}, {"bankRef": {"name": "far"}}]),
+        "each bank can have one copy",
+    ),
+    ("copy", backup(copies=[{}]), "spec.copies[0].bankRef: Required value"),
+    (
+        "plain copy",
+        backup(copies=[{"bankRef": {"name": "far"}, "plainCopy": "Yes"}]),
+        'supported values: "Refused", "Allowed"',
+    ),
     ("name", with_changes(backup(), {"metadata": {"name": "x" * 64}}), "at most 63 characters"),
     ("no spec", {**backup(), "spec": {}}, "spec.source: Required value"),
-    ("no restore source", restore(source={"backupRef": None}), "exactly one of backupRef and bank"),
+    ("no restore source", restore(source={"backupRef": None}), ONE_BACKUP),
     (
         "two restore sources",
         restore(source={"bank": {"bankRef": {"name": "m"}, "backupID": BACKUP}}),
-        "exactly one of backupRef and bank",
+        ONE_BACKUP,
     ),
+    ("id and selector", by_selector({"volumeName": "db"}, backupID=BACKUP), ONE_OF_BANK),
+    ("neither id nor selector", by_selector(None), ONE_OF_BANK),
+    ("empty selector", by_selector({}), "say which volume or backup"),
+    ("no tags", by_selector({"tags": {}, "site": "a"}), "say which volume or backup"),
+    (
+        "volume id and name",
+        by_selector({"volumeID": VOLUME, "volumeName": "db"}),
+        "set volumeID or volumeName, not both",
+    ),
+    ("asOf", by_selector({"volumeName": "db", "asOf": "12:00"}), "asOf"),
+    ("asOf without zone", by_selector({"volumeName": "db", "asOf": "2026-11-22T12:00:00"}), "asOf"),
+    ("recovery point", restore(source={"recoveryPointRef": {"name": "x"}}), ONE_BACKUP),
+    ("mapping", restore(mappings={"volumeType": {"": "x"}}), "1 to 255 characters"),
     (
         "backup id",
         restore(source={"backupRef": None, "bank": {"bankRef": {"name": "m"}, "backupID": "../x"}}),
@@ -257,6 +319,8 @@ FROZEN: list[tuple[Object, Object, str]] = [
     (restore(), {"source": {"backupRef": {"name": "o"}}}, "source can not be changed"),
     (restore(), {"target": {"name": "n"}}, "target can not be changed"),
     (restore(target={"name": "n"}), {"target": {"name": "o"}}, "target can not be changed"),
+    (restore(), {"mappings": {"volumeType": {"a": "b"}}}, "mappings can not be changed"),
+    (restore(dryRun=True), {"dryRun": False}, "dryRun can not be changed"),
     (restore(), {"timeouts": {"clone": "2h"}}, "timeouts can not be changed"),
     (restore(), {"retryLimit": 4}, "retryLimit can not be changed"),
     (restore(cancel=True), {"cancel": False}, "cancel can not be taken back"),
@@ -296,6 +360,9 @@ def test_what_was_asked_stays_asked(
                 {"deletionPolicy": "Delete"},
                 {"hold": True},
                 {"hold": None},
+                {"copies": [{"bankRef": {"name": "far"}}]},
+                {"copies": [{"bankRef": {"name": "near"}, "plainCopy": "Allowed"}]},
+                {"copies": None},
                 {"cancel": True},
                 {"deletionPolicy": "Retain"},
             ],
@@ -385,7 +452,16 @@ def test_a_full_status_is_kept_to_the_last_field(cluster: Cluster, namespace: Na
     assert found == status
     assert backup_status.memory_of(found) == FULL
 
-    restored = replace(FULL, created_volume_id=VolumeId(OTHER_VOLUME), image_proven=ImageId("i-1"))
+    warned = (Warned("VolumeTypeSubstituted", "another"),)
+    restored = replace(
+        FULL,
+        transport=Transport.QCOW2,
+        created_volume_id=VolumeId(OTHER_VOLUME),
+        image_proven=ImageId("i-1"),
+        resolved=Resolved(BACKUP, "main", "paris-1", NOW, "NewestThatFits", "of 3"),
+        placement=Placement(None, Why.DEFAULT, "nova", Why.SAME_NAME, warned),
+        plan=Plan(BACKUP, 20, 4096, Survey(QuotaLeft(1, None), ChunkLook(9, 9, 1, "p")), warned),
+    )
     body = restore()
     create(cluster, namespace, body)
     status = restore_status.status_of(restored, REPORT, None, 1, NOW).dump()
@@ -393,6 +469,26 @@ def test_a_full_status_is_kept_to_the_last_field(cluster: Cluster, namespace: Na
     found = cluster.request("GET", path_of(namespace, body))["status"]
     assert found == status
     assert restore_status.memory_of(found) == restored
+
+
+def test_what_is_said_of_copies_is_kept_and_a_completed_one_stays(
+    cluster: Cluster, namespace: Namespace
+) -> None:
+    body = backup(copies=[{"bankRef": {"name": "far"}}])
+    create(cluster, namespace, body)
+    path, done = path_of(namespace, body, "/status"), TransferProgress(100, 100)
+    copy = replace(
+        copies.completed(Copy("far", BACKUP), done, NOW), attempts=2, failures=1, next_try_at=NOW
+    )
+    plain = backup_status.status_of(FULL, REPORT, None, 1, NOW).dump()
+    status = status_with(plain, [copy], 1, NOW)
+    cluster.request("PATCH", path, {"status": status})
+    assert cluster.request("GET", path_of(namespace, body))["status"] == status
+    with pytest.raises(ApiError, match="a copy that is Completed stays so"):
+        back = {**status["copies"][0], "phase": "Copying"}
+        cluster.request("PATCH", path, {"status": {"copies": [back]}})
+    leaving = {**status["copies"][0], "phase": "Left"}
+    cluster.request("PATCH", path, {"status": {"copies": [leaving]}})
 
 
 def test_status_by_server_side_apply_replaces_the_default(
@@ -523,14 +619,16 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -
     return bool(answer["status"]["allowed"])
 
 
-KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES]
+KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES if resource.watched]
+MIRROR = f"{GROUP}/recoverypoints"
 BACKUPS = f"{GROUP}/volumebackups"
 
 
 def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
     asked = [
         *((verb, kind) for kind in KINDS for verb in ("get", "list", "watch", "patch")),
-        *(("patch", f"{kind}/status") for kind in KINDS),
+        *(("patch", f"{kind}/status") for kind in (*KINDS, MIRROR)),
+        *((verb, MIRROR) for verb in ("get", "list", "create", "delete")),
         ("get", "/secrets"),
         ("get", "/namespaces"),  # is it being torn down?
         ("create", "events.k8s.io/events"),
@@ -551,7 +649,7 @@ def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
             for verb in ("create", "update", "delete", "deletecollection")
             if (verb, kind) not in (("create", BACKUPS), ("delete", BACKUPS))
         ),
-        *((verb, "/persistentvolumes") for verb in ("list", "watch", "patch", "delete")),
+        *((verb, MIRROR) for verb in ("update", "patch", "watch", "deletecollection")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),
         *((verb, "/pods") for verb in ("get", "create")),
         *((verb, "/namespaces") for verb in ("list", "watch", "delete")),
@@ -582,6 +680,10 @@ def test_users_get_our_kinds_with_the_cluster_s_own_roles(
         assert all(may(cluster, user, verb, kind, namespace.name) for verb in verbs)
         assert not any(may(cluster, user, verb, kind, namespace.name) for verb in never)
         assert not may(cluster, user, "patch", f"{kind}/status", namespace.name)
+    assert may(cluster, user, "list", MIRROR, namespace.name)
+    assert may(cluster, user, "delete", MIRROR, namespace.name) == ("delete" in verbs)
+    written = [(v, k) for v in ("create", "update", "patch") for k in (MIRROR, f"{MIRROR}/status")]
+    assert not any(may(cluster, user, verb, kind, namespace.name) for verb, kind in written)
 
 
 def test_a_file_by_kubectl_is_refused_in_our_words(namespace: Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.wrapped_keys import encoded_kek
 from tests.rig.rig import Rig, RigIsDown
+from tests.stage.bucket import Bucket
 from tests.stage.cloud import until
 from tests.stage.namespace import Namespace, condition
 from tests.stage.operator_process import OperatorProcess
@@ -125,6 +127,8 @@ def test_a_bank_says_what_it_is(site: Site, home: Namespace, operator: OperatorP
     assert status["bankID"]
     assert status["formatVersion"] == 1
     assert status["encryption"] == {"encrypted": False, "keyIDs": []}
+    nothing = {"backups": 0, "storedBytes": 0, "stored": "0 B"}
+    assert status["counts"] == status["siteCounts"] == nothing
     assert status["lastValidationTime"]
     assert "finalizers" not in ready["metadata"]
     name = f'cinderbank_bank_ready{{name="main",namespace="{home.name}"}}'
@@ -213,6 +217,47 @@ def test_a_bank_that_became_another_one_stops(
     home.delete("vbk", "refused")
     home.wait_gone("vbk", "refused", seconds=LIMIT_SECONDS)
     home.delete("bank", "moves")
+
+
+def test_a_bank_that_was_emptied_stops_until_it_is_back(
+    site: Site, home: Namespace, operator: OperatorProcess
+) -> None:
+    site.furnish(home, prefix=home.name)
+    bucket = Bucket(site.stage.environment)
+    body = site.bank("emptied", prefix=f"{home.name}-emptied")
+    body["spec"]["validation"] = {"interval": "1s"}
+    home.apply(body)
+    bank_id = home.wait(
+        "bank", "emptied", lambda o: o["status"].get("bankID"), seconds=LIMIT_SECONDS
+    )["status"]["bankID"]
+    key = f"{home.name}-emptied/bank.json"
+    header = bucket.read(key)
+
+    def stops_with(words: str) -> None:
+        stopped = home.wait(
+            "bank",
+            "emptied",
+            lambda o: words in condition(o, "Ready").get("message", ""),
+            seconds=LIMIT_SECONDS,
+        )
+        assert condition(stopped, "Ready")["reason"] == "BankIdMismatch"
+        assert condition(stopped, "Stalled")["status"] == "True"
+        assert stopped["status"]["bankID"] == bank_id, "which one it was is not forgotten"
+
+    bucket.client.remove_object(bucket.name, key)
+    stops_with(f"holds no bank, but {bank_id} was there before")
+    assert not [each for each in bucket.keys(f"{home.name}-emptied") if each == "bank.json"]
+    other = header.replace(bank_id.encode(), b"11111111-2222-4333-8444-555555555555")
+    bucket.client.put_object(bucket.name, key, io.BytesIO(other), len(other))
+    stops_with("holds bank 11111111-2222-4333-8444-555555555555")
+    bucket.client.put_object(bucket.name, key, io.BytesIO(header), len(header))
+    home.wait(
+        "bank",
+        "emptied",
+        lambda o: condition(o, "Ready")["status"] == "True",
+        seconds=LIMIT_SECONDS,
+    )
+    home.delete("bank", "emptied")
 
 
 def test_a_restore_of_a_backup_that_is_not_there_waits_and_can_be_deleted(

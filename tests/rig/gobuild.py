@@ -50,7 +50,7 @@ class Go:
 class Program:
     """One folder under tests/rig/go: a module that only pins, and what is built from it.
 
-    Three modules and not one, because the requirements of Kubernetes, etcd and MinIO disagree.
+    A module each and not one, because the requirements of Kubernetes, etcd and MinIO disagree.
     """
 
     name: str
@@ -94,6 +94,14 @@ KUBERNETES = Program(
 ETCD = Program("etcd", {"etcd": "go.etcd.io/etcd/server/v3"})
 # The last commit of a repository that is no longer maintained; AGPL: a test tool, never shipped.
 MINIO = Program("minio", {"minio": "github.com/minio/minio"})
+CINDER_CSI = Program(
+    "cinder-csi",
+    {"cinder-csi-plugin": "k8s.io/cloud-provider-openstack/cmd/cinder-csi-plugin"},
+)
+CSI_PROVISIONER = Program(
+    "csi-provisioner",
+    {"csi-provisioner": "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"},
+)
 
 
 def build(program: Program, cache: Path, say: Say = print) -> Path:

@@ -54,6 +54,8 @@ NAMES = (
     "ceph-osd-9",
     "ceph-osd-10",
     "ceph-osd-last",
+    "csi-a.provisioner",
+    "csi-b.provisioner",
 )
 
 # Below 32768, where Linux hands out ports to outgoing connections.

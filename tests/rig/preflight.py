@@ -19,6 +19,8 @@ NEEDED_DISK_GIB = 15
 NEEDED_MEMORY_GIB = 6
 MINIMUM_PYTHON = (3, 11)
 CANNOT = 2
+# Optional parts that a command brings up by itself.
+OPTIONAL = {"bench": ("cinder-backup",), "test": ("csi",)}
 
 # Problem, way out.
 Problem = tuple[str, str]
@@ -54,7 +56,7 @@ def announce(purpose: str) -> None:
     from tests.rig.up import parts
 
     planned = Rig(STATE, ports.load(STATE) or ports.Ports(ports.FIRST_PORT), parts())
-    wanted = [part for part in planned.parts if purpose == "bench" or not part.optional]
+    wanted = [p for p in planned.parts if not p.optional or p.name in OPTIONAL.get(purpose, ())]
     lines = [line for part in wanted for line in part.announce(planned)]
     if purpose != "up" and not (CLONE / ".venv" / "ready").exists():
         lines.append(f"what cinderbank is built and tested with, from PyPI: {CLONE / '.venv'}")

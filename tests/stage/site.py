@@ -59,6 +59,11 @@ class Site:
         """`kubectl apply -k deploy/`, waiting until its kinds are known; what kubectl said."""
         return install(self.namespace(OPERATOR_NAMESPACE))
 
+    def install_persistent_volumes(self) -> None:
+        """`kubectl apply -k deploy/persistent-volumes`: the right to them."""
+        folder = ROOT / "deploy" / "persistent-volumes"
+        self.namespace(OPERATOR_NAMESPACE).run("apply", "--server-side", "-k", str(folder))
+
     def operator(self, settings: Mapping[str, str] = {}) -> OperatorProcess:
         """An operator with the ServiceAccount's rights; not started yet."""
         kubeconfig = self.cluster.kubeconfig_for_service_account(

@@ -65,8 +65,9 @@ class TransferAccess:
     site: str
     read_only: bool
     bank_id: str | None
-    cloud_name: str
-    clouds_yaml: bytes = field(repr=False)
+    cloud_name: str = ""
+    """The cloud of a backup or a restore; a copy has none, but a `target`."""
+    clouds_yaml: bytes = field(default=b"", repr=False)
     cacert: bytes | None = field(default=None, repr=False)
     chunk_bytes: int = DEFAULT_CHUNK_BYTES
     keks: tuple[KeyEncryptionKey, ...] = ()
@@ -76,31 +77,39 @@ class TransferAccess:
     """To and from the bank, of each transfer; None: as fast as it goes."""
     concurrent_transfers: int | None = None
     """At most so many with this bank at once, beside the slots of the operator; None: no more limit."""
+    target: TransferAccess | None = None
+    """The other bank of a copy, whose limits hold as well."""
+
+    @property
+    def banks(self) -> tuple[TransferAccess, ...]:
+        return (self,) if self.target is None else (self, self.target)
 
 
 class TransferProcesses(Generic[K]):
     """All children of this operator, at most `slots` at once; thread-safe. Close it at the end.
 
-    `on_change` is told the key of an object whose transfer has news (progress or its end), or which
-    was refused for want of a slot when one is free; it is called from threads of ours and MUST NOT
-    block.
+    `on_progress` is told the key of an object whose transfer has come further, `on_end` of one whose
+    transfer has ended, or which was refused for want of a slot when one is free. Both are called from
+    threads of ours and MUST NOT block.
     """
 
     def __init__(
         self,
         folder: Path,
         slots: int,
-        on_change: Callable[[K], None],
+        on_progress: Callable[[K], None],
+        on_end: Callable[[K], None],
         command: Callable[[Path], list[str]] = transfer_command,
     ) -> None:
         self._folder = folder
         self._command = command
         self._slots = slots
-        self._on_change = on_change
+        self._on_progress = on_progress
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._children: dict[K, Child] = {}
-        self._places: dict[K, S3Location] = {}
-        """The bank of each child."""
+        self._places: dict[K, tuple[S3Location, ...]] = {}
+        """The bank of each child; a copy has two."""
         # In the order of their first refusal. Nobody reserves: a waiter that is gone blocks nobody.
         self._waiting: dict[K, TransferAccess] = {}
 
@@ -111,6 +120,11 @@ class TransferProcesses(Generic[K]):
     def forget(self, key: K) -> None:
         """End what runs for an object that is gone. Idempotent."""
         self.cancel(key)
+
+    def keys(self) -> tuple[K, ...]:
+        """Whose transfers run, wait for a slot, or have ended and are not forgotten."""
+        with self._lock:
+            return (*self._children, *self._waiting)
 
     def close(self) -> None:
         """End all children; returns when none is left."""
@@ -146,16 +160,21 @@ class TransferProcesses(Generic[K]):
                 )
             self._waiting.pop(key, None)
             self._children[key] = self._spawn(key, access, transfer)
-            self._places[key] = access.location
+            self._places[key] = tuple(bank.location for bank in access.banks)
 
     def _full(self, access: TransferAccess) -> str:
         """What there is none left of for one more transfer; empty when it may start."""
         if self._running() >= self._slots:
             return f"all {self._slots} transfer slots"
-        limit, place = access.concurrent_transfers, access.location
-        here = sum(c.is_running and self._places[key] == place for key, c in self._children.items())
-        if limit is not None and here >= limit:
-            return f"all {limit} transfers that the bank's spec.limits.concurrentTransfers allows"
+        for bank in access.banks:
+            limit, place = bank.concurrent_transfers, bank.location
+            here = sum(
+                c.is_running and place in self._places[key] for key, c in self._children.items()
+            )
+            if limit is not None and here >= limit:
+                return (
+                    f"all {limit} transfers that the bank's spec.limits.concurrentTransfers allows"
+                )
         return ""
 
     def _spawn(self, key: K, access: TransferAccess, transfer: Transfer) -> Child:
@@ -168,7 +187,7 @@ class TransferProcesses(Generic[K]):
                 environment(folder),
                 folder,
                 secrets=_secrets(access),
-                on_change=lambda: self._on_change(key),
+                on_change=lambda: self._on_progress(key),
                 on_end=lambda: self._ended(key, folder),
             )
         except BaseException:
@@ -180,9 +199,8 @@ class TransferProcesses(Generic[K]):
         with self._lock:
             # All of them: two slots that get free at once would wake the first one twice.
             waiting = [key for key, access in self._waiting.items() if not self._full(access)]
-        self._on_change(key)
-        for each in waiting:
-            self._on_change(each)
+        for each in (key, *waiting):
+            self._on_end(each)
 
     def cancel(self, key: K) -> None:
         with self._lock:
@@ -228,50 +246,63 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def _files(folder: Path, access: TransferAccess, transfer: Transfer) -> dict[str, bytes]:
-    location = access.location
-    job = Job(
-        bank=BankJob(
-            endpoint_url=location.endpoint_url,
-            bucket=location.bucket,
-            prefix=location.prefix,
-            region=location.region,
-            addressing=location.addressing,
-            credentials_file=str(folder / "s3.json"),
-            site=access.site,
-            read_only=access.read_only,
-            bank_id=access.bank_id,
-            ca_file=location.ca_file,
-            insecure_skip_tls_verify=location.insecure_skip_tls_verify,
-            chunk_bytes=access.chunk_bytes,
-            keys_file=str(folder / "keys.json") if access.keks else None,
-            accepts_plain=access.accepts_plain,
-            bandwidth_bytes_per_second=access.bandwidth_bytes_per_second,
-        ),
-        cloud=CloudJob(
+    files = dict(_bank_files(access, "bank"))
+    cloud = target = None
+    if access.target is not None:
+        files |= _bank_files(access.target, "target")
+        target = _bank_job(folder, access.target, "target")
+    else:
+        files["clouds.yaml"] = access.clouds_yaml
+        if access.cacert:
+            files["cacert.pem"] = access.cacert
+        cloud = CloudJob(
             clouds_file=str(folder / "clouds.yaml"),
             cloud_name=access.cloud_name,
             ca_file=str(folder / "cacert.pem") if access.cacert else None,
-        ),
-        transfer=transfer,
+        )
+    bank = _bank_job(folder, access, "bank")
+    job = Job(bank=bank, cloud=cloud, transfer=transfer, target=target)
+    return {**files, "job.json": dump(job).encode()}
+
+
+def _bank_job(folder: Path, access: TransferAccess, name: str) -> BankJob:
+    location = access.location
+    return BankJob(
+        endpoint_url=location.endpoint_url,
+        bucket=location.bucket,
+        prefix=location.prefix,
+        region=location.region,
+        addressing=location.addressing,
+        credentials_file=str(folder / f"{name}-s3.json"),
+        site=access.site,
+        read_only=access.read_only,
+        bank_id=access.bank_id,
+        ca_file=location.ca_file,
+        insecure_skip_tls_verify=location.insecure_skip_tls_verify,
+        chunk_bytes=access.chunk_bytes,
+        keys_file=str(folder / f"{name}-keys.json") if access.keks else None,
+        accepts_plain=access.accepts_plain,
+        bandwidth_bytes_per_second=access.bandwidth_bytes_per_second,
     )
+
+
+def _bank_files(access: TransferAccess, name: str) -> dict[str, bytes]:
     credentials = {
         "access_key": access.credentials.access_key,
         "secret_key": access.credentials.secret_key,
         "session_token": access.credentials.session_token,
     }
-    files = {
-        "job.json": dump(job).encode(),
-        "s3.json": json.dumps(credentials).encode(),
-        "clouds.yaml": access.clouds_yaml,
-    }
+    files = {f"{name}-s3.json": json.dumps(credentials).encode()}
     if access.keks:
-        files["keys.json"] = json.dumps(_encoded_keks(access)).encode()
-    return {**files, "cacert.pem": access.cacert} if access.cacert else files
+        files[f"{name}-keys.json"] = json.dumps(_encoded_keks(access)).encode()
+    return files
 
 
 def _secrets(access: TransferAccess) -> tuple[str, ...]:
-    credentials = access.credentials
-    given = (credentials.secret_key, credentials.session_token, *_encoded_keks(access))
+    given: list[str | None] = []
+    for bank in access.banks:
+        credentials = bank.credentials
+        given += [credentials.secret_key, credentials.session_token, *_encoded_keks(bank)]
     return tuple(s for s in given if s)
 
 

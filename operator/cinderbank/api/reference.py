@@ -15,7 +15,7 @@ _HEAD = f"""\
 # Custom resources
 
 Group and version `{GROUP}/{VERSION}`, all namespaced: a Secret, a bank or a backup is only ever
-looked for in the object's own namespace. `kubectl get cinderbank` lists all kinds;
+looked for in the object's own namespace. `kubectl get cinderbank` lists all kinds but RecoveryPoint;
 `kubectl explain vbk.spec` prints what stands here. Durations are written as `90s`, `15m` or `1h30m`,
 times in RFC 3339.
 """

@@ -17,11 +17,13 @@ from cinderbank.api.v1alpha1.backup_bank import (
 )
 from cinderbank.app.clouds import authority_file, need_secret
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.counts import SealSizes, count
 from cinderbank.bank.crypto import KeyEncryptionKey
-from cinderbank.bank.health import validate
+from cinderbank.bank.health import BankHealth, validate
 from cinderbank.bank.keys import opening
 from cinderbank.bank.wrapped_keys import parse_kek
-from cinderbank.domain.errors import InvalidSpec
+from cinderbank.bank.writers import OtherWriters, sign
+from cinderbank.domain.errors import Forbidden, InvalidSpec
 from cinderbank.engine.bank_validation import BankFound
 
 MAX_KEYS = 16
@@ -62,6 +64,9 @@ class Banks:
     def __init__(self, secrets: KubeSecrets, size: int, authorities: Path) -> None:
         self._secrets = secrets
         self._authorities = authorities
+        # Figures of the seals that were read: a look reads what is new. Two BackupBanks that share them
+        # have the same bank, and look one after the other or learn something twice.
+        self._sizes: Cache[tuple[str, str, str], SealSizes] = Cache(size)
         self._cache: Cache[tuple[str, str, str, str | None], OpenBank] = Cache(
             size, lambda bank: bank.store.close()
         )
@@ -75,23 +80,52 @@ class Banks:
         key = (namespace, spec.model_dump_json(), access.version, bank_id)
         return self._cache.get(key, lambda: _open(spec, access, bank_id))
 
-    def look(self, namespace: str, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
-        """The self-test, on a client of its own: nothing remembered hides what has changed."""
+    def look(
+        self, namespace: str, spec: BackupBankSpec, bank_id: str | None, writer: str
+    ) -> BankFound:
+        """The self-test, on a client of its own: nothing remembered hides what has changed.
+
+        `writer` is as whom we sign (app.writers). Raises what `open` and `bank.health.validate` raise.
+        """
         opened = _open(spec, self._how(namespace, spec), bank_id)
         try:
-            health = validate(opened.bank)
+            health = self._validated(opened, namespace)
             keys = opening(opened.store, opened.bank.keys)
+            others = OtherWriters()
+            if not opened.bank.read_only:
+                others = sign(opened.store, spec.site, writer)
+            sizes = self._sizes.get(
+                (namespace, spec.s3.model_dump_json(), health.bank_id), SealSizes
+            )
+            counts = count(opened.store, spec.site, sizes, opened.bank.keys)
         finally:
             opened.store.close()
+        problems = [*health.problems, *keys.problems]
+        if counts.foreign:
+            problems.append(
+                f"{counts.foreign} objects among the seals are not ours and are ignored"
+            )
         return BankFound(
             bank_id=health.bank_id,
             format_version=health.format_version,
-            backups=health.backups,
+            counts=counts.all_sites,
+            site_counts=counts.our_site,
             capabilities=health.capabilities,
-            problems=(*health.problems, *keys.problems),
+            problems=tuple(problems),
             encrypted=keys.encrypted,
             key_ids=keys.kek_ids,
+            writers_beside_us=others.beside_us,
+            writers_lately=others.lately,
         )
+
+    def _validated(self, opened: OpenBank, namespace: str) -> BankHealth:
+        try:
+            return validate(opened.bank)
+        except Forbidden as error:
+            name = opened.spec.s3.credentials_secret_ref.name
+            raise Forbidden(
+                f"Secret {namespace}/{name}: {error.message}", reason=error.reason
+            ) from error
 
     def close(self) -> None:
         self._cache.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from cinderbank.adapters.cache import Cache
 from cinderbank.adapters.kube.secrets import KubeSecrets, Secret
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
+from cinderbank.adapters.openstack.clouds import parse_cloud
 from cinderbank.adapters.openstack.glance import OpenStackGlance
 from cinderbank.adapters.openstack.session import Connection, connect
 from cinderbank.adapters.secret_files import secret_files, write_secret_files
@@ -35,6 +37,9 @@ class Cloud:
     glance: OpenStackGlance
     name: str
     secret: Secret
+    auth_url: str
+    has_endpoint_overrides: bool
+    """Whether clouds.yaml itself says where Cinder or Glance is, whatever the catalogue says."""
 
 
 class Clouds:
@@ -69,7 +74,34 @@ class Clouds:
         with secret_files({CLOUDS_YAML: secret.data[CLOUDS_YAML]}) as folder:
             connection = connect(folder / CLOUDS_YAML, cloud_name, cacert=cacert)
         cinder, glance = OpenStackCinder(connection), OpenStackGlance(connection)
-        return Cloud(connection, cinder, glance, cloud_name, secret)
+        entry = parse_cloud(secret.data[CLOUDS_YAML], cloud_name)
+        return Cloud(
+            connection, cinder, glance, cloud_name, secret, entry.auth_url,
+            has_endpoint_overrides=bool(entry.endpoint_overrides),
+        )  # fmt: skip
+
+
+def claims_refusal(cloud: Cloud, trusted_auth_urls: Collection[str]) -> str | None:
+    """Why no PersistentVolume may be made of this cloud's volumes; None when it may.
+
+    The Cinder CSI driver of the cluster acts on a PersistentVolume's volume with credentials of its own.
+    Who may write the Secret could name a cloud of his that gives out ids of other people's volumes, so
+    the administrator says which Keystone is the driver's, and that one's catalogue says where Cinder is.
+    """
+    ours = {url.rstrip("/") for url in trusted_auth_urls}
+    where = f"Secret {cloud.secret.namespace}/{cloud.secret.name}, cloud {cloud.name!r}"
+    if cloud.auth_url.rstrip("/") not in ours:
+        return (
+            f"{where}: auth_url {cloud.auth_url} is not in the operator's CINDERBANK_CSI_AUTH_URLS, so "
+            "its volumes do not become PersistentVolumes; an administrator adds it if it is the cloud of "
+            "this cluster's Cinder CSI driver"
+        )
+    if cloud.has_endpoint_overrides:
+        return (
+            f"{where}: it overrides an endpoint of the catalogue, so its volumes do not become "
+            "PersistentVolumes; take the ..._endpoint_override out"
+        )
+    return None
 
 
 def authority_file(folder: Path, content: bytes) -> Path:

@@ -32,7 +32,9 @@ from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.banks import BankChecks
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.checks import CheckRuns
+from cinderbank.kube.copies import CopyRuns
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
@@ -41,9 +43,11 @@ from cinderbank.kube.known import (
     VOLUME_BACKUP,
     VOLUME_BACKUP_POLICY,
     VOLUME_RESTORE,
+    CopyKey,
     Key,
     KnownObjects,
     key_of,
+    object_of,
 )
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.policies import PolicyRuns
@@ -62,7 +66,7 @@ STUCK_TICK_SECONDS = 900.0
 CHECKS_AT_ONCE = 1
 """A check reads as fast as it can: beside backups, never beside another check."""
 TRANSFER_WAKE_SECONDS = 2.0
-"""A transfer tells its progress twice a second; its object is looked at this often."""
+"""A transfer tells its progress twice a second; its object is looked at this often, and at its end."""
 POLICY_WAKE_SECONDS = 20.0
 """A policy of many volumes hears of each backup that begins or ends; it is looked at this often."""
 
@@ -103,10 +107,11 @@ class Operator:
         self._secrets = KubeSecrets(api)
         self._clouds = Clouds(self._secrets, settings.connection_cache_size, folder / "ca")
         self._banks = Banks(self._secrets, settings.connection_cache_size, folder / "ca")
-        self._transfers: TransferProcesses[Key] = TransferProcesses(
+        self._transfers: TransferProcesses[Key | CopyKey] = TransferProcesses(
             folder / "transfers",
             settings.max_concurrent_transfers,
-            lambda key: self._queue.wake(key, TRANSFER_WAKE_SECONDS),
+            on_progress=lambda key: self._queue.wake(object_of(key), TRANSFER_WAKE_SECONDS),
+            on_end=lambda key: self._queue.add(object_of(key)),
         )
         self._checks: CheckProcesses[Key] = CheckProcesses(
             folder / "checks",
@@ -213,9 +218,12 @@ class Operator:
         self._coverage.forget(key)
         self._writer.forget(key.uid)
         self._meter.forget(key)
-        self._transfers.forget(key)
+        for each in {key, *self._transfers.keys()}:
+            if object_of(each) == key:
+                self._transfers.forget(each)
         self._checks.forget(key)
         self._collections.forget(key)
+        self._catalogue.forget(key)
 
     def _list(self, kind: str) -> Iterator[Raw]:
         for namespace in self._settings.namespaces or (None,):
@@ -235,6 +243,7 @@ class Operator:
 
     def _make_reconciler(self) -> Reconciler:
         clock = SystemClock()
+        mint = UlidMint(clock)
         retry = self._settings.blocked_retry_seconds
         worlds = AppWorlds(
             api=self._api,
@@ -246,8 +255,12 @@ class Operator:
             checks=self._checks,
             collections=self._collections,
             clock=clock,
-            identities=UlidMint(clock),
+            identities=mint,
             transfer_slots=self._settings.max_concurrent_transfers,
+            csi_auth_urls=self._settings.csi_auth_urls,
+        )
+        self._catalogue = Catalogue(
+            worlds.catalog, worlds.write_status, worlds.say, clock, self._metrics.error
         )
         checks = BankChecks(
             worlds.look_at_bank,
@@ -259,6 +272,7 @@ class Operator:
             Maintenance(
                 worlds.collections, worlds.write_status, worlds.say, clock, self._metrics.error
             ),
+            self._catalogue,
         )
         policies = PolicyRuns(
             AppPolicyWorlds(self._api, self._writer, self._clouds, self._policy_children, worlds),
@@ -270,7 +284,9 @@ class Operator:
         works = {
             VOLUME_BACKUP_POLICY: policies.run,
             BACKUP_BANK: checks.run,
-            VOLUME_BACKUP: BackupRuns(worlds, clock, self._meter, retry).run,
+            VOLUME_BACKUP: CopyRuns(
+                BackupRuns(worlds, clock, self._meter, retry).run, worlds, clock, mint, retry
+            ).run,
             VOLUME_RESTORE: RestoreRuns(worlds, clock, self._meter, retry).run,
             BANK_CHECK: CheckRuns(
                 worlds, clock, self._checks.forget, self._metrics.error, retry

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.paths import (
-    claims_path,
+    claim_path,
     collection_path,
     object_path,
     persistent_volume_path,
@@ -18,6 +18,7 @@ from cinderbank.adapters.kube.paths import (
 from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.app.clouds import Clouds
+from cinderbank.domain.claim import CSI_DRIVER
 from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId, VolumeFacts, VolumeId
 from cinderbank.domain.policy.children import (
@@ -33,7 +34,6 @@ from cinderbank.kube.reconcile import Raw
 
 VOLUMES_YOUNG_SECONDS = 60.0
 """Five hundred policies of one project list its volumes once a minute, not five hundred times."""
-CINDER_CSI = "cinder.csi.openstack.org"
 MOST_CLAIMS = 2000
 
 ProjectKey = tuple[str, str, str]
@@ -114,7 +114,7 @@ class AppPolicyWorlds:
         """Only claims that are bound, and whose volume says so, too: a claim may name any volume."""
         wanted = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         found = set()
-        for number, claim in enumerate(self._api.list_all(claims_path(namespace), wanted)):
+        for number, claim in enumerate(self._api.list_all(claim_path(namespace), wanted)):
             if number >= MOST_CLAIMS:
                 break
             if (volume_id := self._behind(claim)) is not None:
@@ -129,7 +129,7 @@ class AppPolicyWorlds:
         spec = (volume or {}).get("spec") or {}
         bound_to = (spec.get("claimRef") or {}).get("uid")
         csi = spec.get("csi") or {}
-        if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CINDER_CSI:
+        if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CSI_DRIVER:
             return None
         handle = csi.get("volumeHandle")
         return VolumeId(handle.lower()) if isinstance(handle, str) else None
@@ -169,9 +169,7 @@ class AppPolicyWorlds:
             if child.state is ChildState.GOOD:
                 raw = self._with_its_data(path, raw)
             metadata = raw["metadata"]
-            self._api.delete(
-                path, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-            )
+            self._api.delete(path, metadata["uid"], metadata["resourceVersion"])
         except (Conflict, SourceGone):
             return False  # somebody changed it meanwhile: judged again
         return True

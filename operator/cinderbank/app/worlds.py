@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from cinderbank.adapters.check_process import CheckAccess, CheckProcesses
 from cinderbank.adapters.collect_process import CollectProcesses
+from cinderbank.adapters.kube.claims import KubeClaims
 from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents, Subject
-from cinderbank.adapters.kube.paths import crd_path, namespace_path, object_path
+from cinderbank.adapters.kube.paths import object_path, recovery_point_path
 from cinderbank.adapters.kube.records import KubeRecords, Render, StatusWriter
+from cinderbank.adapters.kube.recovery_points import KubeRecoveryPoints
+from cinderbank.adapters.kube.teardown import is_torn_down
 from cinderbank.adapters.transfer_process import TransferAccess, TransferProcesses
 from cinderbank.api.v1alpha1 import backup_status, restore_status
-from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec, Limits
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.app.bank_limits import bandwidth_share, require_enough
 from cinderbank.app.banks import Banks, OpenBank
-from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds
-from cinderbank.domain.errors import Forbidden, InvalidSpec, SourceGone, Unavailable
-from cinderbank.domain.facts import BackupId
+from cinderbank.app.clouds import CACERT, CLOUDS_YAML, Cloud, Clouds, claims_refusal
+from cinderbank.app.writers import Writers
+from cinderbank.bank.layout import is_backup_id
+from cinderbank.bank.stored_catalog import StoredCatalog
+from cinderbank.domain.copies import Copy
+from cinderbank.domain.errors import InvalidSpec, SourceGone, Unavailable
+from cinderbank.domain.facts import BackupId, TransferFacts
 from cinderbank.domain.record import Phase
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
 from cinderbank.kube.banks import is_stalled, not_ready, read_bank_status
-from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, Key
+from cinderbank.kube.catalog import CatalogWorld
+from cinderbank.kube.known import BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, CopyKey, Key
 from cinderbank.kube.reconcile import Raw
 from cinderbank.kube.runs import Needs
 from cinderbank.ports.checks import Checks
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.collections import Collections
 from cinderbank.ports.records import Records
+from cinderbank.ports.transfers import CopyTransfer
 
 
 class KubeObjects:
@@ -51,12 +62,13 @@ class AppWorlds:
         events: KubeEvents,
         clouds: Clouds,
         banks: Banks,
-        transfers: TransferProcesses[Key],
+        transfers: TransferProcesses[Key | CopyKey],
         checks: CheckProcesses[Key],
         collections: CollectProcesses[Key],
         clock: Clock,
         identities: Identities,
         transfer_slots: int,
+        csi_auth_urls: tuple[str, ...] = (),
     ) -> None:
         self._api = api
         self._objects = KubeObjects(api)
@@ -70,6 +82,8 @@ class AppWorlds:
         self._clock = clock
         self._identities = identities
         self._transfer_slots = transfer_slots
+        self._writers = Writers(api)
+        self._csi_auth_urls = csi_auth_urls
 
     def records(self, key: Key, raw: Raw) -> Records:
         return KubeRecords(
@@ -93,6 +107,7 @@ class AppWorlds:
             clock=self._clock,
             identities=self._identities,
             site=bank.spec.site,
+            claims=KubeClaims(self._api, key.namespace, refusal="a backup makes none"),
         )
 
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
@@ -105,6 +120,7 @@ class AppWorlds:
             transfers=self._transfers.of(key, transfer_access(cloud, bank, self._transfer_slots)),
             records=records,
             clock=self._clock,
+            claims=KubeClaims(self._api, key.namespace, claims_refusal(cloud, self._csi_auth_urls)),
         )
 
     def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
@@ -124,14 +140,27 @@ class AppWorlds:
             )
         return BackupId(backup_id), raw["spec"]["bankRef"]["name"]
 
+    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        """What it says is checked here: whoever may write one has written it."""
+        raw = self._api.get(recovery_point_path(namespace, name))
+        if raw is None:
+            raise SourceGone(
+                f"RecoveryPoint {namespace}/{name} is not there: the catalogue of its bank has not seen"
+                " that backup yet, keeps only newer ones, or the backup was deleted. Name another one,"
+                " or restore by source.bank",
+                reason="RecoveryPointNotFound",
+            )
+        spec = raw.get("spec") or {}
+        backup_id, reference = spec.get("backupID"), spec.get("bankRef")
+        bank = reference.get("name") if isinstance(reference, dict) else None
+        if not isinstance(backup_id, str) or not is_backup_id(backup_id):
+            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.backupID is no backup id")
+        if not isinstance(bank, str):
+            raise InvalidSpec(f"RecoveryPoint {namespace}/{name}: spec.bankRef.name is missing")
+        return BackupId(backup_id), bank
+
     def is_torn_down(self, key: Key) -> bool:
-        """Fails closed: who may not look at the namespace gets Forbidden, not False."""
-        if _is_leaving(self._api.get(namespace_path(key.namespace))):
-            return True
-        try:
-            return _is_leaving(self._api.get(crd_path(key.kind)))
-        except Forbidden:  # an operator of single namespaces can not be given that right
-            return False
+        return is_torn_down(self._api, key.kind, key.namespace)
 
     def _open_bank(self, namespace: str, name: str) -> OpenBank:
         raw = self._objects.find(BACKUP_BANK, namespace, name)
@@ -159,13 +188,32 @@ class AppWorlds:
         facts = self._open_bank(namespace, bank).bank.observe(site, backup_id)
         return facts.sealed and facts.manifest and not facts.tombed
 
+    # For copies.
+
+    def observe_copy(self, key: Key, bank_name: str) -> TransferFacts:
+        return self._transfers.observe(CopyKey(key, bank_name))
+
+    def start_copy(self, key: Key, source: str, target: str, transfer: CopyTransfer) -> None:
+        slots = self._transfer_slots
+        opened = self._open_bank(key.namespace, source), self._open_bank(key.namespace, target)
+        from_, to = (bank_access(each, slots) for each in opened)
+        self._transfers.start(CopyKey(key, target), replace(from_, target=to), transfer)
+
+    def forget_copy(self, key: Key, bank_name: str) -> None:
+        self._transfers.forget(CopyKey(key, bank_name))
+
+    def delete_copy(self, namespace: str, bank_name: str, site: str, copy: Copy) -> bool:
+        bank = self._open_bank(namespace, bank_name).bank
+        if bank.observe(site, copy.backup_id).sealed:
+            return bank.delete(site, copy.backup_id)
+        return bank.discard(site, copy.backup_id)
+
     # For BackupBanks.
 
-    def look_at_bank(
-        self, namespace: str, name: str, spec: BackupBankSpec, bank_id: str | None
-    ) -> BankFound:
+    def look_at_bank(self, key: Key, spec: BackupBankSpec, bank_id: str | None) -> BankFound:
         """The self-test on a client of its own, so that nothing remembered hides what changed."""
-        return self._banks.look(namespace, spec, bank_id)
+        require_enough(spec, self._transfer_slots)
+        return self._banks.look(key.namespace, spec, bank_id, self._writers.id_of(key.uid))
 
     def checks(self, key: Key, bank_name: str) -> Checks:
         """What a BankCheck works with; raises as `for_backup` does."""
@@ -174,6 +222,12 @@ class AppWorlds:
     def collections(self, key: Key) -> Collections:
         """What the maintenance of a BackupBank works with; raises as `for_backup` does."""
         return self._collections.of(key, check_access(self._open_bank(key.namespace, key.name)))
+
+    def catalog(self, key: Key) -> CatalogWorld:
+        """What the catalogue of a BackupBank works with; raises as `for_backup` does."""
+        bank = self._open_bank(key.namespace, key.name).bank
+        points = KubeRecoveryPoints(self._api, key.namespace, key.name, key.uid, self._clock.now)
+        return CatalogWorld(StoredCatalog(bank), points)
 
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self._writer.write_if_worth_it(raw, status)
@@ -184,12 +238,18 @@ class AppWorlds:
         self._events.say(subject, reason, message, warning=warning)
 
 
-def _is_leaving(raw: Raw | None) -> bool:
-    return raw is None or "deletionTimestamp" in raw["metadata"]
-
-
 def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
     """What a child process needs to reach both by itself; `slots` run at once on this operator."""
+    return replace(
+        bank_access(bank, slots),
+        cloud_name=cloud.name,
+        clouds_yaml=cloud.secret.data[CLOUDS_YAML],
+        cacert=cloud.secret.data.get(CACERT),
+    )
+
+
+def bank_access(bank: OpenBank, slots: int) -> TransferAccess:
+    """As `transfer_access`, of the bank alone."""
     limits = bank.spec.limits
     return TransferAccess(
         location=bank.location,
@@ -197,24 +257,12 @@ def transfer_access(cloud: Cloud, bank: OpenBank, slots: int) -> TransferAccess:
         site=bank.spec.site,
         read_only=bank.bank.read_only,
         bank_id=bank.bank_id,
-        cloud_name=cloud.name,
-        clouds_yaml=cloud.secret.data[CLOUDS_YAML],
-        cacert=cloud.secret.data.get(CACERT),
         chunk_bytes=bank.spec.chunk_size_mib << 20,
         keks=bank.keks,
         accepts_plain=bank.accepts_plain,
         bandwidth_bytes_per_second=bandwidth_share(limits, slots),
         concurrent_transfers=limits.concurrent_transfers,
     )
-
-
-def bandwidth_share(limits: Limits, slots: int) -> int | None:
-    """What each transfer may use of the bank's bandwidth, in bytes per second: an equal share, also
-    while fewer run, because nobody tells a transfer that runs how many others do."""
-    if limits.bandwidth_mib_per_second is None:
-        return None
-    at_once = min(limits.concurrent_transfers or slots, slots)
-    return (limits.bandwidth_mib_per_second << 20) // at_once
 
 
 def check_access(bank: OpenBank) -> CheckAccess:

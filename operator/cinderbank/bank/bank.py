@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import base, commit, deletion, layout, removal, state
+from cinderbank.bank import base, chunk_look, commit, deletion, layout, removal, state
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.beats import Beats
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
+from cinderbank.bank.selection import Search
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
 from cinderbank.bank.wrapped_keys import key_missing
 from cinderbank.domain.errors import (
@@ -21,7 +22,8 @@ from cinderbank.domain.errors import (
     SourceGone,
     Unsupported,
 )
-from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
+from cinderbank.domain.selection import BackupSelector, Selection
 from cinderbank.ports.bank import BackupDescription
 
 
@@ -239,10 +241,10 @@ class StoredBank:
         self._writable(site)
         return deletion.delete(self.store, site, backup_id, self.keys)
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
         self.open()
-        for site in state.sites(self.store):
-            found = self._find_at(site, backup_id)
+        for each in state.sites(self.store) if site is None else [site]:
+            found = self._find_at(each, backup_id)
             if found is not None:
                 return found
         return None
@@ -253,7 +255,29 @@ class StoredBank:
             return None
         if state.read_tomb(self.store, site, backup_id) is not None:
             return None
-        return state.sealed_manifest(self.store, sealed, self.keys).description
+        try:
+            return state.sealed_manifest(self.store, sealed, self.keys).description
+        except DataCorrupt:
+            # What is missing may have gone since its seal was read: a tomb is put before anything goes.
+            if state.read_tomb(self.store, site, backup_id) is not None:
+                return None
+            raise
+
+    def select(self, selector: BackupSelector) -> Selection:
+        self.open()
+        damage = chunk_look.told_damage(self.store)
+
+        def look(key: layout.SealKey) -> ChunkLook:
+            return chunk_look.look_for_chunks(
+                self.store, key.site, key.backup_id, self.keys, damage
+            )
+
+        return Search(self.store, selector, self.keys, damage, look).run()
+
+    def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
+        self.open()
+        damage = chunk_look.told_damage(self.store)
+        return chunk_look.look_for_chunks(self.store, site, backup_id, self.keys, damage)
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

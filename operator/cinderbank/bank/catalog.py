@@ -8,13 +8,14 @@ from the oldest on.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from cinderbank.bank import layout, state
 from cinderbank.bank.marks import SEAL_OK, Seal
-from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
+from cinderbank.bank.store import MAX_CONTROL_BYTES, Listed, ObjectStore
 from cinderbank.domain.errors import CinderbankError, Retryable
 from cinderbank.domain.facts import BackupId, VolumeId
 
@@ -67,21 +68,33 @@ def sealed_keys(store: ObjectStore, wanted: Filter = Filter()) -> Iterator[layou
     VOID seals are among them: whether it is one stands in its body (`entry`).
     """
     sites = [wanted.site] if wanted.site is not None else list(state.sites(store))
-    streams = [_of_site(store, site, wanted) for site in sites]
+    streams = [of_site(store, site, wanted) for site in sites]
     return heapq.merge(*streams, key=lambda key: key.backup_id)
 
 
-def _of_site(store: ObjectStore, site: str, wanted: Filter) -> Iterator[layout.SealKey]:
+class Lister(Protocol):
+    """What of an object store a listing needs."""
+
+    def list_keys(
+        self, prefix: str, delimiter: str = "", start_after: str = ""
+    ) -> Iterator[Listed]: ...
+
+
+def of_site(
+    store: Lister, site: str, wanted: Filter, on_foreign: Callable[[str], None] = lambda key: None
+) -> Iterator[layout.SealKey]:
+    """The same of one site. `on_foreign` is told each key that is no seal's."""
     prefix, start = layout.seals_prefix(site), ""
     first = "" if wanted.since is None else _id_prefix(wanted.since)
     end = None if wanted.until is None else _id_prefix(wanted.until)
     if first:
         # Just before the first id of that millisecond: "/" sorts before every digit.
         start = f"{prefix}{first}/"
-    tombs = _Tombs(store, site, first)
+    tombs = Tombs(store, site, first)
     for row in store.list_keys(prefix, start_after=start):
         key = layout.parse_seal(row.key)
         if key is None:
+            on_foreign(row.key)
             continue
         if end is not None and key.backup_id >= end:
             return
@@ -91,10 +104,10 @@ def _of_site(store: ObjectStore, site: str, wanted: Filter) -> Iterator[layout.S
             yield key
 
 
-class _Tombs:
+class Tombs:
     """The tombs of one site, asked for in ascending order."""
 
-    def __init__(self, store: ObjectStore, site: str, first: str) -> None:
+    def __init__(self, store: Lister, site: str, first: str = "") -> None:
         prefix = layout.tombs_prefix(site)
         rows = store.list_keys(prefix, start_after=f"{prefix}{first}/" if first else "")
         self._ids = (found for row in rows if (found := layout.parse_tomb(row.key)) is not None)

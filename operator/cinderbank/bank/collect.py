@@ -104,7 +104,7 @@ class CollectReport:
     broken_sessions: int = 0
     broken_readers: int = 0
     kept_dead_sessions: int = 0
-    """Dead, and not ended because the store ignores If-None-Match."""
+    """Dead, and not ended because the store ignores If-None-Match, or refuses us the right."""
     delete_percent: float = 0.0
     chunks_seen: int = 0
     live_backups: int = 0

@@ -7,6 +7,7 @@ intent. On a store that does not honour If-None-Match no writer's session is end
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +19,10 @@ from cinderbank.bank.manifest import SessionRef
 from cinderbank.bank.marks import SEAL_VOID, Intent, Seal, Tomb
 from cinderbank.bank.removal import delete_or_raise
 from cinderbank.bank.store import MAX_CONTROL_BYTES, Listed, ObjectStore
+from cinderbank.domain.errors import Forbidden
 from cinderbank.domain.facts import BackupId
+
+log = logging.getLogger(__name__)
 
 VOID = Seal(SEAL_VOID, "sha256:" + "0" * 64, 0, 0)
 """Names no manifest; always the same bytes, whoever writes it."""
@@ -31,7 +35,7 @@ class Broken:
     readers: int = 0
     """Read pins of restores that ended without taking them away."""
     kept: int = 0
-    """Dead sessions that could not be ended: the store ignores If-None-Match."""
+    """Dead sessions that could not be ended: the store ignores If-None-Match, or refuses us the right."""
     stale_beats: list[str] = field(default_factory=list)
 
 
@@ -75,12 +79,20 @@ class DeadSessions:
                     continue
                 beat = beats.pop(session, None)
                 if self.is_old(row.last_modified) and (beat is None or self._is_silent(beat)):
-                    self._break(site, session, row.key, broken)
+                    self._break_or_keep(site, session, row.key, broken)
             broken.stale_beats += [row.key for row in beats.values() if self._is_silent(row)]
         return broken
 
     def _is_silent(self, beat: Listed) -> bool:
         return self.is_old(beat.last_modified)
+
+    def _break_or_keep(self, site: str, session: str, key: str, broken: Broken) -> None:
+        """What the store refuses us is another site's to end, or a person's to grant: the rest goes on."""
+        try:
+            self._break(site, session, key, broken)
+        except Forbidden as error:
+            log.info("session %s of site %s stays: %s", session, site, error.message)
+            broken.kept += 1
 
     def _break(self, site: str, session: str, key: str, broken: Broken) -> None:
         body = self._store.get(key, MAX_CONTROL_BYTES)
@@ -112,7 +124,13 @@ class DeadSessions:
                 continue
             if key in census.seals and state.is_sealed_ok(self._store, key):
                 continue
-            if state.read_intent(self._store, key.site, key.backup_id) is None and self._void(key):
+            if state.read_intent(self._store, key.site, key.backup_id) is not None:
+                continue
+            try:
+                voided = self._void(key)
+            except Forbidden:  # as in `break_all`; it is tried again with each collection
+                continue
+            if voided:
                 yield session
 
     def _void(self, key: SealKey) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cinderbank.bank import features, layout
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.removal import delete_or_raise
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
-from cinderbank.domain.errors import Unsupported
+from cinderbank.domain.errors import Forbidden, Unsupported
 from cinderbank.domain.facts import StoreCapabilities
-
-MAX_COUNTED_SEALS = 10_000
 
 RACERS = 8
 RACED_KEYS = 3
@@ -30,39 +30,44 @@ class BankHealth:
     writable: bool
     capabilities: StoreCapabilities | None
     """None when nothing was written."""
-    backups: int
-    """Seals of all sites; at most MAX_COUNTED_SEALS."""
-    backups_counted_all: bool
     problems: tuple[str, ...] = ()
 
 
 def validate(bank: StoredBank) -> BankHealth:
     """Credentials, bucket, format, and what the store does; some 40 small requests.
 
-    Leaves no probe behind. Raises what `StoredBank.open` raises; a store that lies is in the answer.
+    Leaves no probe behind. Raises what `StoredBank.open` raises, and Forbidden (BankNotWritable) when the
+    credentials may read and not write; a store that lies is in the answer.
     """
     # First: it tells a missing bucket and bad credentials apart, which a GET can not everywhere.
     next(iter(bank.store.list_keys(layout.BANK)), None)
-    header = bank.open()
-    capabilities = None if bank.read_only else probe(bank.store, bank.site)
+    bank.store.get(layout.BANK, MAX_CONTROL_BYTES)
+    # All that is read was read: what is refused from here on is a PUT or a DELETE.
+    with _told_as_not_writable(bank):
+        header = bank.open()
+        capabilities = None if bank.read_only else probe(bank.store, bank.site)
     problems = [] if capabilities is None else _problems(bank.store, capabilities)
-    count = foreign = 0
-    for seal in bank.seals():
-        count += seal is not None
-        foreign += seal is None
-        if count + foreign >= MAX_COUNTED_SEALS:
-            break
-    if foreign:
-        problems.append(f"{foreign} objects among the seals are not ours and are ignored")
     return BankHealth(
         bank_id=header.bank_id,
         format_version=features.FORMAT_MAJOR,
         writable=not bank.read_only,
         capabilities=capabilities,
-        backups=count,
-        backups_counted_all=count + foreign < MAX_COUNTED_SEALS,
         problems=tuple(problems),
     )
+
+
+@contextmanager
+def _told_as_not_writable(bank: StoredBank) -> Iterator[None]:
+    try:
+        yield
+    except Forbidden as error:
+        if bank.read_only:
+            raise
+        raise Forbidden(
+            f"these S3 keys may read and not write: {error.message}. To back up they need s3:PutObject"
+            " and s3:DeleteObject there; to restore only, set accessMode: ReadOnly",
+            reason="BankNotWritable",
+        ) from error
 
 
 def require_fit(bank: StoredBank) -> None:

@@ -165,6 +165,15 @@ def beat(site: str, session: str) -> str:
     return beats_prefix(site) + _checked(session, valid, "session or reader id")
 
 
+def writers_prefix(site: str) -> str:
+    return f"{site_prefix(site)}writers/"
+
+
+def writer(site: str, token: str) -> str:
+    """The mark of one who writes as this site."""
+    return writers_prefix(site) + _checked(token, is_reader(token), "writer's id (a UUID)")
+
+
 def probes_prefix(site: str) -> str:
     return f"{site_prefix(site)}probes/"
 

@@ -22,7 +22,7 @@ MAX_MANIFEST_BYTES = 16 * 1024 * 1024
 HASH_ALGORITHM = "blake3-256"
 KEYED_HASH_ALGORITHM = "blake3-256-keyed"
 MAX_SESSIONS = 0xFFFF
-TRANSPORTS = frozenset({"Raw", "Qcow2"})
+TRANSPORTS = frozenset({"Raw", "Qcow2", "Vdi"})
 _FORMAT = re.compile(r"[a-z0-9]{1,16}")
 
 

@@ -84,13 +84,15 @@ def read_manifest(
     volume_id: VolumeId,
     backup_id: BackupId,
     keys: Keyring | None = None,
+    max_bytes: int = manifests.MAX_MANIFEST_BYTES,
 ) -> tuple[Manifest, str] | None:
-    """The manifest and its digest; DataCorrupt when it is of another backup than its key says.
+    """The manifest and its digest; DataCorrupt when it is of another backup than its key says, or has
+    more than `max_bytes`.
 
     `keys` open an encrypted one. Raises InvalidSpec (BankKeyMissing, BankKeyWrong).
     """
     key = layout.manifest(site, volume_id, backup_id)
-    body = store.get(key, manifests.MAX_MANIFEST_BYTES)
+    body = store.get(key, max_bytes)
     if body is None:
         return None
     manifest = parse_manifest(store, body, key, keys)
@@ -113,11 +115,16 @@ def bounded(store: ObjectStore, prefix: str, most: int, delimiter: str = "") -> 
         yield row
 
 
-def sealed_manifest(store: ObjectStore, sealed: Sealed, keys: Keyring | None) -> Manifest:
+def sealed_manifest(
+    store: ObjectStore,
+    sealed: Sealed,
+    keys: Keyring | None,
+    max_bytes: int = manifests.MAX_MANIFEST_BYTES,
+) -> Manifest:
     """The manifest that a seal names. Raises DataCorrupt when it is missing or another one, InvalidSpec:
     BankKeyMissing, BankKeyWrong, BankPlainBackup when `keys` accept encrypted backups only."""
     site, volume_id, backup_id = sealed.key.site, sealed.key.volume_id, sealed.key.backup_id
-    read = read_manifest(store, site, volume_id, backup_id, keys)
+    read = read_manifest(store, site, volume_id, backup_id, keys, max_bytes)
     if read is None:
         raise DataCorrupt(f"backup {backup_id} of site {site} is sealed and has no manifest")
     manifest, digest = read

@@ -23,6 +23,7 @@ from cinderbank.bank.manifest import SessionRef
 from cinderbank.bank.marking import WINDOW_PLACES, LiveBackup, LiveChunks, Marker, groups
 from cinderbank.bank.marks import Tomb
 from cinderbank.bank.store import ObjectStore
+from cinderbank.domain.errors import Forbidden
 
 PLANNED_CHUNKS = 4_000_000
 BATCH_KEYS = 1000
@@ -247,9 +248,16 @@ class Sweeper:
     def bury(self, key: SealKey) -> bool:
         """G8: seal, then manifest and index parts of a backup whose own chunks are swept.
 
-        The tomb is put again first, so that it is kept for its time after the last of the data.
+        The tomb is put again first, so that it is kept for its time after the last of the data. False
+        when the store refuses that (another site's part, with keys of ours only) or one of the deletes.
         """
-        self.store.put(layout.tomb(key.site, key.backup_id), Tomb(key.volume_id).dump())
+        tomb = layout.tomb(key.site, key.backup_id)
+        try:
+            self.store.put(tomb, Tomb(key.volume_id).dump())
+        except Forbidden as error:
+            self.refused[error.reason] += 1
+            self.example = tomb
+            return False
         # VOID stays for ever: without it a writer that sleeps could still put its own seal.
         seal = [layout.seal(key.site, key.backup_id, key.volume_id)]
         if state.is_sealed_ok(self.store, key) and not self.delete(seal):

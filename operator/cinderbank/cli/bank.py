@@ -36,6 +36,7 @@ VERBS = {
     "stats": "count backups and bytes, by site",
     "check": "look whether backups are whole",
     "export": "write the bytes of a backup to a file or to stdout",
+    "copy": "copy backups into another bank",
     "delete": "delete backups",
     "gc": "free what no backup needs any more (a dry run unless --run)",
     "key": "list, add, rotate and remove the keys that open an encrypted bank",

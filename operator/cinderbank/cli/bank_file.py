@@ -156,17 +156,18 @@ def open_bank(
     path: Path,
     *,
     writes: bool = False,
+    creates: bool = False,
     environ: Mapping[str, str] = os.environ,
 ) -> Iterator[StoredBank]:
     """The bank of a bank file, opened; its connections are closed at the end.
 
-    Never makes a bank: without `writes` it is read-only whatever the file says. Raises InvalidSpec and
-    what `StoredBank.open` raises.
+    Makes a bank only with `creates`; without `writes` it is read-only whatever the file says. Raises
+    InvalidSpec and what `StoredBank.open` raises.
     """
     file = BankFile.read(path)
     store = S3Store(file.location(), file.credentials(environ))
     try:
-        if store.get(layout.BANK, 64 * 1024) is None:
+        if not creates and store.get(layout.BANK, 64 * 1024) is None:
             raise InvalidSpec(
                 f"{store.where()} holds no bank; mend endpoint, bucket and prefix in {path}",
                 reason="BankNotFound",

@@ -100,7 +100,10 @@ def _tell(report: CollectReport) -> None:
     for count, what in (
         (report.broken_sessions, "dead sessions ended"),
         (report.broken_readers, "dead readers ended"),
-        (report.kept_dead_sessions, "dead sessions kept, as the store ignores If-None-Match"),
+        (
+            report.kept_dead_sessions,
+            "dead sessions kept, as the store ignores If-None-Match or refuses us the right",
+        ),
         (report.removed_tombs, "old tombs removed"),
         (report.foreign_keys, "objects are not ours and were left alone"),
     ):

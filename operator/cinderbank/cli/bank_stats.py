@@ -14,7 +14,7 @@ from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_ls import add_filter, filter_of, state_of, told_damage
 
-KINDS = ("chunks", "backups", "journal", "seals", "tombs", "intents", "beats", "probes")
+KINDS = ("chunks", "backups", "journal", "seals", "tombs", "intents", "beats", "probes", "writers")
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""`cinderbank transfer --job FILE`: move the bytes of one backup or restore, and say so on stdout.
+"""`cinderbank transfer --job FILE`: move the bytes of one backup, restore or copy, and say so on stdout.
 
 Exit codes: 0 done; 64 the job is wrong; 65 source or data is corrupt, gone or not supported; 66 the
 bank refuses; 69 the cloud refuses; 75 worth another try; 130 cancelled. Only 0 comes with a `result`
@@ -17,7 +17,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,9 @@ from cinderbank.domain.errors import (
     SourceGone,
     Unsupported,
 )
-from cinderbank.ports.transfers import BackupTransfer
+from cinderbank.ports.transfers import BackupTransfer, CopyTransfer
 from cinderbank.transfer.backup import run_backup
+from cinderbank.transfer.copy import run_copy
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
@@ -111,37 +113,53 @@ def exit_code(error: CinderbankError) -> int:
 
 def _run_job(job: Job, meter: ProgressMeter) -> Restored:
     uploads = UploadSlots()
-    store = S3Store(
-        _location(job.bank),
-        _credentials(job.bank),
-        slow_down=uploads.slow_down,
-        bandwidth=_bandwidth(job.bank),
-    )
-    try:
-        bank = StoredBank(
-            store,
-            job.bank.site,
-            job.bank.read_only,
-            job.bank.bank_id,
-            keks=_keks(job.bank),
-            accepts_plain=job.bank.accepts_plain,
-        )
+    with ExitStack() as opened:
+        if isinstance(job.transfer, CopyTransfer):
+            if job.target is None:
+                raise InvalidSpec("transfer job: target: missing", reason="InvalidJob")
+            source = _open_bank(job.bank, "bank", opened)
+            target = _open_bank(job.target, "target", opened, uploads.slow_down)
+            copy = run_copy(job.transfer, source, target, meter, uploads=uploads)
+            return Restored(copy.description.content_hash)
+        bank = _open_bank(job.bank, "bank", opened, uploads.slow_down)
+        if job.cloud is None:
+            raise InvalidSpec("transfer job: cloud: missing", reason="InvalidJob")
         ca_file = Path(job.cloud.ca_file) if job.cloud.ca_file else None
         connection = connect(Path(job.cloud.clouds_file), job.cloud.cloud_name, cacert=ca_file)
-        try:
-            glance = Glance(connection, mapped, _refused)
-            if isinstance(job.transfer, BackupTransfer):
-                geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
-                limits = limits_for(geometry.chunk_bytes, job.workers)
-                digest = run_backup(
-                    job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
-                )
-                return Restored(digest)
-            return run_restore(job.transfer, bank, glance, meter, job.workers)
-        finally:
-            connection.close()
-    finally:
-        store.close()
+        opened.callback(connection.close)
+        glance = Glance(connection, mapped, _refused)
+        if isinstance(job.transfer, BackupTransfer):
+            geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
+            limits = limits_for(geometry.chunk_bytes, job.workers)
+            digest = run_backup(
+                job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
+            )
+            return Restored(digest)
+        return run_restore(job.transfer, bank, glance, meter, job.workers)
+
+
+def _open_bank(
+    bank: BankJob,
+    field: str,
+    opened: ExitStack,
+    slow_down: Callable[[], None] = lambda: None,
+) -> StoredBank:
+    """Closed with `opened`; `slow_down` is told when its store asks for less."""
+    store = S3Store(
+        _location(bank),
+        _credentials(bank, field),
+        slow_down=slow_down,
+        bandwidth=_bandwidth(bank),
+    )
+    opened.callback(store.close)
+    return StoredBank(
+        store,
+        bank.site,
+        bank.read_only,
+        bank.bank_id,
+        keks=_keks(bank, field),
+        accepts_plain=bank.accepts_plain,
+    )
 
 
 def _bandwidth(bank: BankJob) -> Bandwidth | None:
@@ -165,7 +183,7 @@ def _location(bank: BankJob) -> S3Location:
     )
 
 
-def _credentials(bank: BankJob) -> S3Credentials:
+def _credentials(bank: BankJob, field: str) -> S3Credentials:
     try:
         fields = json.loads(Path(bank.credentials_file).read_text("utf-8"))
         return S3Credentials(
@@ -174,22 +192,22 @@ def _credentials(bank: BankJob) -> S3Credentials:
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         # Never its text: that may quote the file.
         raise InvalidSpec(
-            f"transfer job: bank.credentials_file is not readable ({type(error).__name__})",
+            f"transfer job: {field}.credentials_file is not readable ({type(error).__name__})",
             reason="InvalidJob",
         ) from None
 
 
-def _keks(bank: BankJob) -> tuple[KeyEncryptionKey, ...]:
+def _keks(bank: BankJob, field: str) -> tuple[KeyEncryptionKey, ...]:
     if bank.keys_file is None:
         return ()
     try:
         encoded = json.loads(Path(bank.keys_file).read_text("utf-8"))
         return tuple(
-            parse_kek(str(kek).encode(), "transfer job: bank.keys_file") for kek in encoded
+            parse_kek(str(kek).encode(), f"transfer job: {field}.keys_file") for kek in encoded
         )
     except (OSError, ValueError, TypeError) as error:
         # Never its text: that may quote the file.
         raise InvalidSpec(
-            f"transfer job: bank.keys_file is not readable ({type(error).__name__})",
+            f"transfer job: {field}.keys_file is not readable ({type(error).__name__})",
             reason="InvalidJob",
         ) from None

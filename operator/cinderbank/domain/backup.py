@@ -13,7 +13,7 @@ Rules, top to bottom, the first that answers wins:
 | committed | the bank holds our seal | Conclude(Completed), then clean-up, then Finish |
 | ending | it failed or was canceled | clean-up in the cloud, then in the bank, then Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
-| source | no volume is pinned yet | Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
+| source | no volume is pinned yet | GiveBack, Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
 | guarded | our finalizer was taken off | AddFinalizer |
 | session | our intent is not in the bank | OpenSession, or Conclude(Failed: SessionBroken) |
 | transport | how it goes through Glance is not chosen yet | ChooseTransport |
@@ -35,7 +35,7 @@ from cinderbank.domain.backup_stages import (
     NOT_READ,
     READY_VOLUME,
     image_stage,
-    no_qcow2,
+    unconverted,
 )
 from cinderbank.domain.backup_steps import (
     BackupObserved,
@@ -48,8 +48,9 @@ from cinderbank.domain.backup_steps import (
     PinSource,
     Seal,
 )
+from cinderbank.domain.claim import claimed
 from cinderbank.domain.deletion import ended_step, held_step
-from cinderbank.domain.errors import CinderbankError, DataCorrupt, SourceGone
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, Retryable, SourceGone
 from cinderbank.domain.facts import GIB, TransferFailed, TransferRunning, TransferSucceeded
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import (
@@ -58,7 +59,6 @@ from cinderbank.domain.record import (
     Memory,
     Outcome,
     Phase,
-    Transport,
 )
 from cinderbank.domain.stages import fail, first_usable
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, GiveBack, Idle, Wait
@@ -68,7 +68,7 @@ from cinderbank.domain.transport import for_backup
 CREATES = (intents.SESSION, intents.SNAPSHOT, intents.VOLUME, intents.IMAGE)
 
 NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", *NOT_READ})
-"""Reasons of a transfer that has looked at a qcow2 image and can not take the volume from it."""
+"""Reasons of a transfer that has looked at a qcow2 or VDI image and can not take the volume from it."""
 
 
 def next_step(o: BackupObserved) -> BackupStep:
@@ -184,13 +184,17 @@ def source(o: BackupObserved) -> BackupStep | None:
     if o.memory.source is not None and o.memory.backup_id is not None:
         return None
     problem = source_problem(o)
+    if isinstance(problem, Retryable):
+        return GiveBack(problem)
     if problem is not None or o.source is None:
         return fail(o, problem or SourceGone("the volume was not looked up"))
     if not o.identity.has_finalizer:
         return AddFinalizer()
     if o.memory.backup_id is None:
         return MintBackupId()
-    return PinSource(o.source)
+    if o.claim is None or o.claim_volume is None:
+        return PinSource(o.source)
+    return PinSource(o.source, claimed(o.claim, o.claim_volume))
 
 
 def guarded(o: BackupObserved) -> BackupStep | None:
@@ -240,9 +244,10 @@ def transfer(o: BackupObserved) -> BackupStep | None:
     if (
         isinstance(o.transfer, TransferFailed)
         and o.transfer.reason in NOT_THE_VOLUME
-        and o.memory.transport is Transport.QCOW2
+        and o.memory.transport is not None
+        and o.memory.transport.is_sparse
     ):
-        return no_qcow2(o, DataCorrupt(o.transfer.message, reason=o.transfer.reason))
+        return unconverted(o, DataCorrupt(o.transfer.message, reason=o.transfer.reason))
     return transfer_step(
         o.transfer,
         memory=o.memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cinderbank.domain import claim
 from cinderbank.domain.backup_steps import BackupObserved
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone, Unsupported
 
@@ -10,7 +11,11 @@ NAMED_AT_MOST = 5
 
 
 def source_problem(o: BackupObserved) -> CinderbankError | None:
-    """Why there is nothing to pin; None when `o.source` can be."""
+    """Why there is nothing to pin, Retryable when there may be later; None when `o.source` can be."""
+    if o.request.claim_name is not None and (
+        problem := claim.source_problem(o.request.claim_name, o.claim, o.claim_volume)
+    ):
+        return problem
     if len(o.source_ids) > 1:
         ids = ", ".join(o.source_ids[:NAMED_AT_MOST])
         more = len(o.source_ids) - NAMED_AT_MOST
@@ -35,6 +40,13 @@ def not_found(o: BackupObserved) -> SourceGone:
     field, value = ("volumeName", o.request.volume_name)
     if o.request.volume_id is not None:
         field, value = ("volumeID", o.request.volume_id)
+    if o.request.claim_name is not None and o.claim_volume is not None:
+        return SourceGone(
+            f'PersistentVolumeClaim "{o.request.claim_name}" is of volume '
+            f"{o.claim_volume.volume_handle}, and the project of the cloud credentials has no such "
+            "volume; check that the credentials are those of the Cinder CSI driver's project",
+            reason="VolumeNotFound",
+        )
     return SourceGone(
         f'the project of the cloud credentials has no volume with spec.source.{field} "{value}"; '
         "check the value, and that the credentials are those of the volume's project",

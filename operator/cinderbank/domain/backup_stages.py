@@ -3,7 +3,7 @@
 image_stage asks whether the image is good; without one it asks for a volume to upload, that asks for
 a snapshot to copy, that asks for the source. Each makes its resource anew when it failed or vanished,
 up to `retry_limit` times; only a snapshot that was once `available` is never taken again, because a
-later one would be of another moment. A qcow2 image that Auto asked for is made anew as a raw one.
+later one would be of another moment. A qcow2 or VDI image that Auto asked for is made anew as another one.
 """
 
 from __future__ import annotations
@@ -51,19 +51,22 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.domain.transfer_rules import counted
-from cinderbank.domain.transport import fallback, unwanted, with_way_out
+from cinderbank.domain.transport import CONVERTED, fallback, unwanted, with_way_out
 
 READY_VOLUME = frozenset({"available", "in-use"})
 """Cinder takes a snapshot of these."""
 
 NOT_READ = frozenset({"ImageUnsupported", "ImageNotInOrder"})
-"""Reasons of a transfer that met a qcow2 image of a kind that it does not read."""
+"""Reasons of a transfer that met an image of a kind that it does not read."""
 
 
 def image_stage(o: BackupObserved) -> BackupStep:
     images = still_there(o.images)
     if left := unwanted(images, o.memory):
-        error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="UploadToImageFailed")
+        error = ResourceFailed(
+            f"image {left.id} is {left.disk_format}, which is not wanted any more",
+            reason="UploadToImageFailed",
+        )
         return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
     image = first_usable(images, USELESS_IMAGE)
     if image is None:
@@ -93,16 +96,17 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
         lost = "there is an image of this backup, but its status does not know of a snapshot"
         return fail(o, SourceGone(lost, reason="StatusLost"))
     if problem := _not_the_volume(image, memory.size_bytes):
-        return no_qcow2(o, problem)
+        return unconverted(o, problem)
     return StartTransfer(
         memory.backup_id, image, memory.source, memory.snapshot_taken_at, memory.size_bytes
     )
 
 
 def _not_the_volume(image: ImageFacts, size_bytes: int) -> DataCorrupt | None:
-    """Of a raw image its size tells; of a qcow2 one what Glance has seen in it, else the transfer looks."""
-    found = image.virtual_size_bytes if image.disk_format == "qcow2" else image.size_bytes
-    if found == size_bytes or (not found and image.disk_format == "qcow2"):
+    """Of a raw image its size tells; of another what Glance has seen in it, else the transfer looks."""
+    converted = image.disk_format in CONVERTED
+    found = image.virtual_size_bytes if converted else image.size_bytes
+    if found == size_bytes or (not found and converted):
         return None
     message = (
         f"the image that Cinder made is of a disk of {found} bytes, the volume has {size_bytes}. "
@@ -114,11 +118,11 @@ def _not_the_volume(image: ImageFacts, size_bytes: int) -> DataCorrupt | None:
     return DataCorrupt(message, reason="ImageSizeMismatch")
 
 
-def no_qcow2(o: BackupObserved, error: CinderbankError) -> FallBack | Conclude:
+def unconverted(o: BackupObserved, error: CinderbankError) -> FallBack | Conclude:
     """What follows when the image is not one of the volume, or can not be read: a raw one, or the end."""
     reason, what = "ContentIsImage", "Cinder has unpacked a disk image that it found in the volume"
     if error.reason in NOT_READ:
-        reason, what = "ConversionFailed", "the qcow2 image that Cinder made can not be read here"
+        reason, what = "ConversionFailed", "the image that Cinder made can not be read here"
     if choice := fallback(o.request.transport, o.memory, reason, what):
         return FallBack(choice)
     return fail(o, _told(o, error))
@@ -130,10 +134,10 @@ def _told(o: BackupObserved, error: CinderbankError) -> CinderbankError:
 
 
 def _no_conversion(o: BackupObserved) -> FallBack | None:
-    """A qcow2 image that was never ready: raw next, while the transfer has never had one."""
+    """A converted image that was never ready: raw next, while the transfer has never had one."""
     if intents.find(o.memory, intents.TRANSFER) is not None:
         return None
-    what = "Cinder made no qcow2 image of the volume"
+    what = f"Cinder made no {(o.memory.transport or Transport.RAW).disk_format} image of the volume"
     choice = fallback(o.request.transport, o.memory, "ConversionFailed", what)
     return None if choice is None else FallBack(choice)
 

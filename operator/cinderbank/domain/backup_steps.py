@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain import intents
+from cinderbank.domain.claim import ClaimedVolume, ClaimFacts, PersistentVolumeFacts
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import (
     BackupId,
@@ -57,6 +58,10 @@ class BackupObserved:
     """The source volume, while it still matters: until the snapshot is there."""
     source_ids: tuple[VolumeId, ...] = ()
     """All volumes that `volume_name` names."""
+    claim: ClaimFacts | None = None
+    """The claim that `claim_name` names, until a volume is pinned."""
+    claim_volume: PersistentVolumeFacts | None = None
+    """The persistent volume that it names."""
     snapshots: Sequence[SnapshotFacts] = ()
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
@@ -77,9 +82,10 @@ class MintBackupId(Step):
 
 @dataclass(frozen=True, slots=True)
 class PinSource(Step):
-    """Memory only: which volume, as it is now."""
+    """Memory only: which volume, as it is now, and the claim that led to it."""
 
     source: VolumeFacts
+    claim: ClaimedVolume | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,9 @@ from cinderbank.domain.facts import (
 from cinderbank.domain.record import Memory, Temporary
 from cinderbank.domain.steps import (
     CancelTransfer,
+    DeleteClaim,
     DeleteImage,
+    DeletePersistentVolume,
     DeleteSnapshot,
     DeleteVolume,
     Wait,
@@ -51,7 +53,7 @@ DELETABLE_SNAPSHOT = frozenset({"available", "error", "error_deleting"})
 
 GONE_IMAGE = frozenset({"deleted", "pending_delete"})
 
-D = TypeVar("D", DeleteImage, DeleteVolume, DeleteSnapshot)
+D = TypeVar("D", DeleteImage, DeleteVolume, DeleteSnapshot, DeleteClaim, DeletePersistentVolume)
 
 STUBBORN_TRIES = 3
 """So many deletes of one resource without effect are worth telling."""
@@ -112,7 +114,13 @@ def settle_step(memory: Memory, steps: Iterable[str], now: datetime) -> Wait | N
 
 def is_stubborn(memory: Memory) -> bool:
     """Whether clean-up has failed so often that the user should hear of it."""
-    deletes = (DeleteImage.intent, DeleteVolume.intent, DeleteSnapshot.intent)
+    deletes = (
+        DeleteImage.intent,
+        DeleteVolume.intent,
+        DeleteSnapshot.intent,
+        DeleteClaim.intent,
+        DeletePersistentVolume.intent,
+    )
     repeats = max((intents.tries(memory, step) for step in deletes), default=0)
     return memory.failures >= STUBBORN_TRIES or repeats >= STUBBORN_TRIES
 

@@ -40,6 +40,24 @@ class VolumeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeTypeFacts:
+    """A Cinder volume type that this project may use, GET /v3/{project}/types."""
+
+    id: str
+    name: str
+    availability_zones: tuple[str, ...] | None = None
+    """The only ones that it may be in (extra spec RESKEY:availability_zones); None is any."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaLeft:
+    """What a project may still make of volumes; None is without limit, or not told."""
+
+    volumes: int | None
+    gib: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotFacts:
     """A Cinder snapshot, GET /v3/snapshots/{id}."""
 
@@ -99,6 +117,23 @@ class BankFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkLook:
+    """Whether the chunks of one backup are there, as far as it was looked."""
+
+    total: int
+    """Chunks of the volume; holes are among them, and are never missing."""
+    looked: int
+    missing: int
+    """Of `looked`: not there, or known to be damaged."""
+    problem: str = ""
+    """Why it could not be looked further: an index that does not hold."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.looked == self.total and not self.missing and not self.problem
+
+
+@dataclass(frozen=True, slots=True)
 class PreviousBackup:
     """The newest usable backup of a volume, as far as it tells of the next one."""
 
@@ -123,6 +158,19 @@ class StoreCapabilities:
     def fit(self) -> bool:
         """Whether a bank is safe there: what was acknowledged must be seen. The rest is told only."""
         return self.read_after_write and self.list_after_write and self.delete_visible
+
+
+@dataclass(frozen=True, slots=True)
+class BackupCount:
+    """How much a bank holds, of one site or of all."""
+
+    backups: int = 0
+    stored_bytes: int | None = None
+    """What these backups stored themselves, as their seals say; None until each was read. Chunks of a
+    deleted backup that later ones still use are not in it."""
+    newest: BackupId | None = None
+    newest_snapshot_at: datetime | None = None
+    """None also when its manifest can not be read (a key is missing, it is damaged)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,10 @@ DISCARD = "discard"
 FREE = "free"
 UNPIN = "unpin"
 BOOTABLE = "bootable"
+PERSISTENT_VOLUME = "persistent-volume"
+CLAIM = "claim"
 IMAGE_METADATA = "image-metadata"
+SET_IMAGE_METADATA = "set-image-metadata"
 
 
 def find(memory: Memory, step: str) -> Intent | None:

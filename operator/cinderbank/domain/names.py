@@ -15,7 +15,8 @@ BACKUP_TAG = "cinderbank.io/backup-id"
 """On the snapshot and on the temporary volume of a backup."""
 
 RESTORE_TAG = "cinderbank.io/restore-uid"
-"""On the volume that a restore makes; it stays there, as the proof of where the volume came from."""
+"""On the volume that a restore makes, and as a label on its PersistentVolume and its claim; it stays
+there, as the proof of where they came from."""
 
 TAG_PREFIX = "cinderbank.io/"
 
@@ -34,6 +35,11 @@ def image_name(backup_id: BackupId) -> str:
 
 def restore_image_name(uid: str) -> str:
     return f"cinderbank-restore-{uid}"
+
+
+def persistent_volume_name(uid: str) -> str:
+    """Of the PersistentVolume that a restore makes."""
+    return f"restored-{uid}"
 
 
 def without_tags(metadata: Mapping[str, str]) -> dict[str, str]:

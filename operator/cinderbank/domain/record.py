@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from cinderbank.domain.claim import ClaimedVolume, ReclaimPolicy, VolumeMode
 from cinderbank.domain.facts import (
     BackupId,
     ImageId,
@@ -21,6 +22,9 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
+from cinderbank.domain.placement import Placement, Wanted
+from cinderbank.domain.plan import Plan
+from cinderbank.domain.selection import BackupSelector, Resolved
 
 
 class Phase(StrEnum):
@@ -65,16 +69,23 @@ class Transport(StrEnum):
     AUTO = "Auto"
     RAW = "Raw"
     QCOW2 = "Qcow2"
+    VDI = "Vdi"
+    """Of backups only."""
 
     @property
     def disk_format(self) -> str:
         """Glance's word for it; raw where nothing is chosen."""
-        return "qcow2" if self is Transport.QCOW2 else "raw"
+        return "raw" if self is Transport.AUTO else self.value.lower()
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the image has only what is used, so that Cinder has to convert."""
+        return self in (Transport.QCOW2, Transport.VDI)
 
 
 @dataclass(frozen=True, slots=True)
 class TransportChoice:
-    """RAW or QCOW2, and why."""
+    """What was chosen, and why."""
 
     transport: Transport
     reason: str
@@ -110,8 +121,20 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """`spec.target.persistentVolumeClaim`; None is for as it was when the backup was made."""
+
+    name: str
+    storage_class: str | None = None
+    access_modes: tuple[str, ...] = ()
+    volume_mode: VolumeMode | None = None
+    fs_type: str | None = None
+    reclaim_policy: ReclaimPolicy = ReclaimPolicy.RETAIN
+
+
+@dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """`spec` of a VolumeBackup, checked. Exactly one of volume_id and volume_name is set."""
+    """`spec` of a VolumeBackup, checked. Exactly one of volume_id, volume_name and claim_name is set."""
 
     volume_id: VolumeId | None
     volume_name: str | None
@@ -125,24 +148,32 @@ class BackupRequest:
     incremental: Incremental = Incremental.AUTO
     transport: Transport = Transport.AUTO
     tags: Mapping[str, str] = field(default_factory=dict)
+    claim_name: str | None = None
+    """Of a PersistentVolumeClaim in the object's namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """`spec` of a VolumeRestore, checked; `backup_id` is resolved from backupRef at the edge."""
+    """`spec` of a VolumeRestore, checked; `backup_id` is resolved from backupRef or recoveryPointRef at
+    the edge, and empty while `selector` has to find it."""
 
     backup_id: BackupId
     volume_name: str
     """What the new volume is called: target.name, or the backup's own volume name when empty."""
     description: str | None = None
-    volume_type: str | None = None
-    availability_zone: str | None = None
+    wanted: Wanted = field(default_factory=Wanted)
     size_gib: int | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     bootable: bool | None = None
+    bank_name: str = ""
+    """The BackupBank that is read."""
+    selector: BackupSelector | None = None
+    dry_run: bool = False
     transport: Transport = Transport.AUTO
     salvage: bool = False
     """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
+    claim: ClaimRequest | None = None
+    """The claim that the new volume is for."""
     cancel: bool = False
     on_delete: OnDelete = OnDelete.DETACH
     timeouts: Timeouts = Timeouts()
@@ -204,7 +235,7 @@ class Memory:
     content_format: str | None = None
     """The disk image that the volume's own bytes look like (qcow2, vmdk, luks, ...), if any."""
     transport: Transport | None = None
-    """RAW or QCOW2 once it is chosen: before the first image is asked for."""
+    """Once it is chosen: before the first image is asked for."""
     transport_reason: str = ""
     intents: tuple[Intent, ...] = ()
     transfer_attempt: int = 0
@@ -219,8 +250,16 @@ class Memory:
     manifest_digest: str | None = None
     base_id: BackupId | None = None
     """Backup: the earlier one whose unchanged chunks it shares."""
+    claim: ClaimedVolume | None = None
+    """Backup: the claim that led to the source. Restore: the claim that is to have the new volume."""
     lost: LostRanges | None = None
     """Restore: what was not in the bank any more and is zeros in the volume."""
+    resolved: Resolved | None = None
+    """Restore: which backup, before anything else is done."""
+    placement: Placement | None = None
+    """Restore: the type and zone of the new volume, chosen when the backup is pinned."""
+    plan: Plan | None = None
+    """Restore: what a dry run found."""
     outcome: Outcome | None = None
     completed_at: datetime | None = None
 
@@ -230,8 +269,8 @@ class Temporary:
     """Something that exists in the cloud because of us, right now."""
 
     kind: str
-    """snapshot | volume | image"""
-    id: SnapshotId | VolumeId | ImageId
+    """snapshot | volume | image | persistentvolume | persistentvolumeclaim"""
+    id: SnapshotId | VolumeId | ImageId | str
     name: str
 
 

@@ -10,15 +10,19 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| restored | the volume is ready | DeleteImage until it is gone, UnpinReader, Finish |
-| ending | it failed or was canceled | transfer, volume, image, UnpinReader, Finish |
+| restored | the volume is ready, its claim bound | DeleteImage until it is gone, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, claim, volume, image, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
+| resolving | a selector names the backup, and it is not resolved | Conclude(Failed), Resolve |
+| claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
 | backup | no backup is pinned yet | Conclude(Failed), AddFinalizer, PinBackup |
+| dry | spec.dryRun | Conclude(Completed) |
 | guarded | our finalizer was taken off | AddFinalizer |
 | pinned | the bank was not told that we read | PinReader |
-| volume, transfer, image | from the farthest stage back | see restore_stages |
+| volume, transfer, image | from the farthest stage back | see restore_stages, claim_stage |
 
-How it goes through Glance is chosen when the backup is pinned: see domain.transport.
+How it goes through Glance, and which type and zone the new volume gets, is chosen when the backup is
+pinned: see domain.transport and domain.placement. A dry run ends there.
 
 A volume is the user's once the outcome is Completed; before that it is ours to delete.
 """
@@ -27,23 +31,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, intents
+from cinderbank.domain import claim_stage, cleanup, intents
+from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
-from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, ResourceFailed, SourceGone
 from cinderbank.domain.facts import TransferAbsent, VolumeFacts
 from cinderbank.domain.failure import held_back
-from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase
+from cinderbank.domain.placement import Offered, Placement, place
+from cinderbank.domain.plan import Plan, Survey, make_plan, summary
+from cinderbank.domain.record import (
+    Memory,
+    OnDelete,
+    Outcome,
+    Phase,
+    Transport,
+    TransportChoice,
+)
 from cinderbank.domain.restore_stages import RECEIVING, size_gib, volume_stage
 from cinderbank.domain.restore_steps import (
+    FoundBackup,
     PinBackup,
     PinReader,
+    Resolve,
     RestoreObserved,
     RestoreStep,
     UnpinReader,
 )
+from cinderbank.domain.selection import Chosen, NoneChosen
 from cinderbank.domain.stages import USELESS_VOLUME, fail
-from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle
+from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
 from cinderbank.domain.transport import for_restore
 
 CREATES = (intents.IMAGE, intents.VOLUME)
@@ -60,6 +77,7 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = o.memory
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    memory = claim_stage.claim_sighted(o, memory)
     usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
     if usable and memory.outcome is None:
         memory = replace(memory, created_volume_id=usable[0].id)
@@ -82,9 +100,12 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
     return ended_step(
         o.identity,
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
-        and o.request.on_delete is OnDelete.DELETE,
-        delete_end_product=lambda: cleanup.volume_step(
-            _restored_volume(o), o.memory, o.now, o.identity.uid
+        and o.request.on_delete is OnDelete.DELETE
+        and not o.request.dry_run,
+        delete_end_product=lambda: (
+            claim_stage.claim_kept(o)
+            or claim_stage.claim_cleanup(o)
+            or cleanup.volume_step(_restored_volume(o), o.memory, o.now, o.identity.uid)
         ),
     )
 
@@ -124,10 +145,11 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
     deletable = [volume for volume in o.volumes if volume.status in DELETABLE_VOLUME]
     return (
         cleanup.transfer_step(o.transfer)
+        or claim_stage.claim_cleanup(o)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
-        or cleanup.settle_step(o.memory, CREATES, o.now)
+        or cleanup.settle_step(o.memory, (*CREATES, *claim_stage.CREATES), o.now)
         or _unpin(o)
         or Finish(replace(o.memory.outcome, final=True))
     )
@@ -139,6 +161,27 @@ def canceled(o: RestoreObserved) -> RestoreStep | None:
     why = "by spec.cancel" if o.request.cancel else "because the object was deleted"
     message = f"canceled {why} before the volume was ready; nothing of it is kept"
     return Conclude(Outcome(Phase.CANCELED, "Canceled", message, o.now))
+
+
+def resolving(o: RestoreObserved) -> RestoreStep | None:
+    if o.request.selector is None or o.memory.resolved is not None or o.memory.source is not None:
+        return None
+    match o.selected:
+        case Chosen() as chosen:
+            return Resolve(chosen)
+        case NoneChosen(reason=reason, message=message):
+            return fail(o, SourceGone(message, reason=reason))
+        case None:
+            return Wait(poll_seconds(0), "Pending", "looking for the backup that fits")
+
+
+def claim(o: RestoreObserved) -> RestoreStep | None:
+    memory, request = o.memory, o.request
+    if request.claim is None or request.dry_run or memory.claim or memory.source is not None:
+        return None
+    if o.found is None:
+        return None  # the next rule says so
+    return claim_stage.planned_claim(o, request.size_gib or size_gib(o.found.size_bytes))
 
 
 def backup(o: RestoreObserved) -> RestoreStep | None:
@@ -172,9 +215,41 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
             content_format=o.found.content_format,
             target_gib=asked or needed,
         )
+        if not o.identity.has_finalizer and not o.request.dry_run:
+            return AddFinalizer()
+        placement = place(o.request.wanted, o.found.source, o.offered or Offered((), None))
     except CinderbankError as error:
         return fail(o, error)
-    return PinBackup(o.found, choice) if o.identity.has_finalizer else AddFinalizer()
+    plan = None if o.survey is None else _plan(o, o.found, choice, placement, o.survey)
+    return PinBackup(o.found, choice, placement, plan)
+
+
+def _plan(
+    o: RestoreObserved,
+    found: FoundBackup,
+    choice: TransportChoice,
+    placement: Placement,
+    survey: Survey,
+) -> Plan:
+    only_data = choice.transport is Transport.QCOW2 and found.data_bytes is not None
+    return make_plan(
+        backup_id=o.request.backup_id,
+        size_gib=o.request.size_gib or size_gib(found.size_bytes),
+        bytes_to_move=(found.data_bytes or 0) if only_data else found.size_bytes,
+        placement=placement,
+        survey=survey,
+        salvage=o.request.salvage,
+    )
+
+
+def dry(o: RestoreObserved) -> RestoreStep | None:
+    """Whatever its memory says, a dry run never comes to what is below."""
+    if not o.request.dry_run:
+        return None
+    if o.memory.plan is None:
+        lost = "the status of this object no longer holds the plan of its dry run"
+        return fail(o, ResourceFailed(lost, reason="StatusLost"))
+    return Conclude(Outcome(Phase.COMPLETED, "DryRun", summary(o.memory.plan), o.now))
 
 
 def guarded(o: RestoreObserved) -> RestoreStep | None:
@@ -187,7 +262,20 @@ def pinned(o: RestoreObserved) -> RestoreStep | None:
     return PinReader(o.memory.site, o.request.backup_id)
 
 
-RULES = (ended, untouched, restored, ending, canceled, backup, guarded, pinned, volume_stage)
+RULES = (
+    ended,
+    untouched,
+    restored,
+    ending,
+    canceled,
+    resolving,
+    claim,
+    backup,
+    dry,
+    guarded,
+    pinned,
+    volume_stage,
+)
 """The last one always answers."""
 
 

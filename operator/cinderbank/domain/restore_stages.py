@@ -6,7 +6,7 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 
 from __future__ import annotations
 
-from cinderbank.domain import intents, messages
+from cinderbank.domain import claim_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
@@ -17,16 +17,15 @@ from cinderbank.domain.facts import (
     TransferSucceeded,
     VolumeFacts,
 )
+from cinderbank.domain.fidelity import not_put_back, put_back
 from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
 from cinderbank.domain.record import Outcome, Phase, Transport
 from cinderbank.domain.restore_steps import (
     CreateImage,
     CreateVolume,
-    DeleteImageMetadata,
     ProveImage,
     RestoreObserved,
     RestoreStep,
-    SetBootable,
     StartTransfer,
 )
 from cinderbank.domain.stages import (
@@ -87,26 +86,13 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
 
 
 def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
-    """Put back what a volume from an image has differently, then it is done.
-
-    Neither is worth failing a restore whose bytes are right: after `retry_limit` tries it goes on.
-    """
-    limit = o.request.retry_limit
-    source = o.memory.source
-    bootable = o.request.bootable
-    if bootable is None and source is not None:
-        bootable = source.bootable
-    if (
-        bootable is not None
-        and volume.bootable != bootable
-        and intents.tries(o.memory, intents.BOOTABLE) <= limit
-    ):
-        return SetBootable(volume.id, bootable)
-    had = {} if source is None else source.image_metadata
-    keys = tuple(sorted(k for k, v in volume.image_metadata.items() if had.get(k) != v))
-    if keys and intents.tries(o.memory, intents.IMAGE_METADATA) <= limit:
-        return DeleteImageMetadata(volume.id, keys)
-    message, lost = f"volume {volume.id} ({volume.name}) is restored", o.memory.lost
+    """Put back what a volume from an image has differently, then its claim, then it is done."""
+    if step := put_back(o, volume) or claim_stage.claim_stage(o, volume):
+        return step
+    message = ", but ".join(
+        [f"volume {volume.id} ({volume.name}) is restored", *not_put_back(o, volume)]
+    )
+    lost = o.memory.lost
     if lost is None:
         return Conclude(Outcome(Phase.COMPLETED, "Restored", message, o.now))
     message += (
@@ -127,7 +113,10 @@ def _no_conversion(o: RestoreObserved, volume: VolumeFacts) -> FallBack | None:
 
 def _transfer_stage(o: RestoreObserved) -> RestoreStep:
     if left := unwanted(still_there(o.images), o.memory):
-        error = ResourceFailed(f"image {left.id} is qcow2, not raw", reason="ImageFailed")
+        error = ResourceFailed(
+            f"image {left.id} is {left.disk_format}, which is not wanted any more",
+            reason="ImageFailed",
+        )
         return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
     image = _first_image(o)
     if isinstance(o.transfer, TransferFailed) and o.transfer.reason in NO_QCOW2:
@@ -244,35 +233,21 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     error = ResourceFailed("the new volume vanished or failed", reason="VolumeFailed")
     if first := before_fresh_try(o, intents.VOLUME, error):
         return first
-    volume_type, note = _volume_type(o, source)
+    # Without a placement it was begun by an operator that knew none: what was asked for, then.
+    placed, wanted = o.memory.placement, o.request.wanted
     asked = o.request.description
     return CreateVolume(
         image_id=image.id,
-        name=o.request.volume_name or source.name,
+        name=claim_stage.volume_name(o, source),
         description=source.description if asked is None else asked,
         size_gib=o.request.size_gib or size_gib(size_bytes),
-        volume_type=volume_type,
-        availability_zone=o.request.availability_zone,
+        volume_type=placed.volume_type if placed else wanted.volume_type,
+        availability_zone=placed.availability_zone if placed else wanted.availability_zone,
         metadata={
-            **without_tags(source.metadata),
+            **claim_stage.source_metadata(o, source),
             **without_tags(o.request.metadata),
             RESTORE_TAG: o.identity.uid,
         },
-        note=note,
-    )
-
-
-def _volume_type(o: RestoreObserved, source: VolumeFacts) -> tuple[str | None, str]:
-    """What was asked, else the type of the same name, else this site's default, told."""
-    if o.request.volume_type is not None:
-        return o.request.volume_type, ""
-    if source.volume_type in o.volume_types:
-        return source.volume_type, ""
-    return None, (
-        f'this site has no volume type "{source.volume_type}", which the volume had; its default '
-        "type is used. Name one in spec.target.volumeType to choose"
-        if source.volume_type
-        else ""
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from cinderbank.domain import intents
+from cinderbank.domain.claim import ClaimedVolume
+from cinderbank.domain.claim_steps import ClaimLook, ClaimStep
 from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
@@ -18,7 +20,10 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
+from cinderbank.domain.placement import Offered, Placement
+from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import Identity, Memory, RestoreRequest, TransportChoice
+from cinderbank.domain.selection import Chosen, Selection
 from cinderbank.domain.steps import (
     AddFinalizer,
     CancelTransfer,
@@ -29,6 +34,7 @@ from cinderbank.domain.steps import (
     FallBack,
     Finish,
     ForgetTransfer,
+    GiveBack,
     Idle,
     RemoveFinalizer,
     Step,
@@ -51,6 +57,8 @@ class FoundBackup:
     """Of size_bytes that are not zeros; None when it was not counted."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like, if any."""
+    claim: ClaimedVolume | None = None
+    """The claim that it is of, if it is of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +69,38 @@ class RestoreObserved:
     request: RestoreRequest
     memory: Memory
     now: datetime
+    selected: Selection | None = None
+    """What spec.source.bank.selector comes to; looked up only until it is resolved in memory."""
     found: FoundBackup | None = None
     """Looked up only until a backup is pinned in memory."""
+    offered: Offered | None = None
+    """Looked up once, just before a backup is pinned."""
+    survey: Survey | None = None
+    """Only for a dry run."""
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
     transfer: TransferFacts = field(default_factory=TransferAbsent)
-    volume_types: Sequence[str] = ()
-    """What this project may choose from; read only when a volume is about to be made."""
     messages: Sequence[UserMessage] = ()
+    claims: ClaimLook = field(default_factory=ClaimLook)
+    """Only where a claim was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve(Step):
+    """Memory only: which backup the selector came to, for good."""
+
+    chosen: Chosen
 
 
 @dataclass(frozen=True, slots=True)
 class PinBackup(Step):
-    """Memory only: which backup, where, how large, with which hash, and how it travels."""
+    """Memory only: which backup, where, how large, with which hash, how it travels, what type and zone
+    the new volume gets, and for a dry run its plan."""
 
     found: FoundBackup
     choice: TransportChoice
+    placement: Placement
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +157,6 @@ class CreateVolume(Effect):
     volume_type: str | None
     availability_zone: str | None
     metadata: Mapping[str, str] = field(default_factory=dict)
-    note: str = ""
-    """What the user should know about the choice of type; empty when it is what was wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +175,19 @@ class DeleteImageMetadata(Effect):
     keys: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SetImageMetadata(Effect):
+    """Give the new volume what the old one had, in place of what is there under the same keys."""
+
+    intent = intents.SET_IMAGE_METADATA
+    volume_id: VolumeId
+    metadata: Mapping[str, str]
+
+
 RestoreStep = (
     AddFinalizer
     | RemoveFinalizer
+    | Resolve
     | PinBackup
     | PinReader
     | UnpinReader
@@ -168,10 +200,13 @@ RestoreStep = (
     | CreateVolume
     | SetBootable
     | DeleteImageMetadata
+    | SetImageMetadata
     | DeleteImage
     | DeleteVolume
+    | ClaimStep
     | Conclude
     | Finish
     | Wait
+    | GiveBack
     | Idle
 )

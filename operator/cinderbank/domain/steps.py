@@ -118,6 +118,27 @@ class DeleteVolume(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteClaim(Effect):
+    """A PersistentVolumeClaim that we have made."""
+
+    intent = "delete-claim"
+    kind: ClassVar[str] = "persistentvolumeclaim"
+    name: str
+    resource_id: str
+    """Its uid, so that one of the same name that came after it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePersistentVolume(Effect):
+    """A PersistentVolume that we have made; its Cinder volume is not touched by that."""
+
+    intent = "delete-persistent-volume"
+    kind: ClassVar[str] = "persistentvolume"
+    name: str
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteSnapshot(Effect):
     intent = "delete-snapshot"
     kind: ClassVar[str] = "snapshot"

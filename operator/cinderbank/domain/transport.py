@@ -1,21 +1,21 @@
-"""How a volume goes through Glance, as a raw image or as a qcow2 one, and why. docs/transport.md.
+"""How a volume goes through Glance, as a raw image, a qcow2 or a VDI one, and why. docs/transport.md.
 
 Of a backup, by the newest usable backup of the same volume at this site:
 
 | spec.transport | that backup | choice |
 |---|---|---|
-| Raw, Qcow2 | whatever | what was asked for: Requested |
-| Auto | none, or it did not count its data | Qcow2: FirstBackup |
+| Raw, Qcow2, Vdi | whatever | what was asked for: Requested |
+| Auto | none, or it did not count its data | Vdi: FirstBackup |
 | Auto | its content looks like a disk image | Raw: ContentIsImage |
-| Auto | at least half of it was data | Raw: MostlyUsed |
-| Auto | less | Qcow2: MostlyEmpty |
+| Auto | nine tenths of it were data | Raw: MostlyUsed |
+| Auto | less | Vdi: MostlyEmpty |
 
 Of a restore, by the backup: Qcow2, unless a qcow2 of so much data is larger than the new volume, which
 Cinder refuses; then Raw. A content that looks like a disk image (REFUSED_AS_RAW: not LUKS) is
 restored only when Qcow2 was asked for.
 
-Auto that has chosen Qcow2 falls back to Raw where the cloud does not take part: once, because a Raw
-choice is the end of it.
+Auto falls back where the cloud does not take part: from Vdi to Qcow2 where the format is refused, else to
+Raw, which is the end of it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from cinderbank.domain.record import Memory, Transport, TransportChoice
 IMAGE_FORMAT_REFUSED = "ImageFormatRefused"
 """Reason of a create or an upload of an image that the cloud refuses because of its disk_format."""
 
+CONVERTED = frozenset({"qcow2", "vdi"})
+"""Disk formats of images that Cinder makes by qemu-img."""
+
 NOT_MISTAKEN = frozenset({"raw", "gpt", "mbr", "iso"})
 """Contents that Cinder copies as they are. Whatever else has a name it may unpack or refuse."""
 
@@ -39,9 +42,9 @@ REFUSED_AS_RAW = frozenset({"qcow2", "vmdk", "vhd", "vpc", "vhdx", "vdi", "qed"}
 """Contents of a raw image of which Cinder makes no volume (measured, cinder 29). LUKS is not among
 them: it is copied as it is."""
 
-MOSTLY_USED = 0.5
-"""From this share of data on a conversion costs more than it saves. Measured: 4 GiB with 200 MiB of
-data raw 64 s, qcow2 11 s; a full volume of 2 GiB raw 30 s, qcow2 65 s."""
+MOSTLY_USED = 0.9
+"""From this share of data on a conversion costs more than it saves. Measured, upload and download of 2 GiB:
+half full raw 22 s, vdi 11 s; full raw 21 s, vdi 26 s (docs/adr/0008-vdi-for-backups.md)."""
 
 
 def for_backup(asked: Transport, previous: PreviousBackup | None) -> TransportChoice:
@@ -49,21 +52,19 @@ def for_backup(asked: Transport, previous: PreviousBackup | None) -> TransportCh
     if asked is not Transport.AUTO:
         return _requested(asked)
     if previous is None or previous.data_bytes is None:
-        message = (
-            "how much of the volume is used is not known yet; Cinder is asked for a qcow2 image"
-        )
-        return TransportChoice(Transport.QCOW2, "FirstBackup", message)
+        message = "how much of the volume is used is not known yet; Cinder is asked for a VDI image"
+        return TransportChoice(Transport.VDI, "FirstBackup", message)
     if looks_like_an_image(previous.content_format):
         message = (
             f"in its last backup the volume's own bytes looked like a {previous.content_format} image, "
-            "which Cinder would unpack or refuse when it makes a qcow2 image"
+            "which Cinder would unpack or refuse when it converts it"
         )
         return TransportChoice(Transport.RAW, "ContentIsImage", message)
     used = previous.data_bytes / max(previous.size_bytes, 1)
     message = f"{used:.0%} of the volume were used in its last backup"
     if used >= MOSTLY_USED:
         return TransportChoice(Transport.RAW, "MostlyUsed", message)
-    return TransportChoice(Transport.QCOW2, "MostlyEmpty", message)
+    return TransportChoice(Transport.VDI, "MostlyEmpty", message)
 
 
 def for_restore(
@@ -116,9 +117,14 @@ def looks_like_an_image(content_format: str | None) -> bool:
 
 
 def fallback(asked: Transport, memory: Memory, reason: str, what: str) -> TransportChoice | None:
-    """Raw in place of a Qcow2 that Auto had chosen; None when it was asked for, or is Raw already."""
-    if asked is not Transport.AUTO or memory.transport is not Transport.QCOW2:
+    """What takes the place of what Auto had chosen; None when it was asked for, or is Raw already.
+
+    Glance may know qcow2 and not vdi; but a Cinder that can not convert to one can not to the other.
+    """
+    if asked is not Transport.AUTO or memory.transport is None or not memory.transport.is_sparse:
         return None
+    if memory.transport is Transport.VDI and reason == IMAGE_FORMAT_REFUSED:
+        return TransportChoice(Transport.QCOW2, reason, f"{what}; it goes on as a qcow2 image")
     return TransportChoice(Transport.RAW, reason, f"{what}; it goes on as a raw image")
 
 
@@ -135,16 +141,20 @@ def with_choice(memory: Memory, choice: TransportChoice) -> Memory:
 
 def with_way_out(message: str, asked: Transport) -> str:
     """The message of a failure that another transport might have spared the user."""
-    if asked is Transport.QCOW2:
-        return f"{message}. spec.transport is Qcow2: make a new object with transport Raw, or Auto"
+    if asked.is_sparse:
+        return (
+            f"{message}. spec.transport is {asked}: make a new object with transport Raw, or Auto"
+        )
     return message
 
 
 def unwanted(images: Sequence[ImageFacts], memory: Memory) -> ImageFacts | None:
-    """The first image that is qcow2 although the transport is Raw: left from before a fall-back.
+    """The first image that had to be converted, and not to the format that is wanted: left from before a
+    fall-back.
 
-    Not the other way round: a cloud that made raw of what was asked for as qcow2 has done no harm.
+    A cloud that made raw of what was asked for as qcow2 has done no harm.
     """
-    if memory.transport is not Transport.RAW:
+    if memory.transport is None:
         return None
-    return next((image for image in images if image.disk_format == "qcow2"), None)
+    left = CONVERTED - {memory.transport.disk_format}
+    return next((image for image in images if image.disk_format in left), None)

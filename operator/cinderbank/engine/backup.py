@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cinderbank.domain import cleanup, conditions, intents, names, transport
+from cinderbank.domain import claim, cleanup, conditions, intents, names, transport
 from cinderbank.domain.backup import absorbed, next_step
 from cinderbank.domain.backup_steps import (
     BackupObserved,
@@ -23,6 +23,7 @@ from cinderbank.domain.backup_steps import (
     StartTransfer,
     UploadToImage,
 )
+from cinderbank.domain.claim import ClaimedVolume
 from cinderbank.domain.errors import Conflict, OverQuota, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     TransferProgress,
@@ -129,8 +130,8 @@ def perform(  # noqa: C901  one arm per step
         case MintBackupId():
             minted = world.identities.mint_backup_id()
             return replace(memory, backup_id=minted, site=world.site, started_at=now)
-        case PinSource(source=source):
-            return replace(memory, source=source)
+        case PinSource(source=source, claim=of):
+            return replace(memory, source=source, claim=of)
         case OpenSession(backup_id=backup_id, volume_id=volume_id, incremental=incremental):
             world.bank.open_session(site, backup_id, volume_id, incremental=incremental)
             return intents.done(memory, intents.SESSION)
@@ -145,7 +146,7 @@ def perform(  # noqa: C901  one arm per step
             return _upload(step, record, world, memory)
         case StartTransfer():
             attempt = memory.transfer_attempt
-            world.transfers.start(_transfer(step, record, site, attempt))
+            world.transfers.start(_transfer(step, record, memory.claim, site, attempt))
             return memory
         case CancelTransfer() | ForgetTransfer():
             world.transfers.cancel()
@@ -225,7 +226,10 @@ def _create(
     return intents.answered(memory, step.intent, made)
 
 
-def _transfer(step: StartTransfer, record: BackupRecord, site: str, attempt: int) -> BackupTransfer:
+def _transfer(
+    step: StartTransfer, record: BackupRecord, of: ClaimedVolume | None, site: str, attempt: int
+) -> BackupTransfer:
+    told = {} if of is None else claim.to_tags(of, record.identity.namespace)
     return BackupTransfer(
         site=site,
         backup_id=step.backup_id,
@@ -236,7 +240,7 @@ def _transfer(step: StartTransfer, record: BackupRecord, site: str, attempt: int
         backup_name=record.request.backup_name,
         description=record.request.description,
         snapshot_at=step.snapshot_at,
-        tags=record.request.tags,
+        tags={**record.request.tags, **told},
     )
 
 

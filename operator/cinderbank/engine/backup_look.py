@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from cinderbank.domain import intents, names
+from cinderbank.domain import claim, intents, names
 from cinderbank.domain.backup_steps import BackupObserved
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import (
@@ -63,12 +63,26 @@ def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
     pinned = seen.memory.source.id if seen.memory.source is not None else seen.request.volume_id
     if pinned is not None:
         return replace(seen, source=world.cinder.find_volume(pinned))
+    if seen.request.claim_name is not None:
+        return _with_claim(seen, world, seen.request.claim_name)
     volumes = world.cinder.volumes_named(seen.request.volume_name or "")
     return replace(
         seen,
         source=volumes[0] if len(volumes) == 1 else None,
         source_ids=tuple(volume.id for volume in volumes),
     )
+
+
+def _with_claim(seen: BackupObserved, world: BackupWorld, name: str) -> BackupObserved:
+    """The claim, its persistent volume, and the Cinder volume if these two agree on one."""
+    found = world.claims.find_claim(name)
+    volume = None
+    if found is not None and found.volume_name:
+        volume = world.claims.find_persistent_volume(found.volume_name)
+    seen = replace(seen, claim=found, claim_volume=volume)
+    if volume is None or claim.source_problem(name, found, volume) is not None:
+        return seen
+    return replace(seen, source=world.cinder.find_volume(claim.volume_id_of(volume)))
 
 
 def _with_previous(seen: BackupObserved, world: BackupWorld) -> BackupObserved:

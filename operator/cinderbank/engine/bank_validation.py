@@ -15,8 +15,13 @@ from cinderbank.domain.errors import (
     Unavailable,
     Unsupported,
 )
-from cinderbank.domain.facts import StoreCapabilities
+from cinderbank.domain.facts import BackupCount, StoreCapabilities
 from cinderbank.domain.record import Condition
+
+SITE_SHARED = "SiteShared"
+"""Condition, there only when it is True: somebody else writes as our site. Nothing stops for it."""
+
+NONE = BackupCount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +30,20 @@ class BankFound:
 
     bank_id: str
     format_version: int
-    backups: int
+    counts: BackupCount = NONE
+    """Of all sites."""
+    site_counts: BackupCount = NONE
+    """Of ours."""
     capabilities: StoreCapabilities | None = None
     """None when nothing was written, so that nothing was proven."""
     problems: tuple[str, ...] = ()
     encrypted: bool = False
     key_ids: tuple[str, ...] = ()
     """Ids of the keys that open the bank."""
+    writers_beside_us: tuple[str, ...] = ()
+    """Who wrote as our site since we did; see bank.writers."""
+    writers_lately: tuple[str, ...] = ()
+    """Who did within a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +54,11 @@ class BankVerdict:
     ready: bool
 
 
-def judge_bank(looked: BankFound | CinderbankError, remembered_id: str | None) -> BankVerdict:
-    """The conditions of a BackupBank; `remembered_id` is the bankID in its status."""
+def judge_bank(
+    looked: BankFound | CinderbankError, remembered_id: str | None, told_shared: bool = False
+) -> BankVerdict:
+    """The conditions of a BackupBank, Ready first. `remembered_id` is the bankID in its status,
+    `told_shared` whether its condition SiteShared is True."""
     if isinstance(looked, CinderbankError):
         return _not_ready(looked)
     if remembered_id is not None and looked.bank_id != remembered_id:
@@ -58,8 +73,23 @@ def judge_bank(looked: BankFound | CinderbankError, remembered_id: str | None) -
         # Stalled, and not retried in silence: a backup that begins now would not be safe.
         unfit = Unsupported("; ".join(looked.problems), reason="BankNotConsistent")
         return BankVerdict(_not_ready(unfit).conditions, looked, False)
-    told = "; ".join(("The bank can be used", *looked.problems))
-    return BankVerdict((Condition("Ready", "True", "Validated", told),), looked, True)
+    shared = _site_shared(looked, told_shared)
+    told = "; ".join(("The bank can be used", *looked.problems, *(each.message for each in shared)))
+    return BankVerdict((Condition("Ready", "True", "Validated", told), *shared), looked, True)
+
+
+def _site_shared(looked: BankFound, told: bool) -> tuple[Condition, ...]:
+    """Begins when both were seen to write in turn, ends when the other one has been silent for a day."""
+    others = looked.writers_lately if told else looked.writers_beside_us
+    if not others:
+        return ()
+    message = (
+        "somebody else writes to this bank as the same site, so that each can delete what the other has,"
+        f" and figures of the site are of both: {', '.join(others[:5])} (the uid of that cluster's"
+        " namespace kube-system, or of its BackupBank). Nothing is lost by it. Give one of them a new"
+        " BackupBank with a site name of its own (docs/banks.md); this goes a day after the last sign of it"
+    )
+    return (Condition(SITE_SHARED, "True", "SiteNameShared", message),)
 
 
 def _not_ready(error: CinderbankError) -> BankVerdict:

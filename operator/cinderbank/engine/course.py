@@ -19,7 +19,9 @@ from cinderbank.domain.record import Identity, LastError, Memory, Phase, Report
 from cinderbank.domain.steps import (
     AddFinalizer,
     Conclude,
+    DeleteClaim,
     DeleteImage,
+    DeletePersistentVolume,
     DeleteSnapshot,
     DeleteVolume,
     Effect,
@@ -39,10 +41,10 @@ Look = TypeVar("Look")
 Taken = TypeVar("Taken", bound=Step)
 """The steps that one kind takes."""
 
-LOOK_AGAIN_SECONDS = 0.2
+LOOK_AGAIN_SECONDS = 0.05
 """After an effect: the cloud answers before it has done anything. A backup has a dozen effects, so a whole
-second after each was most of the time of a small one (measured: 12 of 18 s)."""
-
+second after each was most of the time of a small one (measured: 12 of 18 s). What is not there by
+then is waited for as `poll_seconds` says."""
 
 LEAST_WAIT_SECONDS = 0.1
 """A rest that rounds to nothing would be slept for ever: clocks count in microseconds."""
@@ -133,7 +135,13 @@ def is_offline(step: Step) -> bool:
 
 def _with_intent(memory: Memory, step: Step, now: datetime) -> Memory:
     match step:
-        case DeleteImage() | DeleteVolume() | DeleteSnapshot():
+        case (
+            DeleteImage()
+            | DeleteVolume()
+            | DeleteSnapshot()
+            | DeleteClaim()
+            | DeletePersistentVolume()
+        ):
             return intents.delete_begun(memory, step.intent, step.resource_id, now)
         case _ if step.intent == intents.TRANSFER:
             # Before the start: no two attempts may ever write under the same number.

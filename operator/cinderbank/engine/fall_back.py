@@ -1,4 +1,4 @@
-"""Going on as a raw image where a qcow2 one does not work; the decisions are domain.transport's."""
+"""Going on as another image where one does not work; the decisions are domain.transport's."""
 
 from __future__ import annotations
 

@@ -7,39 +7,46 @@ from datetime import datetime
 from typing import assert_never
 
 from cinderbank.domain import cleanup, conditions, intents, names, transport
-from cinderbank.domain.errors import Conflict, SourceGone, Unsupported
-from cinderbank.domain.facts import (
-    TransferProgress,
-    TransferRunning,
-    TransferSucceeded,
-    VolumeFacts,
+from cinderbank.domain.claim_steps import CreateClaim, CreatePersistentVolume, PinClaim
+from cinderbank.domain.errors import (
+    Conflict,
+    Forbidden,
+    InvalidSpec,
+    Retryable,
+    SourceGone,
+    Unsupported,
 )
+from cinderbank.domain.facts import TransferProgress, TransferRunning, TransferSucceeded
 from cinderbank.domain.record import Identity, Memory, OnDelete, Phase, Report, RestoreRecord
 from cinderbank.domain.restore import absorbed, next_step
-from cinderbank.domain.restore_stages import size_gib
 from cinderbank.domain.restore_steps import (
     CreateImage,
     CreateVolume,
     DeleteImageMetadata,
-    FoundBackup,
     PinBackup,
     PinReader,
     ProveImage,
+    Resolve,
     RestoreObserved,
     RestoreStep,
     SetBootable,
+    SetImageMetadata,
     StartTransfer,
     UnpinReader,
 )
+from cinderbank.domain.selection import Resolved
 from cinderbank.domain.steps import (
     AddFinalizer,
     CancelTransfer,
     Conclude,
+    DeleteClaim,
     DeleteImage,
+    DeletePersistentVolume,
     DeleteVolume,
     FallBack,
     Finish,
     ForgetTransfer,
+    GiveBack,
     Idle,
     RemoveFinalizer,
     Wait,
@@ -47,16 +54,31 @@ from cinderbank.domain.steps import (
 from cinderbank.engine.course import unexpected
 from cinderbank.engine.fall_back import fall_back, told_way_out
 from cinderbank.engine.messages import messages_about
+from cinderbank.engine.restore_claim import (
+    made_for_claim,
+    perform_claim_step,
+    with_bind_look,
+    with_claim,
+    with_leftovers,
+    with_plan_look,
+)
+from cinderbank.engine.restore_look import look_before_pinned
 from cinderbank.engine.world import RestoreWorld
-from cinderbank.ports.bank import BackupDescription
 from cinderbank.ports.transfers import RestoreTransfer
+
+NEWEST_THAT_FITS = "NewestThatFits"
 
 
 class RestoreCourse:
     """One tick of one restore; `world` None is for ticks that need none."""
 
     def __init__(self, record: RestoreRecord, world: RestoreWorld | None) -> None:
-        self.record = record
+        known = record.memory.backup_id  # once resolved, it stays
+        self.record = (
+            record
+            if known is None
+            else replace(record, request=replace(record.request, backup_id=known))
+        )
         self.identity: Identity = record.identity
         self.memory: Memory = record.memory
         self._world = world
@@ -102,7 +124,10 @@ class RestoreCourse:
         left = (
             ()
             if observed is None
-            else cleanup.temporaries((), () if handed_over else observed.volumes, observed.images)
+            else (
+                *cleanup.temporaries((), () if handed_over else observed.volumes, observed.images),
+                *(() if handed_over else made_for_claim(observed)),
+            )
         )
         situation = conditions.Situation(
             memory=memory,
@@ -128,11 +153,12 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
     uid = identity.uid
     if memory.outcome is not None and memory.outcome.final:
         if identity.deleting and request.on_delete is OnDelete.DELETE:
-            return replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
+            seen = replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
+            return with_claim(seen, world)
         return seen
     cleaning = memory.outcome is not None or request.cancel or identity.deleting
     if memory.source is None:
-        return seen if cleaning else replace(seen, found=_found(record, world))
+        return seen if cleaning else with_plan_look(look_before_pinned(seen, world), world)
     seen = replace(
         seen,
         transfer=world.transfers.observe(),
@@ -140,42 +166,12 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         images=world.glance.images_named(names.restore_image_name(uid)),
     )
     if cleaning:
-        return seen
+        return with_leftovers(seen, world)
+    seen = with_bind_look(seen, world)
     if intents.is_done(memory, intents.PIN):
         world.bank.beat(uid)
-    if not seen.volumes and memory.image_proven is not None and request.volume_type is None:
-        seen = replace(seen, volume_types=tuple(world.cinder.volume_types()))
     failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
     return replace(seen, messages=messages_about(failed, memory, world.cinder))
-
-
-def _found(record: RestoreRecord, world: RestoreWorld) -> FoundBackup | None:
-    description = world.bank.find(record.request.backup_id)
-    return None if description is None else found_backup(description)
-
-
-def found_backup(description: BackupDescription) -> FoundBackup:
-    """What a restore needs of a manifest."""
-    return FoundBackup(
-        site=description.site,
-        size_bytes=description.size_bytes,
-        content_hash=description.content_hash,
-        snapshot_at=description.snapshot_at,
-        source=VolumeFacts(
-            id=description.volume_id,
-            name=description.volume_name,
-            status="",
-            size_gib=size_gib(description.size_bytes),
-            description=description.volume_description,
-            volume_type=description.volume_type,
-            availability_zone=description.availability_zone,
-            bootable=description.bootable,
-            metadata=dict(description.volume_metadata),
-            image_metadata=dict(description.image_metadata),
-        ),
-        data_bytes=description.data_bytes,
-        content_format=description.content_format,
-    )
 
 
 def perform(  # noqa: C901  one arm per step
@@ -184,19 +180,19 @@ def perform(  # noqa: C901  one arm per step
     """Exactly one effect; returns memory with what it answered."""
     reader = record.identity.uid
     match step:
-        case PinBackup(found=found, choice=choice):
-            world.records.event(choice.reason, choice.message)
-            return replace(
-                transport.with_choice(memory, choice),
-                backup_id=record.request.backup_id,
-                site=found.site,
-                source=found.source,
-                size_bytes=found.size_bytes,
-                content_hash=found.content_hash,
-                content_format=found.content_format,
-                snapshot_taken_at=found.snapshot_at,
-                started_at=now,
+        case Resolve(chosen=chosen):
+            world.records.event(NEWEST_THAT_FITS, chosen.message)
+            resolved = Resolved(
+                chosen.backup_id,
+                record.request.bank_name,
+                chosen.site,
+                chosen.snapshot_at,
+                NEWEST_THAT_FITS,
+                chosen.message,
             )
+            return replace(memory, backup_id=chosen.backup_id, resolved=resolved)
+        case PinBackup():
+            return _pin_backup(step, record, world, memory, now)
         case PinReader(site=site, backup_id=backup_id):
             world.bank.pin(site, backup_id, reader)
             return intents.done(memory, intents.PIN)
@@ -227,11 +223,8 @@ def perform(  # noqa: C901  one arm per step
             return replace(memory, image_proven=image_id, lost=lost)
         case CreateVolume():
             return _create_volume(step, world, memory)
-        case SetBootable(volume_id=volume_id, bootable=bootable):
-            world.cinder.set_bootable(volume_id, bootable)
-            return memory
-        case DeleteImageMetadata(volume_id=volume_id, keys=keys):
-            world.cinder.delete_image_metadata(volume_id, keys)
+        case SetBootable() | DeleteImageMetadata() | SetImageMetadata():
+            _put_back(step, world)
             return memory
         case DeleteImage(resource_id=image_id):
             world.glance.delete_image(image_id)
@@ -239,10 +232,57 @@ def perform(  # noqa: C901  one arm per step
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory
-        case AddFinalizer() | RemoveFinalizer() | Conclude() | Finish() | Wait() | Idle():
+        case (
+            PinClaim()
+            | CreatePersistentVolume()
+            | CreateClaim()
+            | DeleteClaim()
+            | DeletePersistentVolume()
+        ):
+            return perform_claim_step(step, world, memory)
+        case (
+            AddFinalizer()
+            | RemoveFinalizer()
+            | Conclude()
+            | Finish()
+            | Wait()
+            | GiveBack()
+            | Idle()
+        ):
             raise unexpected(step)  # engine.course does these
         case _:
             assert_never(step)
+
+
+def _pin_backup(
+    step: PinBackup, record: RestoreRecord, world: RestoreWorld, memory: Memory, now: datetime
+) -> Memory:
+    found, request = step.found, record.request
+    world.records.event(step.choice.reason, step.choice.message)
+    for warned in step.placement.warnings:
+        world.records.event(warned.reason, warned.message, warning=True)
+    resolved = memory.resolved or Resolved(
+        request.backup_id,
+        request.bank_name,
+        found.site,
+        found.snapshot_at,
+        "Named",
+        "spec.source names this backup",
+    )
+    return replace(
+        transport.with_choice(memory, step.choice),
+        backup_id=request.backup_id,
+        site=found.site,
+        source=found.source,
+        size_bytes=found.size_bytes,
+        content_hash=found.content_hash,
+        content_format=found.content_format,
+        snapshot_taken_at=found.snapshot_at,
+        started_at=now,
+        resolved=resolved,
+        placement=step.placement,
+        plan=step.plan,
+    )
 
 
 def _create_image(
@@ -271,9 +311,23 @@ def _create_volume(step: CreateVolume, world: RestoreWorld, memory: Memory) -> M
         availability_zone=step.availability_zone,
         metadata=step.metadata,
     )
-    if step.note:
-        world.records.event("VolumeTypeSubstituted", step.note, warning=True)
     return intents.answered(memory, intents.VOLUME, volume.id)
+
+
+def _put_back(
+    step: SetBootable | DeleteImageMetadata | SetImageMetadata, world: RestoreWorld
+) -> None:
+    """Never the end of a restore whose bytes are right: a refusal counts as a try (domain.fidelity)."""
+    try:
+        match step:
+            case SetBootable(volume_id=volume_id, bootable=bootable):
+                world.cinder.set_bootable(volume_id, bootable)
+            case DeleteImageMetadata(volume_id=volume_id, keys=keys):
+                world.cinder.delete_image_metadata(volume_id, keys)
+            case SetImageMetadata(volume_id=volume_id, metadata=metadata):
+                world.cinder.set_image_metadata(volume_id, metadata)
+    except (InvalidSpec, Unsupported, Forbidden) as error:
+        raise Retryable(error.message, reason=error.reason, request_id=error.request_id) from error
 
 
 def _progress(memory: Memory, observed: RestoreObserved) -> TransferProgress | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cinderbank.ports.bank import Bank
 from cinderbank.ports.cinder import Cinder
+from cinderbank.ports.claims import Claims
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.glance import Glance
 from cinderbank.ports.records import Records
@@ -25,6 +26,7 @@ class BackupWorld:
     identities: Identities
     site: str
     """The name of this site, as BackupBank.spec.site says."""
+    claims: Claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +39,4 @@ class RestoreWorld:
     transfers: Transfers
     records: Records
     clock: Clock
+    claims: Claims

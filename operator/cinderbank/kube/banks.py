@@ -8,8 +8,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from cinderbank.api.v1alpha1.backup_bank import (
-    BackupBankSpec,
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.bank_status import (
     BackupBankStatus,
     Capabilities,
     Counts,
@@ -17,8 +17,12 @@ from cinderbank.api.v1alpha1.backup_bank import (
 )
 from cinderbank.api.v1alpha1.conditions import Condition, merge_conditions
 from cinderbank.api.v1alpha1.duration import parse_duration
+from cinderbank.api.v1alpha1.progress import shown_bytes
+from cinderbank.domain import record
 from cinderbank.domain.errors import CinderbankError, Unavailable
-from cinderbank.engine.bank_validation import BankFound, BankVerdict, judge_bank
+from cinderbank.domain.facts import BackupCount
+from cinderbank.engine.bank_validation import SITE_SHARED, BankFound, BankVerdict, judge_bank
+from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.known import Key
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.reconcile import Raw
@@ -26,8 +30,8 @@ from cinderbank.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-Look = Callable[[str, str, BackupBankSpec, str | None], BankFound]
-"""(namespace, name, spec, remembered bankID) -> what is there. Raises CinderbankError."""
+Look = Callable[[Key, BackupBankSpec, str | None], BankFound]
+"""(object, spec, remembered bankID) -> what is there. Raises CinderbankError."""
 
 WriteStatus = Callable[[Raw, dict[str, Any]], None]
 Say = Callable[[Raw, str, str, bool], None]
@@ -46,6 +50,7 @@ class BankChecks:
         on_error: Callable[[str], None],
         retry_seconds: float,
         maintenance: Maintenance,
+        catalogue: Catalogue,
     ) -> None:
         self._look = look
         self._write_status = write_status
@@ -54,6 +59,7 @@ class BankChecks:
         self._on_error = on_error
         self._retry_seconds = retry_seconds
         self._maintenance = maintenance
+        self._catalogue = catalogue
 
     def run(self, key: Key, raw: Raw) -> float | None:
         """Look now, unless the last good look is young enough and at this very spec."""
@@ -65,15 +71,30 @@ class BankChecks:
         rest = self._rest_seconds(raw, before, interval)
         if rest > 0:
             # Only beside a look that was good a moment ago: never on a bank that is wrong.
-            return min(rest, self._maintain(key, raw, spec, before))
-        verdict = judge_bank(self._found(key, spec, before.bank_id), before.bank_id)
+            return min(rest, self._beside(key, raw, spec, before))
+        found = self._found(key, spec, before.bank_id)
+        verdict = judge_bank(found, before.bank_id, _is_true(before, SITE_SHARED))
         self._write_status(raw, self._status(raw, before, verdict))
         self._tell(raw, before, verdict)
+        self._warn(raw, before, verdict)
         seconds = interval.total_seconds()
         if not verdict.ready:
             return min(seconds, self._retry_seconds)
-        due = self._maintenance.due_seconds(spec, before)
-        return seconds if due is None else min(seconds, max(due, 1.0))
+        generation = raw["metadata"].get("generation", 0)
+        dues = (
+            self._maintenance.due_seconds(spec, before),
+            self._catalogue.due_seconds(spec, before, generation),
+        )
+        return min([seconds, *(max(due, 1.0) for due in dues if due is not None)])
+
+    def _beside(self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus) -> float:
+        """One of the two in a run: each writes the status that it was given."""
+        due = self._catalogue.due_seconds(spec, before, raw["metadata"].get("generation", 0))
+        if due == 0.0:
+            wanted = self._catalogue.run(key, raw, spec, before)
+            return float("inf") if wanted is None else wanted
+        maintained = self._maintain(key, raw, spec, before)
+        return maintained if due is None else min(due, maintained)
 
     def _maintain(
         self, key: Key, raw: Raw, spec: BackupBankSpec, before: BackupBankStatus
@@ -95,7 +116,7 @@ class BankChecks:
         self, key: Key, spec: BackupBankSpec, bank_id: str | None
     ) -> BankFound | CinderbankError:
         try:
-            return self._look(key.namespace, key.name, spec, bank_id)
+            return self._look(key, spec, bank_id)
         except CinderbankError as error:
             return error
         except Exception as error:
@@ -111,12 +132,16 @@ class BankChecks:
         generation = raw["metadata"].get("generation", 0)
         found = verdict.found
         previous = (raw.get("status") or {}).get("conditions")
+        conditions = (*verdict.conditions, *_still_shared(before, verdict))
         status = BackupBankStatus(
             observed_generation=generation,
-            conditions=merge_conditions(verdict.conditions, previous, generation, now),
+            conditions=merge_conditions(conditions, previous, generation, now),
             bank_id=before.bank_id if found is None else found.bank_id,
             format_version=before.format_version if found is None else found.format_version,
-            counts=before.counts if found is None else Counts(backups=found.backups),
+            counts=before.counts if found is None else _counts(found.counts, before.counts),
+            site_counts=before.site_counts
+            if found is None
+            else _counts(found.site_counts, before.site_counts),
             capabilities=before.capabilities
             if found is None or found.capabilities is None
             else Capabilities(**asdict(found.capabilities)),
@@ -125,6 +150,7 @@ class BankChecks:
             else EncryptionStatus(encrypted=found.encrypted, key_ids=list(found.key_ids[:64])),
             last_validation_time=now,
             maintenance=before.maintenance,
+            catalog=before.catalog,
         )
         return status.dump()
 
@@ -139,6 +165,36 @@ class BankChecks:
         level = logging.INFO if verdict.ready else logging.WARNING
         log.log(level, "%s: %s", ready.reason, ready.message)
         self._say(raw, ready.reason, ready.message, not verdict.ready)
+
+    def _warn(self, raw: Raw, before: BackupBankStatus, verdict: BankVerdict) -> None:
+        """Of what does not stop the bank: when it begins."""
+        for each in verdict.conditions[1:]:
+            if each.type == SITE_SHARED and not _is_true(before, SITE_SHARED):
+                self._on_error(each.reason)
+                log.warning("%s: %s", each.reason, each.message)
+                self._say(raw, each.reason, each.message, True)
+
+
+def _counts(found: BackupCount, before: Counts | None) -> Counts:
+    """What an operator that has just started has not counted yet stays as it was told last."""
+    stored = found.stored_bytes
+    if stored is None and before is not None:
+        stored = before.stored_bytes
+    return Counts(
+        backups=found.backups,
+        stored_bytes=stored,
+        stored=None if stored is None else shown_bytes(stored),
+        newest_backup_id=found.newest,
+        newest_snapshot_time=found.newest_snapshot_at,
+    )
+
+
+def _still_shared(before: BackupBankStatus, verdict: BankVerdict) -> tuple[record.Condition, ...]:
+    """A look that found nothing says nothing about who else writes."""
+    told = _condition(before, SITE_SHARED)
+    if verdict.found is not None or told is None:
+        return ()
+    return (record.Condition(told.type, told.status, told.reason, told.message),)
 
 
 def read_bank_status(raw: Mapping[str, Any]) -> BackupBankStatus:

@@ -129,7 +129,7 @@ def build_registry(on_event: OnEvent) -> kopf.OperatorRegistry:
     async def seen(event: dict[str, Any], **_: Any) -> None:
         on_event(event.get("type") == "DELETED", dict(event["object"]))
 
-    for plural in (resource.plural for resource in RESOURCES):
+    for plural in (resource.plural for resource in RESOURCES if resource.watched):
         watch = kopf.on.event(GROUP, VERSION, plural, id=f"seen-{plural}", registry=registry)
         watch(seen)  # type: ignore[arg-type]
     return registry

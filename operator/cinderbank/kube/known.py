@@ -19,6 +19,7 @@ VOLUME_RESTORE = "VolumeRestore"
 VOLUME_BACKUP_POLICY = "VolumeBackupPolicy"
 BACKUP_BANK = "BackupBank"
 BANK_CHECK = "BankCheck"
+RECOVERY_POINT = "RecoveryPoint"
 KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, BANK_CHECK, VOLUME_BACKUP_POLICY)
 """In the order in which they are listed: what a policy has made is known before the policy."""
 
@@ -34,6 +35,22 @@ class Key:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name} ({self.uid})"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyKey:
+    """The copy of one VolumeBackup in one bank."""
+
+    object: Key
+    bank: str
+
+    def __str__(self) -> str:
+        return f"the copy of {self.object} in bank {self.bank}"
+
+
+def object_of(key: Key | CopyKey) -> Key:
+    """The object that is worked on when this key has news."""
+    return key.object if isinstance(key, CopyKey) else key
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +166,7 @@ def known_of(raw: Mapping[str, Any]) -> Known:
         phase=phase if isinstance(phase, str) else "",
         ready=_is_ready(status),
         finished=_has_ended(raw["kind"], status)
+        and not _waits_for_copies(_mapping(raw.get("spec")), status)
         and status.get("observedGeneration") == metadata.get("generation", 0)
         and "deletionTimestamp" not in metadata,
         references=frozenset(_references(_mapping(raw.get("spec")))),
@@ -159,6 +177,27 @@ def _has_ended(kind: str, status: Mapping[str, Any]) -> bool:
     if kind == BANK_CHECK:
         return status.get("phase") in ("Completed", "Failed")
     return _mapping(status.get("outcome")).get("final") is True
+
+
+def _waits_for_copies(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether copies of a backup that is one are not all there."""
+    if _mapping(status.get("outcome")).get("phase") != "Completed":
+        return False
+    rows = status.get("copies")
+    done = {
+        each.get("bank")
+        for each in map(_mapping, rows if isinstance(rows, list) else ())
+        if each.get("phase") == "Completed"
+    }
+    return any(name not in done for name in _copy_banks(spec))
+
+
+def _copy_banks(spec: Mapping[str, Any]) -> Iterable[str]:
+    rows = spec.get("copies")
+    for each in rows if isinstance(rows, list) else ():
+        name = _mapping(_mapping(each).get("bankRef")).get("name")
+        if isinstance(name, str):
+            yield name
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
@@ -176,10 +215,13 @@ def _references(spec: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         (BACKUP_BANK, spec.get("bankRef")),
         (BACKUP_BANK, in_bank.get("bankRef")),
         (VOLUME_BACKUP, source.get("backupRef")),
+        (RECOVERY_POINT, source.get("recoveryPointRef")),
     ):
         name = _mapping(reference).get("name")
         if isinstance(name, str):
             yield kind, name
+    for name in _copy_banks(spec):
+        yield BACKUP_BANK, name
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -6,12 +6,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from cinderbank.api.v1alpha1.backup_bank import (
-    AccessMode,
-    BackupBankSpec,
-    BackupBankStatus,
-    MaintenanceStatus,
-)
+from cinderbank.api.v1alpha1.backup_bank import AccessMode, BackupBankSpec
+from cinderbank.api.v1alpha1.bank_status import BackupBankStatus, MaintenanceStatus
 from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.kube.known import Key

@@ -63,6 +63,10 @@ class Worlds(Protocol):
         """The id and the bank's name of a Completed VolumeBackup."""
         ...
 
+    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        """The backup's id and the bank's name of a RecoveryPoint."""
+        ...
+
     def is_torn_down(self, key: Key) -> bool:
         """Whether its whole namespace or its CRD is being deleted."""
         ...
@@ -162,42 +166,54 @@ class RestoreRuns:
             return None
         spec = VolumeRestoreSpec.read(raw.get("spec"), "spec")
         records = self._worlds.records(key, raw)
-        backup_id = memory.backup_id or BackupId("")
+        backup_id, bank_name = memory.backup_id or BackupId(""), ""
         try:
-            backup_id, bank_name = self._source(key.namespace, spec)
+            backup_id, bank_name = self._source(key.namespace, spec, memory)
             credentials = spec.cloud_credentials_ref
             needs = Needs(credentials.secret_name, credentials.cloud_name, bank_name)
             world = self._worlds.for_restore(key, needs, records)
         except CinderbankError as error:
             self._back_offs.rests(key)
-            request = self._request(key, spec, identity, backup_id)
+            request = self._request(key, spec, identity, backup_id, bank_name)
             blocked = RestoreRecord(identity, request, memory)
             result = report_blocked_restore(blocked, records, error, self._clock)
             self._meter.tell(key, memory, result, started_at)
             return blocked_seconds(result, self._blocked_retry_seconds)
-        # once resolved, it stays
-        request = self._request(key, spec, identity, memory.backup_id or backup_id)
+        request = self._request(key, spec, identity, backup_id, bank_name)
         record = RestoreRecord(identity, request, self._back_offs.begins(key, memory))
         result = tick_restore(record, world)
         self._meter.tell(key, memory, result, started_at)
         return next_seconds(result)
 
     def _request(
-        self, key: Key, spec: VolumeRestoreSpec, identity: Identity, backup_id: BackupId
+        self,
+        key: Key,
+        spec: VolumeRestoreSpec,
+        identity: Identity,
+        backup_id: BackupId,
+        bank_name: str,
     ) -> RestoreRequest:
         """As for backups: the restored volume stays."""
-        request = spec.to_request(backup_id)
+        request = spec.to_request(backup_id, bank_name)
         deletes = identity.deleting and request.on_delete is OnDelete.DELETE
         if deletes and self._worlds.is_torn_down(key):
             log.warning("the namespace or the CRD is being deleted: the restored volume is kept")
             return replace(request, on_delete=OnDelete.DETACH)
         return request
 
-    def _source(self, namespace: str, spec: VolumeRestoreSpec) -> tuple[BackupId, str]:
-        if spec.source.bank is not None:
-            return BackupId(spec.source.bank.backup_id), spec.source.bank.bank_ref.name
-        assert spec.source.backup_ref is not None  # exactly one is set, says the CRD
-        return self._worlds.resolve_backup(namespace, spec.source.backup_ref.name)
+    def _source(
+        self, namespace: str, spec: VolumeRestoreSpec, memory: Memory
+    ) -> tuple[BackupId, str]:
+        """Backup and bank; the id is empty while a selector has to find it."""
+        if memory.resolved is not None:  # for good, whatever became of the object that named it
+            return memory.resolved.backup_id, memory.resolved.bank_name
+        source = spec.source
+        if source.bank is not None:
+            return BackupId(source.bank.backup_id or ""), source.bank.bank_ref.name
+        if source.recovery_point_ref is not None:
+            return self._worlds.resolve_recovery_point(namespace, source.recovery_point_ref.name)
+        assert source.backup_ref is not None  # exactly one is set, says the CRD
+        return self._worlds.resolve_backup(namespace, source.backup_ref.name)
 
 
 def identity_of(raw: Mapping[str, Any]) -> Identity:
@@ -229,7 +245,8 @@ def is_quiet(
         return False
     spec = raw.get("spec") or {}
     policy = spec.get("deletionPolicy") or spec.get("onDelete")
-    keeps = memory.outcome.phase is Phase.COMPLETED and policy == goes_along
+    made = memory.outcome.phase is Phase.COMPLETED and not spec.get("dryRun")
+    keeps = made and policy == goes_along
     observed = raw["status"].get("observedGeneration")
     return bool(observed == identity.generation and keeps == identity.has_finalizer)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
+from cinderbank.domain.selection import BackupSelector, Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,19 @@ class Bank(Protocol):
         """
         ...
 
-    def find(self, backup_id: BackupId) -> BackupDescription | None:
-        """The sealed, untombed backup of this id, whichever site wrote it; None when there is none."""
+    def find(self, backup_id: BackupId, site: str | None = None) -> BackupDescription | None:
+        """The sealed, untombed backup of this id, of this site or whichever wrote it; None when there is
+        none."""
+        ...
+
+    def select(self, selector: BackupSelector) -> Selection:
+        """The newest backup that fits, of one volume. Bounded requests and memory, whatever the size of
+        the bank; what can not be read is passed over and counted. Idempotent read."""
+        ...
+
+    def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
+        """Whether its chunks are there: one LIST for a thousand, bounded. Idempotent read. Raises
+        SourceGone (BackupNotFound)."""
         ...
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:

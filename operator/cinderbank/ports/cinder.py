@@ -8,11 +8,13 @@ from typing import Protocol
 
 from cinderbank.domain.facts import (
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
     VolumeFacts,
     VolumeId,
+    VolumeTypeFacts,
 )
 
 
@@ -91,6 +93,11 @@ class Cinder(Protocol):
         """Take keys out of the volume's image metadata; keys that are not there are fine."""
         ...
 
+    def set_image_metadata(self, volume_id: VolumeId, metadata: Mapping[str, str]) -> None:
+        """Put entries into the volume's image metadata, in place of what is there under the same keys.
+        Idempotent. Also raises SourceGone, InvalidSpec (a key or a value that Cinder does not take)."""
+        ...
+
     def delete_snapshot(self, snapshot_id: SnapshotId) -> None: ...
 
     def delete_volume(self, volume_id: VolumeId) -> None: ...
@@ -99,6 +106,14 @@ class Cinder(Protocol):
         """User messages of one resource, newest first; empty when this cloud has none."""
         ...
 
-    def volume_types(self) -> Sequence[str]:
-        """Names of the volume types that this project sees."""
+    def volume_types(self) -> Sequence[VolumeTypeFacts]:
+        """The volume types that this project sees, by name."""
+        ...
+
+    def availability_zones(self) -> Sequence[str] | None:
+        """Names of the zones for volumes, sorted; None when this cloud does not say."""
+        ...
+
+    def quota_left(self) -> QuotaLeft | None:
+        """What this project may still make of volumes; None when this cloud does not say."""
         ...

@@ -41,7 +41,22 @@ class RestoreTransfer:
     """Zeros in place of what the bank has lost, instead of an error."""
 
 
-Transfer = BackupTransfer | RestoreTransfer
+@dataclass(frozen=True, slots=True)
+class CopyTransfer:
+    """Bank -> another bank: reads a sealed backup and ends with the seal of its copy. No cloud."""
+
+    site: str
+    """That wrote the backup, and so the one that its copy is of."""
+    backup_id: BackupId
+    copy_id: BackupId
+    """In the other bank: the same, unless that bank has had a session of this id that is over."""
+    size_bytes: int
+    """The volume's size; the backup MUST be exactly that long."""
+    allow_plain: bool = False
+    """Whether what is encrypted may be written into a bank without keys."""
+
+
+Transfer = BackupTransfer | RestoreTransfer | CopyTransfer
 
 
 class Transfers(Protocol):

@@ -9,14 +9,16 @@ from dataclasses import replace
 from cinderbank.bank.manifest import SourceHash
 from cinderbank.domain.errors import DataCorrupt, Unsupported
 from cinderbank.domain.facts import ImageFacts
+from cinderbank.transfer import vdi
 from cinderbank.transfer.chunking import raw_extents
 from cinderbank.transfer.extent import Extent
 from cinderbank.transfer.glance_stream import Glance, require_active
 from cinderbank.transfer.image_hash import HashThread, ImageHash
-from cinderbank.transfer.qcow2.decode import RandomAccess, decode
-from cinderbank.transfer.qcow2.spool import Spool
+from cinderbank.transfer.image_stream import RandomAccess
+from cinderbank.transfer.qcow2.decode import decode
+from cinderbank.transfer.spool import Spool
 
-TRANSPORTS = {"raw": "Raw", "qcow2": "Qcow2"}
+TRANSPORTS = {"raw": "Raw", "qcow2": "Qcow2", "vdi": "Vdi"}
 """By Glance's disk_format."""
 
 WAITING_TABLES_BYTES = 8 << 20
@@ -30,7 +32,7 @@ class ImageSource:
     """One image of a volume of `size_bytes`."""
 
     def __init__(self, glance: Glance, image: ImageFacts, size_bytes: int) -> None:
-        """Raises unless it is active, raw or qcow2, and (raw) exactly of the volume's size: Unavailable,
+        """Raises unless it is active, raw, qcow2 or vdi, and (raw) exactly of the volume's size: Unavailable,
         SourceGone, Forbidden, Unsupported, DataCorrupt (ImageSizeMismatch)."""
         require_active(image)
         self._glance = glance
@@ -58,6 +60,10 @@ class ImageSource:
             sent = hasher.through(blocks)
             if self.transport == "Raw":
                 yield raw_extents(sent, self._size_bytes)
+            elif self.transport == "Vdi":
+                yield vdi.decode(
+                    sent, self._image_bytes, self._size_bytes, lambda: self._reread(closing)
+                )
             else:
                 yield decode(
                     sent,
@@ -104,7 +110,7 @@ class _Ranges:
 def _checked_size(image: ImageFacts, size_bytes: int) -> int:
     if image.disk_format not in TRANSPORTS:
         raise Unsupported(
-            f"image {image.id} is {image.disk_format or 'of no format'}, neither raw nor qcow2"
+            f"image {image.id} is {image.disk_format or 'of no format'}, neither raw nor qcow2 nor vdi"
         )
     if image.size_bytes is None:
         raise DataCorrupt(f"image {image.id} is active and Glance does not say its size")

@@ -16,9 +16,14 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from cinderbank.bank.chunk import DEFAULT_CHUNK_BYTES
 from cinderbank.domain.errors import InvalidSpec
-from cinderbank.ports.transfers import BackupTransfer, RestoreTransfer, Transfer
+from cinderbank.ports.transfers import BackupTransfer, CopyTransfer, RestoreTransfer, Transfer
 
 JOB_VERSION = 1
+KINDS: dict[str, type[Transfer]] = {
+    "backup": BackupTransfer,
+    "restore": RestoreTransfer,
+    "copy": CopyTransfer,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +61,16 @@ class CloudJob:
 @dataclass(frozen=True, slots=True)
 class Job:
     bank: BankJob
-    cloud: CloudJob
+    cloud: CloudJob | None
+    """None exactly in a copy."""
     transfer: Transfer
     workers: int | None = None
+    target: BankJob | None = None
+    """The bank that a copy goes to; exactly a copy has one."""
 
 
 def dump(job: Job) -> str:
-    kind = "backup" if isinstance(job.transfer, BackupTransfer) else "restore"
+    kind = next(name for name, each in KINDS.items() if isinstance(job.transfer, each))
     return json.dumps({"version": JOB_VERSION, "kind": kind, **asdict(job)}, default=_encode)
 
 
@@ -80,23 +88,28 @@ def load(path: Path) -> Job:
         raise _bad(str(path), f"not readable as JSON: {error}") from error
     if not isinstance(document, dict) or document.get("version") != JOB_VERSION:
         raise _bad("version", f"not {JOB_VERSION}")
-    kinds = {"backup": BackupTransfer, "restore": RestoreTransfer}
     kind = document.get("kind")
-    if not isinstance(kind, str) or kind not in kinds:
-        raise _bad("kind", "not backup or restore")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _bad("kind", f"not one of {', '.join(KINDS)}")
     workers = document.get("workers")
     if workers is not None and (type(workers) is not int or not 1 <= workers <= 64):
         raise _bad("workers", "not an integer in 1..64")
-    bank: BankJob = _decode(document.get("bank"), BankJob, "bank")
+    copies = KINDS[kind] is CopyTransfer
+    return Job(
+        bank=_bank(document, "bank"),
+        cloud=None if copies else _decode(document.get("cloud"), CloudJob, "cloud"),
+        transfer=_decode(document.get("transfer"), KINDS[kind], "transfer"),
+        workers=workers,
+        target=_bank(document, "target") if copies else None,
+    )
+
+
+def _bank(document: Mapping[str, Any], name: str) -> BankJob:
+    bank: BankJob = _decode(document.get(name), BankJob, name)
     limit = bank.bandwidth_bytes_per_second
     if limit is not None and limit < 1:
-        raise _bad("bank.bandwidth_bytes_per_second", f"{limit} is less than 1")
-    return Job(
-        bank=bank,
-        cloud=_decode(document.get("cloud"), CloudJob, "cloud"),
-        transfer=_decode(document.get("transfer"), kinds[kind], "transfer"),
-        workers=workers,
-    )
+        raise _bad(f"{name}.bandwidth_bytes_per_second", f"{limit} is less than 1")
+    return bank
 
 
 def _bad(name: str, why: str) -> InvalidSpec:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -43,6 +44,18 @@ Known = Callable[[int], Sequence[StoredChunk]]
 holes, by one thread."""
 
 IN_FLIGHT_BYTES = 24 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A chunk that lies somewhere else; whichever thread stores it reads it."""
+
+    index: int
+    length: int
+    allocation: int
+    hash: bytes | None
+    """Of its bytes, as the writer's index would have it; None when only they can tell."""
+    read: Callable[[], Buffer]
 
 
 class Limits(NamedTuple):
@@ -84,7 +97,8 @@ class Pipeline:
         self._uploads = uploads
         self._known = known
         self._room = threading.Semaphore(limits.in_flight)
-        self._queue: SimpleQueue[tuple[Chunk, Sequence[StoredChunk]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Chunk | Unread, Sequence[StoredChunk]] | None]
+        self._queue = SimpleQueue()
         # A slot to compute is one of these: their zstd contexts take memory and are for one thread.
         self._envelopes: SimpleQueue[Envelope] = SimpleQueue()
         self._lock = threading.Lock()
@@ -96,11 +110,12 @@ class Pipeline:
         """Bytes of the volume whose chunks are another session's."""
 
     def run(self, extents: Iterable[Extent]) -> None:
-        """Consume the extents; returns when every chunk and index part is stored.
+        """As `run_pieces`; DataCorrupt when the extents are not the geometry's (see `cut`)."""
+        self.run_pieces(cut(extents, self._geometry))
 
-        DataCorrupt when they are not the geometry's (see `cut`). The first failure of any thread ends
-        all; no thread is left.
-        """
+    def run_pieces(self, pieces: Iterable[Chunk | Unread | Holes]) -> None:
+        """Consume the pieces, each chunk of the volume once, in order; returns when every chunk and index
+        part is stored. The first failure of any thread ends all; no thread is left."""
         threads = [
             threading.Thread(target=self._work, name=f"chunk-{i}", daemon=True)
             for i in range(self._limits.in_flight)
@@ -110,7 +125,7 @@ class Pipeline:
         for thread in threads:
             thread.start()
         try:
-            self._read(extents)
+            self._read(pieces)
         except BaseException as error:
             self._fail(error)
             raise
@@ -126,15 +141,26 @@ class Pipeline:
         with self._lock:
             self._failure = self._failure or error
 
-    def _read(self, extents: Iterable[Extent]) -> None:
-        for piece in cut(extents, self._geometry):
+    def _read(self, pieces: Iterable[Chunk | Unread | Holes]) -> None:
+        for piece in pieces:
             if isinstance(piece, Holes):
                 self._holes(piece)
+                continue
+            known = self._known(piece.index)
+            if self._named_unread(piece, known):
                 continue
             self._room.acquire()
             if self._failure is not None:
                 return
-            self._queue.put((piece, self._known(piece.index)))
+            self._queue.put((piece, known))
+
+    def _named_unread(self, piece: Chunk | Unread, known: Sequence[StoredChunk]) -> bool:
+        """Whether its bytes need not even be read: they are there, and hash and map say so."""
+        if isinstance(piece, Chunk) or piece.hash is None:
+            return False
+        wanted = piece.hash, piece.allocation
+        same = [each for each in known if (each.entry.hash, each.entry.allocation) == wanted]
+        return self._reused(same, piece.allocation, piece.length)
 
     def _holes(self, holes: Holes) -> None:
         self._writer.put_holes(holes.first, holes.count)
@@ -146,9 +172,11 @@ class Pipeline:
         while (item := self._queue.get()) is not None:
             try:
                 if self._failure is None:
-                    encoded = self._prepared(*item)
-                    length = len(item[0].plain)
-                    del item  # what is sent may be another copy of it
+                    piece, known = item
+                    chunk = piece if isinstance(piece, Chunk) else Chunk(piece.index, piece.read())
+                    encoded = self._prepared(chunk, known)
+                    length = len(chunk.plain)
+                    del item, piece, chunk  # what is sent may be another copy of it
                     if encoded is not None:
                         self._upload(encoded, length)
                         del encoded

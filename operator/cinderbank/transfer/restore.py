@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cinderbank.bank import state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone, Unsupported
@@ -42,10 +43,47 @@ def run_restore(
     """Fill the queued image with the backup, or prove an active one.
 
     With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises
-    DataCorrupt when a chunk, the index or the image differs, SourceGone when backup or image is gone,
-    Conflict while an earlier upload still holds the image, and what bank and Glance raise.
+    DataCorrupt when a chunk, the index or the image differs, SourceGone when image or backup is gone, also
+    when the backup was deleted meanwhile, Conflict while an earlier upload still holds the image, and what
+    bank and Glance raise.
     """
     bank.open()
+    try:
+        restored = _restored(transfer, bank, glance, meter, workers, sleep)
+    except DataCorrupt as error:
+        if not _is_deleted(bank, transfer):
+            raise
+        raise _deleted(transfer) from error
+    if restored.lost is not None and _is_deleted(bank, transfer):
+        raise _deleted(transfer)
+    return restored
+
+
+def _is_deleted(bank: StoredBank, transfer: RestoreTransfer) -> bool:
+    """What is missing because it was freed is no damage: neither to be told as such, nor to be zeros."""
+    site, backup_id = transfer.site, transfer.backup_id
+    if state.read_tomb(bank.store, site, backup_id) is not None:
+        return True
+    return state.read_seal(bank.store, site, backup_id) is None
+
+
+def _deleted(transfer: RestoreTransfer) -> SourceGone:
+    return SourceGone(
+        f"backup {transfer.backup_id} of site {transfer.site} was deleted while it was restored, and what it"
+        " had is being freed; restore another backup. (The read pin of a restore keeps it there, but none"
+        " is left by a BackupBank with accessMode: ReadOnly, or by one that gave no sign for a day)",
+        reason="BackupNotFound",
+    )
+
+
+def _restored(
+    transfer: RestoreTransfer,
+    bank: StoredBank,
+    glance: Glance,
+    meter: ProgressMeter,
+    workers: int | None,
+    sleep: Callable[[float], None],
+) -> Restored:
     reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
     size = reader.geometry.size_bytes
     if size != transfer.size_bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cinderbank.bank import layout
+from cinderbank.bank.counts import SealSizes, count
 from cinderbank.bank.health import validate
 from cinderbank.bank.store import ObjectStore
 from cinderbank.domain.errors import InvalidSpec, SourceGone
@@ -72,7 +73,10 @@ def test_the_self_test(store: ObjectStore) -> None:
     back_up(store, CONTENT, backup_id=OTHER_BACKUP)
     health = validate(bank_on(store, "site-b"))
     assert health.capabilities == StoreCapabilities(True, True, True, True, True)
-    assert (health.backups, health.problems, health.format_version) == (2, (), 1)
+    assert (health.problems, health.format_version) == ((), 1)
+    counted = count(store, SITE, SealSizes())
+    assert (counted.all_sites, counted.our_site) == (counted.our_site, counted.all_sites)
+    assert (counted.all_sites.backups, counted.all_sites.newest) == (2, OTHER_BACKUP)
     assert validate(bank_on(store, read_only=True)).capabilities is None
 
 

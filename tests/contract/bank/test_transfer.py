@@ -54,7 +54,9 @@ def connection() -> Iterator[Any]:
 class Runner:
     def __init__(self, folder: Path, access: TransferAccess) -> None:
         self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.processes: TransferProcesses[str] = TransferProcesses(folder, 1, self._news.put)
+        self.processes: TransferProcesses[str] = TransferProcesses(
+            folder, 1, self._news.put, self._news.put
+        )
         self._access = access
 
     def run(self, transfer: Transfer) -> TransferFacts:

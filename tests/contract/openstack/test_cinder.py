@@ -76,6 +76,22 @@ class TestReads:
         since = datetime.now(UTC) - timedelta(days=1)
         assert list(site.cinder.messages(source.id, since=since)) == []
 
+    def test_a_volume_s_type_and_zone_are_among_what_the_project_may_use(
+        self, site: Site, source: VolumeFacts
+    ) -> None:
+        types = site.cinder.volume_types()
+        assert source.volume_type in [each.name for each in types]
+        assert len({each.id for each in types}) == len(types)
+        zones = site.cinder.availability_zones()
+        assert zones is not None
+        assert source.availability_zone in zones
+
+    def test_the_quota_that_is_left(self, site: Site, source: VolumeFacts) -> None:
+        left = site.cinder.quota_left()
+        assert left is not None
+        assert left.volumes is None or left.volumes > 0
+        assert left.gib is None or left.gib > 0
+
 
 class TestSnapshots:
     def test_it_is_found_by_its_tag(
@@ -201,6 +217,24 @@ class TestVolumeFromImage:
         assert facts.image_metadata == {}
         site.cinder.delete_volume(made.id)
 
+    def test_image_metadata_is_put_back(self, site: Site, image_id: ImageId) -> None:
+        """Also an image_id that this cloud does not know: it was the old volume's."""
+        made = volume_until(site, self.create(site, image_id).id, "available")
+        had = {
+            "image_id": nobody(),
+            "os_type": "linux",
+            "hw_disk_bus": "scsi",
+            "a b:c/d.e": "ä" * 300,
+        }
+        for _ in range(2):
+            site.cinder.set_image_metadata(made.id, had)
+        foreign = [key for key in made.image_metadata if key not in had]
+        site.cinder.delete_image_metadata(made.id, foreign)
+        facts = volume_until(site, made.id, "available")
+        assert facts.image_metadata == had
+        assert facts.bootable
+        site.cinder.delete_volume(made.id)
+
     def test_an_image_without_data_is_a_conflict(self, site: Site) -> None:
         image = site.glance.create_image(name=f"{site.run}-queued", disk_format="raw")
         with pytest.raises(Conflict):
@@ -215,6 +249,8 @@ class TestVolumeFromImage:
             self.create(site, image_id, volume_type="no-such-type")
 
     def test_what_is_gone_cannot_be_changed(self, site: Site) -> None:
+        with pytest.raises(SourceGone):
+            site.cinder.set_image_metadata(VolumeId(nobody()), {"os_type": "linux"})
         with pytest.raises(SourceGone):
             site.cinder.set_bootable(VolumeId(nobody()), True)
         with pytest.raises(SourceGone):

@@ -14,6 +14,7 @@ from cinderbank.adapters.openstack.errors import Call, refusal
 from cinderbank.adapters.openstack.glance import OpenStackGlance
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.domain.errors import AuthRefused, Forbidden, InvalidSpec, OverQuota
+from cinderbank.domain.fidelity import CINDERS_OWN
 from tests.contract.openstack.site import RealSite
 
 
@@ -42,6 +43,50 @@ def test_more_than_the_quota_is_over_quota(real_site: RealSite) -> None:
         )
     assert refused.value.status_code == 413
     assert refused.value.request_id
+
+
+def test_a_key_that_image_metadata_does_not_take(real_site: RealSite) -> None:
+    """Why domain.fidelity leaves such keys out: one of them, and all are refused."""
+    volume_id = real_site.blank_volume()
+    with pytest.raises(InvalidSpec, match="does not match"):
+        real_site.cinder.set_image_metadata(volume_id, {"os_type": "linux", "a,b": "x"})
+    facts = real_site.cinder.find_volume(volume_id)
+    assert facts is not None
+    assert facts.image_metadata == {}
+
+
+def test_what_an_attachment_shows_among_the_metadata(real_site: RealSite) -> None:
+    """Why domain.fidelity leaves CINDERS_OWN out."""
+    volume_id = real_site.blank_volume()
+    real_site.attach(volume_id)
+    try:
+        facts = real_site.until(
+            lambda: real_site.cinder.find_volume(volume_id),
+            lambda it: it is not None and it.status == "in-use",
+        )
+        assert facts is not None
+        assert facts.metadata["attached_mode"] == "rw"
+        assert set(facts.metadata) <= CINDERS_OWN
+    finally:
+        real_site.detach(volume_id)
+
+
+def test_a_type_and_a_zone_that_are_not_there(real_site: RealSite) -> None:
+    """What place() spares a user who would otherwise hear it after the whole transfer."""
+    types = [each.name for each in real_site.cinder.volume_types()]
+    assert "no-such-type" not in types
+    image = real_site.glance.create_image(name=f"{real_site.run}-type", disk_format="raw")
+    real_site.fill(image)
+    with pytest.raises(InvalidSpec, match="no-such-type"):
+        real_site.cinder.create_volume_from_image(
+            image.id,
+            name=f"{real_site.run}-none",
+            description="",
+            size_gib=1,
+            volume_type="no-such-type",
+            availability_zone=None,
+            metadata={},
+        )
 
 
 def test_smaller_than_the_snapshot_is_invalid(real_site: RealSite) -> None:

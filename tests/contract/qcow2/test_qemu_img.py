@@ -14,6 +14,7 @@ import pytest
 
 from cinderbank.bank.geometry import allocation_map
 from cinderbank.domain.errors import Unsupported
+from cinderbank.transfer import vdi
 from cinderbank.transfer.qcow2.decode import decode
 from cinderbank.transfer.qcow2.encode import Layout
 from tests.fakes.qcow2_images import Rereads, cut, joined
@@ -86,6 +87,34 @@ def test_an_image_of_qemu_img(name: str, raw: Path, tmp_path: Path) -> None:
     assert found == raw.read_bytes()
     if not name.startswith(ANY_ORDER):
         assert rereads.count == 0
+
+
+@pytest.mark.parametrize("options", [[], ["-S", "512"], ["-S", "0"], ["-o", "static=on"]])
+def test_a_vdi_image_of_qemu_img(options: list[str], raw: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    qemu_img("convert", "-f", "raw", "-O", "vdi", *options, raw, image)
+    body = image.read_bytes()
+    rereads = Rereads(body)
+    found = joined(vdi.decode(cut(body, MIB), len(body), SIZE, rereads), SIZE)
+    assert found == raw.read_bytes()
+    assert rereads.count == 0
+
+
+def test_a_vdi_image_in_any_order(raw: Path, tmp_path: Path) -> None:
+    image, plain = tmp_path / "image", tmp_path / "plain"
+    qemu_img("create", "-f", "vdi", image, SIZE)
+    qemu_io = shutil.which("qemu-io")
+    assert qemu_io is not None, "qemu-io comes with qemu-img"
+    commands = ["write -P 7 15M 1M", "write -P 8 3M 100k", f"write -P 9 {SIZE - 512} 512"]
+    commands += ["write -z 8M 1M", "write -P 4 64k 3M"]
+    arguments = [word for command in commands for word in ("-c", command)]
+    subprocess.run([qemu_io, *arguments, str(image)], check=True, stdout=subprocess.DEVNULL)
+    qemu_img("convert", "-f", "vdi", "-O", "raw", image, plain)
+    body = image.read_bytes()
+    rereads = Rereads(body)
+    found = joined(vdi.decode(cut(body, MIB), len(body), SIZE, rereads), SIZE)
+    assert found == plain.read_bytes()
+    assert rereads.count == 1
 
 
 def test_several_gib_with_data_everywhere_are_in_order(tmp_path: Path) -> None:

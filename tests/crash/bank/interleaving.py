@@ -30,7 +30,8 @@ MOST_ACTORS = 7
 class Interleaving:
     """One schedule, the same for the same seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, sites: tuple[str, ...] = SITES) -> None:
+        self.sites = sites
         self.store = MemoryStore()
         self.scheduler = Scheduler(
             self.store, seed, page_rows=random.Random(seed).choice((2, 5, 9))
@@ -76,7 +77,7 @@ class Interleaving:
             assert isinstance(actor.error, SourceGone | Unavailable), repr(actor.error)
 
     def _start(self) -> None:
-        chance, site = self.chance, self.chance.choice(SITES)
+        chance, site = self.chance, self.chance.choice(self.sites)
         backups = sealed_backups(self.store)
         kind = chance.choice(("writer",) * 4 + ("again", "deleter", "gc", "gc", "gc", "reader"))
         pace = chance.choice((1.0, 1.0, 0.3, 0.05))

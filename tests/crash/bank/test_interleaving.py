@@ -26,6 +26,14 @@ def test_p14_two_sites_at_once(seed: int) -> None:
     assert len(schedule.invariant.completed) >= 3
 
 
+@pytest.mark.parametrize("seed", range(min(SEEDS, 100) // 3))
+def test_two_operators_under_one_site_name_lose_nothing(seed: int) -> None:
+    """Which is a mistake that is told (bank.writers); ids of sessions are unique all the same."""
+    schedule = Interleaving(seed, sites=(SITE,))
+    schedule.run()
+    assert len(schedule.invariant.completed) >= 3
+
+
 def test_p14_collections_do_free_something() -> None:
     schedules = [Interleaving(seed) for seed in (0, 1, 3)]
     for schedule in schedules:

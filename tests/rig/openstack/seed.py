@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CREDENTIALS = "credentials.json"
 CREDENTIAL_NAME = "cinderbank"
+NO_COMPUTE_URL = "http://127.0.0.1:9/v2.1"
 # Different names at the two sites; the second project of site a sees nothing of the first.
 PROJECTS: dict[str, tuple[str, ...]] = {"a": ("alpha", "gamma"), "b": ("beta",)}
 # Cloud in clouds.yaml -> site and project.
@@ -134,6 +135,8 @@ def _catalogue(site: Site) -> None:
     for name, kind, url in (
         ("glance", "image", site.image_url),
         ("cinder", "block-storage", site.volume_url),
+        # The Cinder CSI driver does not start without one; nobody listens there.
+        ("nova", "compute", NO_COMPUTE_URL),
     ):
         service = _ensure(site, "service", name, type=kind)
         for interface in ("public", "internal", "admin"):

@@ -114,6 +114,10 @@ class Site:
         """The hex digest of all bytes of the volume."""
         return volumes.sha256(self, volume_id)
 
+    def write_volume(self, volume_id: str, pieces: Mapping[int, bytes]) -> None:
+        """Writes bytes at offsets into a volume that nobody uses, past Cinder."""
+        volumes.write(self, volume_id, pieces)
+
     # Settings files.
 
     def settings(self, service: str) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.api.v1alpha1.model import camel_case
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
+from cinderbank.domain.claim import ReclaimPolicy, VolumeMode
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.domain.placement import Wanted
 from cinderbank.domain.record import (
     BackupRequest,
+    ClaimRequest,
     DeletionPolicy,
     Incremental,
     OnDelete,
@@ -23,6 +26,7 @@ from cinderbank.domain.record import (
     Timeouts,
     Transport,
 )
+from cinderbank.domain.selection import BackupSelector
 
 VOLUME = "0f6c2d7e-6d3e-4a52-9d6c-0a4e5b1f7c11"
 BACKUP = BackupId("01JD0000000000000000000000")
@@ -105,7 +109,10 @@ def test_ids_are_lower_case_as_cinder_writes_them() -> None:
 
 def test_the_least_restore() -> None:
     spec = VolumeRestoreSpec.read(restore(), "spec")
-    assert spec.to_request(BACKUP) == RestoreRequest(backup_id=BACKUP, volume_name="")
+    wanted = Wanted(None, None, {}, {})
+    assert spec.to_request(BACKUP, "main") == RestoreRequest(
+        backup_id=BACKUP, volume_name="", wanted=wanted, bank_name="main"
+    )
 
 
 def test_a_full_restore() -> None:
@@ -119,27 +126,72 @@ def test_a_full_restore() -> None:
             "sizeGiB": 7,
             "metadata": {"a": "b"},
             "bootable": False,
+            "persistentVolumeClaim": {
+                "name": "data",
+                "storageClassName": "",
+                "accessModes": ["ReadWriteMany"],
+                "volumeMode": "Block",
+                "fsType": "xfs",
+                "reclaimPolicy": "Delete",
+            },
         },
+        mappings={"volumeType": {"ssd": "nvme"}, "availabilityZone": {"a": "b"}},
+        dryRun=True,
         onDelete="Delete",
         cancel=True,
         timeouts={"image": "2h"},
         salvage=True,
         retryLimit=9,
     )
-    assert VolumeRestoreSpec.read(raw, "spec").to_request(BACKUP) == RestoreRequest(
+    assert VolumeRestoreSpec.read(raw, "spec").to_request(BACKUP, "main") == RestoreRequest(
         backup_id=BACKUP,
         volume_name="n",
         description="",
-        volume_type="ssd",
-        availability_zone="z",
+        wanted=Wanted("ssd", "z", {"ssd": "nvme"}, {"a": "b"}),
+        bank_name="main",
+        dry_run=True,
         size_gib=7,
         metadata={"a": "b"},
         bootable=False,
+        claim=ClaimRequest(
+            "data", "", ("ReadWriteMany",), VolumeMode.BLOCK, "xfs", ReclaimPolicy.DELETE
+        ),
         cancel=True,
         on_delete=OnDelete.DELETE,
         timeouts=Timeouts(image=timedelta(hours=2)),
         salvage=True,
         retry_limit=9,
+    )
+
+
+def test_a_restore_by_what_is_known() -> None:
+    selector = {
+        "volumeID": VOLUME.upper(),
+        "backupName": "nightly",
+        "site": "paris-1",
+        "tags": {"app": "db"},
+        "asOf": "2026-11-22T13:00:00+01:00",
+        "requireVerified": True,
+    }
+    raw = restore(source={"bank": {"bankRef": {"name": "main"}, "selector": selector}})
+    asked = VolumeRestoreSpec.read(raw, "spec").to_request(BackupId(""), "main").selector
+    assert asked == BackupSelector(
+        volume_id=VolumeId(VOLUME),
+        backup_name="nightly",
+        site="paris-1",
+        tags={"app": "db"},
+        as_of=datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
+        require_verified=True,
+    )
+
+
+def test_a_backup_of_a_claim_and_the_least_restore_into_one() -> None:
+    raw = backup(source={"persistentVolumeClaim": {"name": "data"}})
+    request = VolumeBackupSpec.read(raw, "spec").to_request("nightly")
+    assert (request.claim_name, request.volume_id, request.volume_name) == ("data", None, None)
+    into = restore(target={"persistentVolumeClaim": {"name": "data"}})
+    assert VolumeRestoreSpec.read(into, "spec").to_request(BACKUP, "main").claim == ClaimRequest(
+        "data"
     )
 
 
@@ -157,6 +209,14 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
         (
             backup(source={"volumeID": VOLUME, "volumeName": "db"}),
             "spec.source: set exactly one of volumeID and volumeName",
+        ),
+        (
+            backup(source={"volumeName": "db", "persistentVolumeClaim": {"name": "data"}}),
+            "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim",
+        ),
+        (
+            backup(source={"persistentVolumeClaim": {"name": "a/b"}}),
+            "spec.source.persistentVolumeClaim.name is 'a/b'",
         ),
         (
             backup(source={"volumeID": "db"}),
@@ -184,14 +244,26 @@ def test_a_bad_backup_is_told_by_field_value_and_way_out(raw: object, says: str)
     [
         restore(source={"bank": {"bankRef": {"name": "main"}, "backupID": "../../x"}}),
         restore(source={"bank": {"backupID": BACKUP}}),
+        restore(source={"bank": {"bankRef": {"name": "m"}, "selector": {"asOf": "12:00"}}}),
+        restore(
+            source={"bank": {"bankRef": {"name": "m"}, "selector": {"asOf": "2026-11-22T12:00:00"}}}
+        ),
+        restore(source={"bank": {"bankRef": {"name": "m"}, "selector": {"site": "A/B"}}}),
+        restore(source={"recoveryPointRef": {"name": "a/b"}}),
+        restore(mappings={"volumeType": {"a": ""}}),
         restore(target={"sizeGiB": 0}),
         restore(target={"metadata": {"a": 1}}),
+        restore(target={"persistentVolumeClaim": {}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "accessModes": ["Sometimes"]}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "storageClassName": "../x"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "fsType": "-o remount"}}),
+        restore(target={"persistentVolumeClaim": {"name": "a", "reclaimPolicy": "Recycle"}}),
         restore(timeouts={"image": "999h"}),
     ],
 )
 def test_a_bad_restore_is_refused(raw: dict[str, Any]) -> None:
     with pytest.raises(InvalidSpec, match=r"^spec\."):
-        VolumeRestoreSpec.read(raw, "spec").to_request(BACKUP)
+        VolumeRestoreSpec.read(raw, "spec").to_request(BACKUP, "main")
 
 
 @pytest.mark.parametrize(

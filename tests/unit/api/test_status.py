@@ -13,15 +13,20 @@ from hypothesis import strategies as st
 
 from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.api.v1alpha1.progress import progress_of, shown_bytes, shown_seconds
+from cinderbank.domain.claim import ClaimedVolume, VolumeMode
 from cinderbank.domain.errors import BrokenInvariant, InvalidSpec
 from cinderbank.domain.facts import (
+    ChunkLook,
     ImageId,
     LostRanges,
+    QuotaLeft,
     SnapshotId,
     TransferProgress,
     VolumeFacts,
     VolumeId,
 )
+from cinderbank.domain.placement import Placement, Warned, Why
+from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import (
     Condition,
     Intent,
@@ -33,6 +38,7 @@ from cinderbank.domain.record import (
     Temporary,
     Transport,
 )
+from cinderbank.domain.selection import Resolved
 
 NOW = datetime(2026, 11, 22, 20, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -69,8 +75,19 @@ outcomes = st.builds(
     at=some_times,
     final=st.booleans(),
 )
+object_names = st.sampled_from(["data", "pvc-1", "a.b-c"])
+claims = st.builds(
+    ClaimedVolume,
+    name=object_names,
+    persistent_volume=object_names,
+    storage_class=st.sampled_from(["", "fast"]),
+    access_modes=st.sampled_from([(), ("ReadWriteOnce",), ("ReadOnlyMany", "ReadWriteMany")]),
+    volume_mode=st.sampled_from(VolumeMode),
+    fs_type=st.sampled_from(["", "xfs"]),
+)
 run_memories = st.builds(
     Memory,
+    claim=st.none() | claims,
     backup_id=st.none() | st.from_regex(r"[0-9A-HJKMNP-TV-Z]{26}", fullmatch=True),
     site=st.none() | st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True),
     started_at=times,
@@ -104,12 +121,47 @@ lost = st.builds(
     lost_bytes=sizes,
     ranges=st.lists(st.tuples(sizes, sizes), max_size=5).map(tuple),
 )
+backup_ids = st.from_regex(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", fullmatch=True)
+counts = st.integers(0, 1 << 40)
+warned = st.lists(st.builds(Warned, words, words), max_size=3).map(tuple)
+resolved = st.builds(
+    Resolved,
+    backup_id=backup_ids,
+    bank_name=st.sampled_from(("main", "a.b-c")),
+    site=st.sampled_from(("a", "site-b")),
+    snapshot_at=some_times,
+    reason=words,
+    message=words,
+)
+placements = st.builds(
+    Placement,
+    volume_type=st.none() | words,
+    volume_type_why=st.sampled_from(Why),
+    availability_zone=st.none() | words,
+    availability_zone_why=st.sampled_from(Why),
+    warnings=warned,
+)
+plans = st.builds(
+    Plan,
+    backup_id=backup_ids,
+    size_gib=counts,
+    bytes_to_move=counts,
+    survey=st.builds(
+        Survey,
+        quota=st.none() | st.builds(QuotaLeft, st.none() | counts, st.none() | counts),
+        chunks=st.builds(ChunkLook, counts, counts, counts, words),
+    ),
+    warnings=warned,
+)
 restore_memories = st.builds(
     replace,
     run_memories,
     image_proven=st.none() | ids,
     created_volume_id=st.none() | ids,
     lost=st.none() | lost,
+    resolved=st.none() | resolved,
+    placement=st.none() | placements,
+    plan=st.none() | plans,
 )
 
 

@@ -10,9 +10,9 @@ import pytest
 from cinderbank.bank import layout
 from cinderbank.bank.health import RACERS, require_fit, validate
 from cinderbank.bank.store import Body
-from cinderbank.domain.errors import CinderbankError, Unsupported
+from cinderbank.domain.errors import CinderbankError, Forbidden, Unsupported
 from cinderbank.domain.facts import StoreCapabilities
-from tests.fakes.backups import back_up, bank_on, sample
+from tests.fakes.backups import bank_on
 from tests.fakes.object_store import MemoryStore
 
 ALL = StoreCapabilities(True, True, True, True, True)
@@ -21,18 +21,34 @@ ALL = StoreCapabilities(True, True, True, True, True)
 def test_a_good_store() -> None:
     store = MemoryStore()
     health = validate(bank_on(store))
-    assert (health.writable, health.capabilities, health.backups) == (True, ALL, 0)
+    assert (health.writable, health.capabilities) == (True, ALL)
     assert health.problems == ()
     assert set(store.objects) == {layout.BANK}
 
 
-def test_counts_backups_and_foreign_objects() -> None:
+@pytest.mark.parametrize("verb", ["PUT", "DELETE"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_keys_that_may_not_write_are_told_so(verb: str, begun: bool) -> None:
+    """Whether the bank is there already or would be made."""
     store = MemoryStore()
-    bank = back_up(store, sample("t"))
-    store.objects["sites/site-a/seals/readme.txt"] = b"?"
-    health = validate(bank)
-    assert health.backups == 1
-    assert "1 objects among the seals are not ours" in health.problems[0]
+    if begun:
+        bank_on(store).open()
+    store.fail_next(verb, Forbidden("PUT of x: access denied", reason="BankAccessDenied"))
+    with pytest.raises(Forbidden) as caught:
+        validate(bank_on(store))
+    assert caught.value.reason == "BankNotWritable"
+    assert "accessMode: ReadOnly" in caught.value.message
+    assert "PUT of x" in caught.value.message
+
+
+@pytest.mark.parametrize("verb", ["LIST", "GET"])
+def test_keys_that_may_not_even_read_are_another_thing(verb: str) -> None:
+    store = MemoryStore()
+    bank_on(store).open()
+    store.fail_next(verb, Forbidden("access denied", reason="BankAccessDenied"))
+    with pytest.raises(Forbidden) as caught:
+        validate(bank_on(store))
+    assert caught.value.reason == "BankAccessDenied"
 
 
 def test_p18_a_store_without_conditions_is_told_and_used() -> None:
@@ -70,7 +86,7 @@ def test_p18_stale_reads_are_refused() -> None:
     store = MemoryStore()
     bank = bank_on(store)
     bank.open()
-    store.stale_reads = 1
+    store.stale_reads = 2  # the first one is bank.json's, which this bank knows already
     health = validate(bank)
     assert health.capabilities is not None
     assert not health.capabilities.read_after_write

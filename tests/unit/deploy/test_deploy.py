@@ -38,7 +38,12 @@ def test_every_file_is_in_its_kustomization(path: Path) -> None:
         return
     [listing] = documents(path.parent / "kustomization.yaml")
     patches = [patch["path"] for patch in listing.get("patches", ())]
-    assert path.name in listing.get("resources", []) + patches
+    generated = [
+        each.split("=")[-1]
+        for made in listing.get("configMapGenerator", ())
+        for each in made["files"]
+    ]
+    assert path.name in listing.get("resources", []) + patches + generated
 
 
 def test_all_crds_are_applied() -> None:
@@ -56,20 +61,47 @@ def test_secrets_are_only_read_by_name() -> None:
     assert verbs == {"get"}
 
 
+RBAC = ("rbac-cluster/operator.yaml", "rbac-cluster/users.yaml", "persistent-volumes/operator.yaml")
+
+
 def test_no_rule_is_wild() -> None:
-    for path in (DEPLOY / "rbac-cluster/operator.yaml", DEPLOY / "rbac-cluster/users.yaml"):
+    for path in (DEPLOY / name for name in RBAC):
         for role in documents(path):
             for rule in role.get("rules", ()):
                 assert not any("*" in word for words in rule.values() for word in words)
 
 
+def test_persistent_volumes_are_only_had_by_name() -> None:
+    role = only("ClusterRole", DEPLOY / "persistent-volumes/operator.yaml")
+    verbs = {r["resources"][0]: set(r["verbs"]) for r in role["rules"]}
+    assert verbs == {"persistentvolumes": {"get", "create", "delete"}, "nodes": {"list"}}
+    binding = only("ClusterRoleBinding", DEPLOY / "persistent-volumes/operator.yaml")
+    [operator] = only("ClusterRoleBinding", DEPLOY / "rbac-cluster/operator.yaml")["subjects"]
+    assert binding["subjects"] == [operator]
+
+
 def test_rules_name_our_kinds() -> None:
-    plurals = {resource.plural for resource in RESOURCES}
-    for rule in OPERATOR_ROLE["rules"]:
-        if rule["verbs"] == ["create", "delete"]:  # what policies make and give up
-            assert rule["resources"] == ["volumebackups"]
-        elif rule["apiGroups"] == ["cinderbank.io"]:
-            assert {name.split("/")[0] for name in rule["resources"]} == plurals
+    """What is watched and worked on has the same rights everywhere; what is mirrored has its own."""
+    worked_on = {resource.plural for resource in RESOURCES if resource.watched}
+    mirrored = {resource.plural for resource in RESOURCES if not resource.watched}
+    named = [
+        {name.split("/")[0] for name in rule["resources"]}
+        for rule in OPERATOR_ROLE["rules"]
+        if rule["apiGroups"] == ["cinderbank.io"]
+    ]
+    made_by_policies = {"volumebackups"}
+    assert named == [worked_on, made_by_policies, worked_on, mirrored, mirrored]
+
+
+def test_nobody_but_the_operator_writes_a_mirror() -> None:
+    verbs = {
+        verb
+        for role in documents(DEPLOY / "rbac-cluster/users.yaml")
+        for rule in role["rules"]
+        if "recoverypoints" in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert verbs == {"get", "list", "watch", "delete", "deletecollection"}
 
 
 def test_users_do_not_write_status() -> None:
@@ -121,7 +153,7 @@ def test_samples_are_valid_and_hold_no_secret() -> None:
                 kinds[document["kind"]].spec.read(document["spec"], "spec")
             if document["kind"] == "Secret":
                 assert "FILL-IN" in str(document["stringData"])
-    assert seen >= {*kinds, "Secret"}
+    assert seen >= {*(each.kind for each in RESOURCES if each.watched), "Secret"}
 
 
 def test_the_image_is_built_from_the_lock_and_runs_as_nobody() -> None:

@@ -68,6 +68,7 @@ def request(**changes: Any) -> dict[str, Any]:
 
 
 QCOW2 = {"transport": Transport.QCOW2}
+VDI = {"transport": Transport.VDI}
 ASKED = request(transport=Transport.QCOW2)
 
 
@@ -247,6 +248,11 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("qcow2 left from before, at the last try", {"memory": snapshotted(seen("volume"), seen("image", tries=0)), "volumes": [temporary_volume()], "images": [qcow2()], **request(retry_limit=0)}, steps.DeleteImage),
     ("qcow2 is all that this cloud makes", {"memory": snapshotted(seen("volume"), seen("image", tries=4)), "volumes": [temporary_volume()], "images": [qcow2()]}, steps.Conclude),
     ("qcow2 left from before is gone", {"memory": snapshotted(seen("volume"), seen("image", tries=0)), "volumes": [temporary_volume()]}, b.UploadToImage),
+    ("vdi upload failed", {"memory": snapshotted(seen("volume"), seen("image"), **VDI), "volumes": [temporary_volume()]}, steps.FallBack),
+    ("vdi image active", {"memory": snapshotted(seen("image"), **VDI), "images": [qcow2(disk_format="vdi")]}, b.StartTransfer),
+    ("vdi image of another disk", {"memory": snapshotted(seen("image"), **VDI), "images": [qcow2(disk_format="vdi", virtual_size_bytes=GIB // 2)]}, steps.FallBack),
+    ("vdi left from before", {"memory": snapshotted(seen("volume"), seen("image", tries=0), **QCOW2), "volumes": [temporary_volume()], "images": [qcow2(disk_format="vdi")]}, steps.DeleteImage),
+    ("transfer can not read the vdi", {"memory": snapshotted(**VDI), "transfer": TransferFailed("ImageUnsupported", "x", False)}, steps.FallBack),
     ("transfer found another disk", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageSizeMismatch", "x", False)}, steps.FallBack),
     ("transfer can not read it", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False)}, steps.FallBack),
     ("transfer can not read it, asked for", {"memory": snapshotted(**QCOW2), "transfer": TransferFailed("ImageUnsupported", "x", False), **ASKED}, steps.Conclude),
@@ -302,7 +308,8 @@ def test_what_is_known_of_the_content_is_remembered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transport", "disk_format"), [(Transport.RAW, "raw"), (Transport.QCOW2, "qcow2")]
+    ("transport", "disk_format"),
+    [(Transport.RAW, "raw"), (Transport.QCOW2, "qcow2"), (Transport.VDI, "vdi")],
 )
 def test_the_upload_asks_for_what_was_chosen(transport: Transport, disk_format: str) -> None:
     known = snapshotted(seen("volume"), transport=transport)

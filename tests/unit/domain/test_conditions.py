@@ -1,4 +1,4 @@
-"""Conditions, read by a port of kstatus' generic rules: what Flux and Argo CD would say."""
+"""Conditions, read by kstatus' rules: what Flux and Argo CD would say."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cinderbank.domain.conditions import (
 from cinderbank.domain.record import Condition, LastError, Memory, Outcome, Phase, Temporary
 from tests.builders import LONG_AGO, intent, memory, restore_memory, snapshotted, temporary_volume
 from tests.fakes.clock import START
+from tests.gitops.kstatus import verdict
 
 NO_SLOT = LastError("NoTransferSlot", "all transfer slots are in use", START, True)
 OUTAGE = LastError("Unavailable", "Cinder does not answer", START, True)
@@ -39,13 +40,9 @@ def situation(mem: Memory, **changes: Any) -> Situation:
 
 
 def kstatus(conditions: tuple[Condition, ...]) -> str:
-    """cli-utils pkg/kstatus/status/generic.go, without deletionTimestamp and observedGeneration."""
-    status = {c.type: c.status for c in conditions}
-    if status.get("Reconciling") == "True":
-        return "InProgress"
-    if status.get("Stalled") == "True":
-        return "Failed"
-    return "Current" if status["Ready"] == "True" else "InProgress"
+    """What kstatus says of an object that was looked at and is not being deleted."""
+    told = [{"type": c.type, "status": c.status} for c in conditions]
+    return verdict({"metadata": {}, "status": {"conditions": told}})
 
 
 ROWS: list[tuple[str, Situation, str]] = [

@@ -14,7 +14,10 @@ from cinderbank.domain import steps
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.facts import (
     GIB,
+    BackupId,
+    ChunkLook,
     LostRanges,
+    QuotaLeft,
     TransferAbsent,
     TransferFailed,
     TransferProgress,
@@ -24,8 +27,11 @@ from cinderbank.domain.facts import (
     VolumeId,
 )
 from cinderbank.domain.names import BACKUP_TAG, RESTORE_TAG
+from cinderbank.domain.placement import Placement, Wanted, Why
+from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import Memory, OnDelete, Outcome, Phase, Transport
 from cinderbank.domain.restore import absorbed, next_step
+from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Resolved
 from tests.builders import (
     LONG_AGO,
     found_backup,
@@ -53,8 +59,12 @@ STARTED = intent("transfer", resource_id="image")
 PROVEN: dict[str, Any] = {
     "memory": restore_memory(seen("image"), STARTED, image_proven="image"),
     "images": [image()],
-    "volume_types": ["ssd"],
 }
+CHOSEN = Chosen(BackupId("01JD0000000000000000000009"), "site-a", LONG_AGO, "looked at 3")
+BY_SELECTOR = {"request": restore_request(selector=BackupSelector(volume_id=VolumeId("old")))}
+DRY = {"request": restore_request(dry_run=True), "identity": identity(has_finalizer=False)}
+SURVEY = Survey(QuotaLeft(1, 5), ChunkLook(256, 256, 0))
+PLAN = Plan(CHOSEN.backup_id, 1, 4096, SURVEY, ())
 
 
 def made(status: str = "available", **changes: Any) -> Any:
@@ -67,6 +77,9 @@ def with_volume(*volumes: Any, **changes: Any) -> dict[str, Any]:
     return {"memory": known, "volumes": volumes, "images": [image()], **changes}
 
 
+LINUX = volume(image_metadata={"os_type": "linux"})
+HAD = {"memory": restore_memory(seen("image"), seen("volume"), source=LINUX)}
+RESOLVED = Resolved(CHOSEN.backup_id, "main", "site-a", LONG_AGO, "NewestThatFits", "")
 QCOW2 = {"transport": Transport.QCOW2}
 ASKED = {"request": restore_request(transport=Transport.QCOW2)}
 AS_QCOW2 = {"memory": restore_memory(seen("image"), seen("volume"), image_proven="image", **QCOW2)}
@@ -106,6 +119,17 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("too small", {"memory": NEW, "found": found_backup(size_bytes=2 * GIB), "request": restore_request(size_gib=1)}, steps.Conclude),
     ("new", {"memory": NEW, "found": found_backup(), "identity": identity(has_finalizer=False)}, steps.AddFinalizer),
     ("found", {"memory": NEW, "found": found_backup()}, r.PinBackup),
+    ("type that is not here", {"memory": NEW, "found": found_backup(), "request": restore_request(wanted=Wanted(volume_type="x"))}, steps.Conclude),
+    ("selector, something fits", {"memory": NEW, "selected": CHOSEN, **BY_SELECTOR}, r.Resolve),
+    ("selector, something fits, no finalizer", {"memory": NEW, "selected": CHOSEN, **BY_SELECTOR, "identity": identity(has_finalizer=False)}, r.Resolve),
+    ("selector, nothing fits", {"memory": NEW, "selected": NoneChosen("NoBackupFits", "x"), **BY_SELECTOR}, steps.Conclude),
+    ("selector, not looked", {"memory": NEW, **BY_SELECTOR}, steps.Wait),
+    ("selector, resolved", {"memory": replace(NEW, resolved=RESOLVED), "found": found_backup(), **BY_SELECTOR}, r.PinBackup),
+    ("selector, resolved and deleted since", {"memory": replace(NEW, resolved=RESOLVED), **BY_SELECTOR}, steps.Conclude),
+    ("dry run", {"memory": NEW, "found": found_backup(), "survey": SURVEY, **DRY}, r.PinBackup),
+    ("dry run, planned", {"memory": restore_memory(plan=PLAN), **DRY}, steps.Conclude),
+    ("dry run, plan lost", {"memory": restore_memory(), **DRY}, steps.Conclude),
+    ("dry run, ended, onDelete Delete", {"memory": restore_memory(plan=PLAN, outcome=replace(COMPLETED, final=True)), "identity": identity(has_finalizer=False), "request": restore_request(dry_run=True, on_delete=OnDelete.DELETE)}, steps.Idle),
     ("Qcow2 asked for and full", {"memory": NEW, "found": found_backup(), "request": restore_request(transport=Transport.QCOW2)}, steps.Conclude),
     ("Qcow2 asked for, full, larger volume", {"memory": NEW, "found": found_backup(), "request": restore_request(transport=Transport.QCOW2, size_gib=2)}, r.PinBackup),
     ("Raw asked for, a disk image inside", {"memory": NEW, "found": found_backup(content_format="vmdk"), "request": restore_request(transport=Transport.RAW)}, steps.Conclude),
@@ -160,6 +184,11 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("volume not bootable, asked for", with_volume(made(), request=restore_request(bootable=True)), r.SetBootable),
     ("bootable can not be set", with_volume(made(bootable=True), memory=restore_memory(intent("bootable", tries=4))), steps.Conclude),
     ("volume has the image's metadata", with_volume(made(image_metadata={"image_id": "x"})), r.DeleteImageMetadata),
+    ("volume has not what the old one had", with_volume(made(), **HAD), r.SetImageMetadata),
+    ("volume has another value", with_volume(made(image_metadata={"os_type": "x"}), **HAD), r.SetImageMetadata),
+    ("volume has both", with_volume(made(image_metadata={"os_type": "x", "image_id": "y"}), **HAD), r.DeleteImageMetadata),
+    ("volume has what the old one had", with_volume(made(image_metadata={"os_type": "linux"}), **HAD), steps.Conclude),
+    ("image metadata can not be set", with_volume(made(), memory=restore_memory(intent("set-image-metadata", tries=4), source=LINUX)), steps.Conclude),
     ("volume ready", with_volume(made()), steps.Conclude),
     ("volume attached at once", with_volume(made("in-use")), steps.Conclude),
 ]  # fmt: skip
@@ -214,12 +243,25 @@ def test_the_transfer_is_told_whether_to_salvage(salvage: bool) -> None:
 def test_the_new_volume_is_like_the_old_one() -> None:
     source = volume(
         description="shop database",
-        metadata={"app": "shop", BACKUP_TAG: "01", "cinderbank.io/x": "y"},
+        metadata={
+            "app": "shop",
+            BACKUP_TAG: "01",
+            "cinderbank.io/x": "y",
+            "attached_mode": "rw",
+            "readonly": "False",
+        },
     )
-    step = created(memory=restore_memory(image_proven="image", source=source, size_bytes=3 * GIB),
-                   images=[image(size_bytes=3 * GIB)])  # fmt: skip
+    step = created(
+        memory=restore_memory(
+            image_proven="image",
+            source=source,
+            size_bytes=3 * GIB,
+            placement=Placement("ssd", Why.SAME_NAME, None, Why.DEFAULT),
+        ),
+        images=[image(size_bytes=3 * GIB)],
+    )
     assert (step.name, step.description, step.size_gib) == ("db", "shop database", 3)
-    assert (step.volume_type, step.availability_zone, step.note) == ("ssd", None, "")
+    assert (step.volume_type, step.availability_zone) == ("ssd", None)
     assert step.metadata == {"app": "shop", RESTORE_TAG: "uid-1"}
 
 
@@ -227,8 +269,7 @@ def test_what_was_asked_for_wins() -> None:
     asked = restore_request(
         volume_name="db-copy",
         description="",
-        volume_type="nvme",
-        availability_zone="az2",
+        wanted=Wanted("nvme", "az2"),
         size_gib=9,
         metadata={"app": "drill", RESTORE_TAG: "forged"},
     )
@@ -238,10 +279,52 @@ def test_what_was_asked_for_wins() -> None:
     assert step.metadata == {"app": "drill", RESTORE_TAG: "uid-1"}
 
 
-def test_a_type_that_this_site_has_not_is_told() -> None:
-    step = created(volume_types=["hdd"])
-    assert step.volume_type is None
-    assert '"ssd"' in step.note
+def test_a_dry_run_tells_what_it_found() -> None:
+    short = Survey(QuotaLeft(0, 0), ChunkLook(256, 256, 3))
+    look = restore_observed(memory=NEW, found=found_backup(data_bytes=4096), survey=short, **DRY)
+    pinned = next_step(look)
+    assert isinstance(pinned, r.PinBackup) and pinned.plan is not None
+    assert pinned.plan.bytes_to_move == 4096
+    told = [warned.reason for warned in pinned.plan.warnings]
+    assert told == ["VolumeTypeSubstituted", "QuotaTooSmall", "BackupDamaged"]
+    done = next_step(replace(look, memory=restore_memory(plan=pinned.plan)))
+    assert isinstance(done, steps.Conclude)
+    assert (done.outcome.phase, done.outcome.reason) == (Phase.COMPLETED, "DryRun")
+    assert "3 of 256 chunks" in done.outcome.message
+
+
+def test_what_could_not_be_put_back_is_told() -> None:
+    tried = (intent("set-image-metadata", tries=4), intent("bootable", tries=4))
+    done = next_step(
+        restore_observed(
+            **with_volume(made(bootable=True), memory=restore_memory(*tried, source=LINUX))
+        )
+    )
+    assert isinstance(done, steps.Conclude)
+    assert done.outcome.phase is Phase.COMPLETED
+    assert "bootable could not be set to false" in done.outcome.message
+    assert "os_type" in done.outcome.message
+
+
+def test_what_both_have_stays() -> None:
+    """Cinder says of every volume of an image whether it has verified a signature."""
+    said = {"signature_verified": "False"}
+    known = restore_memory(source=volume(image_metadata=said))
+    look = restore_observed(**with_volume(made(image_metadata=said), memory=known))
+    assert isinstance(next_step(look), steps.Conclude)
+    other = restore_observed(**with_volume(made(image_metadata={"signature_verified": "x"})))
+    assert isinstance(next_step(other), r.DeleteImageMetadata)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["cinder_encryption_key_id", "os_glance_x", "img_signature", "signature_verified", "bad,key"],
+)
+def test_keys_that_are_never_put_back(key: str) -> None:
+    known = restore_memory(source=volume(image_metadata={key: "x"}))
+    assert isinstance(
+        next_step(restore_observed(**with_volume(made(), memory=known))), steps.Conclude
+    )
 
 
 def test_the_new_volume_is_known_from_the_first_sight() -> None:
@@ -289,6 +372,19 @@ def test_every_combination_has_a_safe_step() -> None:
             found=found_backup(),
         )
         assert_safe(look, next_step(look), leaving)
+
+
+def test_no_combination_lets_a_dry_run_make_anything() -> None:
+    for mem, plan, has_finalizer in itertools.product(MEMORIES, (None, PLAN), (False, True)):
+        look = restore_observed(
+            memory=replace(mem, plan=plan),
+            identity=identity(has_finalizer=has_finalizer),
+            request=restore_request(dry_run=True),
+            found=found_backup(),
+            survey=SURVEY,
+        )
+        step = next_step(look)
+        assert not isinstance(step, steps.Effect) or isinstance(step, r.UnpinReader), step
 
 
 def assert_safe(o: r.RestoreObserved, step: r.RestoreStep, leaving: bool) -> None:

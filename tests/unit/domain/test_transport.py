@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cinderbank.domain import transport as t
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import GIB, PreviousBackup
 from cinderbank.domain.qcow2_size import max_length_bytes
-from cinderbank.domain.record import Transport
+from cinderbank.domain.record import Memory, Transport
 from tests.builders import image, restore_memory, seen
 
-AUTO, RAW, QCOW2 = Transport.AUTO, Transport.RAW, Transport.QCOW2
+AUTO, RAW, QCOW2, VDI = Transport.AUTO, Transport.RAW, Transport.QCOW2, Transport.VDI
 MIB = 1 << 20
 
 BACKUPS = [
     (RAW, None, RAW, "Requested"),
     (QCOW2, None, QCOW2, "Requested"),
     (QCOW2, PreviousBackup(GIB, GIB, "vmdk"), QCOW2, "Requested"),
-    (AUTO, None, QCOW2, "FirstBackup"),
-    (AUTO, PreviousBackup(GIB), QCOW2, "FirstBackup"),
-    (AUTO, PreviousBackup(GIB, 0), QCOW2, "MostlyEmpty"),
-    (AUTO, PreviousBackup(GIB, GIB // 2 - 1), QCOW2, "MostlyEmpty"),
-    (AUTO, PreviousBackup(GIB, GIB // 2), RAW, "MostlyUsed"),
+    (VDI, PreviousBackup(GIB, GIB, "vmdk"), VDI, "Requested"),
+    (AUTO, None, VDI, "FirstBackup"),
+    (AUTO, PreviousBackup(GIB), VDI, "FirstBackup"),
+    (AUTO, PreviousBackup(GIB, 0), VDI, "MostlyEmpty"),
+    (AUTO, PreviousBackup(10 * GIB, 9 * GIB - 1), VDI, "MostlyEmpty"),
+    (AUTO, PreviousBackup(10 * GIB, 9 * GIB), RAW, "MostlyUsed"),
     (AUTO, PreviousBackup(GIB, GIB), RAW, "MostlyUsed"),
-    *((AUTO, PreviousBackup(GIB, 0, it), QCOW2, "MostlyEmpty") for it in ("raw", "gpt", "mbr")),
-    *((AUTO, PreviousBackup(GIB, 0, it), QCOW2, "MostlyEmpty") for it in ("iso", "")),
+    *((AUTO, PreviousBackup(GIB, 0, it), VDI, "MostlyEmpty") for it in ("raw", "gpt", "mbr")),
+    *((AUTO, PreviousBackup(GIB, 0, it), VDI, "MostlyEmpty") for it in ("iso", "")),
     *((AUTO, PreviousBackup(GIB, 0, it), RAW, "ContentIsImage") for it in ("qcow2", "vmdk")),
     *((AUTO, PreviousBackup(GIB, 0, it), RAW, "ContentIsImage") for it in ("vhd", "vpc", "vhdx")),
     *((AUTO, PreviousBackup(GIB, 0, it), RAW, "ContentIsImage") for it in ("vdi", "qed", "luks")),
@@ -42,8 +45,8 @@ def test_of_a_backup(
     assert choice.message
 
 
-def test_half_of_an_empty_volume_is_nothing() -> None:
-    assert t.for_backup(AUTO, PreviousBackup(0, 0)).transport is QCOW2
+def test_most_of_an_empty_volume_is_nothing() -> None:
+    assert t.for_backup(AUTO, PreviousBackup(0, 0)).transport is VDI
 
 
 RESTORES = [
@@ -156,8 +159,19 @@ def test_a_fallback_forgets_tries_and_proof_and_nothing_else() -> None:
     ]
 
 
-def test_only_a_qcow2_is_left_over_and_only_beside_raw() -> None:
-    raw, qcow2 = image(), image(disk_format="qcow2")
+def test_vdi_goes_on_as_qcow2_where_only_the_format_is_refused() -> None:
+    memory = replace(Memory(), transport=VDI)
+    for reason, then in (("ImageFormatRefused", QCOW2), ("ConversionFailed", RAW), ("x", RAW)):
+        choice = t.fallback(AUTO, memory, reason, "it failed")
+        assert choice is not None and (choice.transport, choice.reason) == (then, reason)
+    assert t.fallback(VDI, memory, "ImageFormatRefused", "it failed") is None
+
+
+def test_what_is_left_over_was_converted_and_to_another_format() -> None:
+    raw, qcow2, vdi = image(), image(disk_format="qcow2"), image(disk_format="vdi")
+    assert t.unwanted([raw, vdi], restore_memory(transport=RAW)) == vdi
+    assert t.unwanted([raw, vdi], restore_memory(transport=QCOW2)) == vdi
+    assert t.unwanted([raw, vdi], restore_memory(transport=VDI)) is None
     assert t.unwanted([raw, qcow2], restore_memory(transport=RAW)) == qcow2
     assert t.unwanted([raw], restore_memory(transport=RAW)) is None
     assert t.unwanted([raw, qcow2], restore_memory(transport=QCOW2)) is None

@@ -14,9 +14,9 @@ from cinderbank.domain.errors import (
     Unavailable,
 )
 from cinderbank.domain.facts import StoreCapabilities
-from cinderbank.engine.bank_validation import BankFound, judge_bank, refusal
+from cinderbank.engine.bank_validation import SITE_SHARED, BankFound, judge_bank, refusal
 
-FOUND = BankFound(bank_id="one", format_version=1, backups=3)
+FOUND = BankFound(bank_id="one", format_version=1)
 
 
 def told(conditions: object) -> dict[str, tuple[str, str]]:
@@ -51,6 +51,35 @@ def test_a_store_that_lies_stops_the_bank_and_is_told_all_the_same() -> None:
     assert judge_bank(
         replace(FOUND, capabilities=replace(lying, list_after_write=True)), "one"
     ).ready
+
+
+OTHER = ("7b1c0f7e-0000-4000-8000-000000000001",)
+
+
+@pytest.mark.parametrize(
+    ("beside", "lately", "told", "shared"),
+    [
+        ((), (), False, False),
+        # Somebody was there before us, and writes no more: a cluster that was built anew.
+        ((), OTHER, False, False),
+        (OTHER, OTHER, False, True),
+        # Told once, it stays until the other one has been silent for a day.
+        ((), OTHER, True, True),
+        ((), (), True, False),
+    ],
+)
+def test_two_sites_of_one_name_are_told_and_nothing_stops(
+    beside: tuple[str, ...], lately: tuple[str, ...], told: bool, shared: bool
+) -> None:
+    looked = replace(FOUND, writers_beside_us=beside, writers_lately=lately)
+    verdict = judge_bank(looked, "one", told)
+    assert verdict.ready
+    conditions = {c.type: c for c in verdict.conditions}
+    assert (SITE_SHARED in conditions) == shared
+    if shared:
+        assert conditions[SITE_SHARED].reason == "SiteNameShared"
+        assert OTHER[0] in conditions[SITE_SHARED].message
+        assert OTHER[0] in conditions["Ready"].message
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ import pytest
 from cinderbank.adapters.check_process import CheckAccess
 from cinderbank.adapters.collect_process import CollectProcesses, collect_command
 from cinderbank.adapters.s3_location import S3Credentials, S3Location
-from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec, BackupBankStatus
+from cinderbank.api.v1alpha1.backup_bank import BackupBankSpec
+from cinderbank.api.v1alpha1.bank_status import BackupBankStatus
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.kube.known import BACKUP_BANK, Key
 from cinderbank.kube.maintenance import Maintenance

@@ -12,7 +12,8 @@ from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
 from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_backup_policy import OF_EACH_BACKUP, Template
-from cinderbank.app.policies import CINDER_CSI, AppPolicyWorlds
+from cinderbank.app.policies import AppPolicyWorlds
+from cinderbank.domain.claim import CSI_DRIVER
 from cinderbank.domain.errors import CinderbankError, Forbidden, InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeFacts
 from cinderbank.domain.policy.children import (
@@ -548,7 +549,7 @@ def claim(house: House, name: str, handle: str, *, labels: dict[str, str], **cha
     }
     house.kube.put(f"{claims}/{name}", body)
     spec = {
-        "csi": {"driver": CINDER_CSI, "volumeHandle": handle},
+        "csi": {"driver": CSI_DRIVER, "volumeHandle": handle},
         "claimRef": {"uid": f"uid-{name}"},
         **changes,
     }

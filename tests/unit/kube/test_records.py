@@ -50,7 +50,9 @@ class Api:
         self.applied.append((path, dict(body)))
         return self._answer(path, body["status"], [])
 
-    def json_patch(self, path: str, operations: list[dict[str, Any]]) -> dict[str, Any]:
+    def json_patch(
+        self, path: str, operations: list[dict[str, Any]], field_manager: str
+    ) -> dict[str, Any]:
         self.patched.append((path, operations))
         return self._answer(path, {}, ["cinderbank.io/protect"])
 
@@ -290,3 +292,23 @@ def test_an_events_note_fits_and_holds_no_secret() -> None:
     assert len(body["note"].encode()) <= 1024
     assert "hunter2" not in body["note"]
     assert (body["type"], body["reason"]) == ("Warning", "Long")
+
+
+def test_progress_of_a_copy_alone_waits_too() -> None:
+    bench = Bench()
+
+    def offered(percent: int, phase: str = "Copying") -> bool:
+        copy = {"bank": "far", "phase": phase, "progress": {"percent": percent}}
+        status = {"phase": "Completed", "progress": {"percent": 100}, "copies": [copy]}
+        answer = bench.writer.write_if_worth_it(current, status)
+        current.update(answer or {})
+        return answer is not None
+
+    current = target(status={"phase": "Completed", "progress": {"percent": 100}})
+    assert offered(0), "a copy has begun"
+    bench.clock.now += 1
+    assert not offered(5)
+    bench.clock.now += 10
+    assert offered(6)
+    bench.clock.now += 1
+    assert offered(6, "Completed"), "that is no progress"

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from cinderbank.adapters.prometheus import Metrics
-from cinderbank.api.v1alpha1 import backup_status
+from cinderbank.api.v1alpha1 import backup_status, restore_status
 from cinderbank.domain.errors import BrokenInvariant, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Memory, Outcome, Phase, Report
+from cinderbank.domain.selection import Resolved
 from cinderbank.engine.tick import BackupWorld, RestoreWorld, TickResult
 from cinderbank.kube.known import Key, key_of
 from cinderbank.kube.queue import LONGEST_RETRY_SECONDS
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
-from cinderbank.kube.runs import BackOffs, BackupRuns, Needs, blocked_seconds, next_seconds
+from cinderbank.kube.runs import (
+    BackOffs,
+    BackupRuns,
+    Needs,
+    RestoreRuns,
+    blocked_seconds,
+    next_seconds,
+)
 from cinderbank.ports.records import Records
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -59,6 +68,9 @@ class BlockedWorlds:
     def __init__(self, torn_down: bool = False) -> None:
         self.kept = KeptRecords()
         self.torn_down = torn_down
+        self.asked: list[str] = []
+        """Objects that were asked which backup they are of."""
+        self.needed: list[Needs] = []
 
     def records(self, key: Key, raw: Raw) -> Records:
         return self.kept
@@ -67,10 +79,16 @@ class BlockedWorlds:
         raise Unavailable("no bank", reason="BankNotReady")
 
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
+        self.needed.append(needs)
         raise Unavailable("no bank", reason="BankNotReady")
 
     def resolve_backup(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        self.asked.append(name)
         raise Unavailable("no backup", reason="BackupNotCompleted")
+
+    def resolve_recovery_point(self, namespace: str, name: str) -> tuple[BackupId, str]:
+        self.asked.append(name)
+        return BackupId("01JD0000000000000000000000"), "second"
 
     def is_torn_down(self, key: Key) -> bool:
         return self.torn_down
@@ -151,6 +169,63 @@ def test_a_namespace_that_is_torn_down_lets_go_and_keeps_the_data(policy: str) -
 def test_what_is_deleted_and_not_ours_is_left_alone() -> None:
     worlds = BlockedWorlds()
     assert run(worlds, raw(deleting=True, finalizer=False)) is None
+    assert worlds.kept.calls == []
+
+
+RESOLVED = Resolved(
+    BackupId("01JD0000000000000000000000"), "second", "site-a", NOW, "Named", "spec.source names it"
+)
+
+
+def restore(memory: Memory, source: dict[str, Any], **spec: Any) -> Raw:
+    found = raw()
+    cloud = found["spec"]["cloudCredentialsRef"]
+    status = restore_status.status_of(memory, Report(Phase.PENDING, ()), None, 1, NOW).dump()
+    spec = {"source": source, "cloudCredentialsRef": cloud, **spec}
+    return {**found, "kind": "VolumeRestore", "spec": spec, "status": status}
+
+
+def run_restore(worlds: BlockedWorlds, found: Raw) -> float | None:
+    runs = RestoreRuns(worlds, Clock(), TickMeter(Metrics()), blocked_retry_seconds=60)
+    return runs.run(key_of(found), found)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"backupRef": {"name": "gone"}},
+        {"recoveryPointRef": {"name": "gone"}},
+        {"bank": {"bankRef": {"name": "main"}, "selector": {"volumeName": "db"}}},
+    ],
+)
+def test_what_was_resolved_is_never_asked_again(source: dict[str, Any]) -> None:
+    worlds = BlockedWorlds()
+    memory = Memory(backup_id=RESOLVED.backup_id, resolved=RESOLVED)
+    assert run_restore(worlds, restore(memory, source)) is not None
+    assert worlds.asked == []
+    assert [needs.bank_name for needs in worlds.needed] == ["second"]
+
+
+def test_a_recovery_point_says_which_backup() -> None:
+    worlds = BlockedWorlds()
+    run_restore(worlds, restore(Memory(), {"recoveryPointRef": {"name": "db-1"}}))
+    assert worlds.asked == ["db-1"]
+    assert [needs.bank_name for needs in worlds.needed] == ["second"]
+
+
+def test_a_source_that_is_not_there_is_waited_for() -> None:
+    worlds = BlockedWorlds()
+    assert run_restore(worlds, restore(Memory(), {"backupRef": {"name": "later"}})) is not None
+    assert worlds.needed == []
+    assert "event Failed" not in worlds.kept.calls
+
+
+def test_an_ended_dry_run_costs_nothing_whatever_on_delete_says() -> None:
+    ended = replace(ENDED, resolved=RESOLVED)
+    found = restore(ended, {"backupRef": {"name": "db"}}, dryRun=True, onDelete="Delete")
+    found["metadata"]["finalizers"] = []
+    worlds = BlockedWorlds()
+    assert run_restore(worlds, found) is None
     assert worlds.kept.calls == []
 
 

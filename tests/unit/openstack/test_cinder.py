@@ -7,7 +7,14 @@ import pytest
 
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.domain import errors as ours
-from cinderbank.domain.facts import ImageId, SnapshotFacts, SnapshotId, VolumeId
+from cinderbank.domain.facts import (
+    ImageId,
+    QuotaLeft,
+    SnapshotFacts,
+    SnapshotId,
+    VolumeId,
+    VolumeTypeFacts,
+)
 from tests.unit.openstack.cloud import PROJECT, REQUEST_ID, Answer, Cloud, Reset, Silence
 from tests.unit.openstack.conftest import Connect
 
@@ -367,6 +374,73 @@ class TestCreates:
             cinder.upload_to_image(VolumeId("../x"), image_name="i", disk_format="raw")
 
 
+class TestWhatTheProjectMayUse:
+    def test_types(self, cloud: Cloud, cinder: OpenStackCinder) -> None:
+        types = [
+            {"id": ID, "name": "ssd", "extra_specs": {"RESKEY:availability_zones": "az1, az2,"}},
+            {"id": OTHER, "name": "hdd", "extra_specs": {}},
+            {"id": OTHER, "name": "nvme"},
+        ]
+        cloud.cinder("GET", "/types", Answer(body={"volume_types": types}))
+        assert cinder.volume_types() == [
+            VolumeTypeFacts(OTHER, "hdd"),
+            VolumeTypeFacts(OTHER, "nvme"),
+            VolumeTypeFacts(ID, "ssd", ("az1", "az2")),
+        ]
+
+    def test_zones(self, cloud: Cloud, cinder: OpenStackCinder) -> None:
+        zones = [
+            {"zoneName": "nova", "zoneState": {"available": True}},
+            {"zoneName": "az2", "zoneState": {"available": False}},
+        ]
+        cloud.cinder("GET", "/os-availability-zone", Answer(body={"availabilityZoneInfo": zones}))
+        assert cinder.availability_zones() == ["az2", "nova"]
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"availabilityZoneInfo": {}}, {"availabilityZoneInfo": [1]}]
+    )
+    def test_zones_that_make_no_sense(
+        self, cloud: Cloud, cinder: OpenStackCinder, body: object
+    ) -> None:
+        cloud.cinder("GET", "/os-availability-zone", Answer(body=body))
+        with pytest.raises(ours.Unavailable):
+            cinder.availability_zones()
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_cloud_that_does_not_say(
+        self, cloud: Cloud, cinder: OpenStackCinder, status: int
+    ) -> None:
+        cloud.cinder("GET", "/os-availability-zone", Answer(status, {}))
+        cloud.cinder("GET", "/limits", Answer(status, {}))
+        assert cinder.availability_zones() is None
+        assert cinder.quota_left() is None
+
+    @pytest.mark.parametrize(
+        ("absolute", "left"),
+        [
+            ((10, 3, 1000, 990), QuotaLeft(7, 10)),
+            ((-1, 3, 1000, 2000), QuotaLeft(None, 0)),
+            ((10, 3, None, None), QuotaLeft(7, None)),
+        ],
+    )
+    def test_quota(
+        self,
+        cloud: Cloud,
+        cinder: OpenStackCinder,
+        absolute: tuple[int | None, ...],
+        left: QuotaLeft,
+    ) -> None:
+        names = (
+            "maxTotalVolumes",
+            "totalVolumesUsed",
+            "maxTotalVolumeGigabytes",
+            "totalGigabytesUsed",
+        )
+        limits = {"absolute": dict(zip(names, absolute, strict=True)), "rate": []}
+        cloud.cinder("GET", "/limits", Answer(body={"limits": limits}))
+        assert cinder.quota_left() == left
+
+
 class TestChanges:
     @pytest.mark.parametrize("status", [202, 404])
     def test_a_delete_is_done_or_was_done(
@@ -392,27 +466,41 @@ class TestChanges:
         cinder.set_bootable(VolumeId(ID), False)
         assert cloud.asked("POST", "/action")[0].json == {"os-set_bootable": {"bootable": False}}
 
-    def test_only_image_metadata_that_is_there_is_taken_out(
+    def test_image_metadata_is_taken_out_key_by_key(
+        self, cloud: Cloud, cinder: OpenStackCinder
+    ) -> None:
+        cloud.cinder("POST", f"/volumes/{ID}/action", Answer(200, None))
+        cinder.delete_image_metadata(VolumeId(ID), ["image_id", "image_name"])
+        assert [it.json["os-unset_image_metadata"] for it in cloud.asked("POST", "/action")] == [
+            {"key": "image_id"},
+            {"key": "image_name"},
+        ]
+        assert cloud.asked("GET", ID) == []
+
+    def test_a_key_that_is_not_there_is_fine_and_the_next_one_goes(
         self, cloud: Cloud, cinder: OpenStackCinder
     ) -> None:
         cloud.cinder("GET", f"/volumes/{ID}", Answer(body={"volume": VOLUME}))
-        cloud.cinder("POST", f"/volumes/{ID}/action", Answer(200, None))
+        gone = Answer(404, {"itemNotFound": {"message": "Glance metadata cannot be found."}})
+        cloud.cinder("POST", f"/volumes/{ID}/action", gone, Answer(200, None))
         cinder.delete_image_metadata(VolumeId(ID), ["never", "image_name"])
-        (request,) = cloud.asked("POST", "/action")
-        assert request.json == {"os-unset_image_metadata": {"key": "image_name"}}
+        assert len(cloud.asked("POST", "/action")) == 2
 
-    def test_image_metadata_that_somebody_else_took_out(
+    def test_a_key_that_is_there_and_can_not_be_found(
         self, cloud: Cloud, cinder: OpenStackCinder
     ) -> None:
-        without = VOLUME | {"volume_image_metadata": {}}
-        cloud.cinder(
-            "GET",
-            f"/volumes/{ID}",
-            Answer(body={"volume": VOLUME}),
-            Answer(body={"volume": without}),
-        )
-        cinder.delete_image_metadata(VolumeId(ID), ["image_name"])
-        assert len(cloud.asked("POST", "/action")) == 1
+        cloud.cinder("GET", f"/volumes/{ID}", Answer(body={"volume": VOLUME}))
+        with pytest.raises(ours.Conflict, match="image_name"):
+            cinder.delete_image_metadata(VolumeId(ID), ["image_name"])
+
+    def test_image_metadata_is_set_in_one_request(
+        self, cloud: Cloud, cinder: OpenStackCinder
+    ) -> None:
+        cloud.cinder("POST", f"/volumes/{ID}/action", Answer(200, {"metadata": {}}))
+        cinder.set_image_metadata(VolumeId(ID), {"os_type": "linux", "hw_disk_bus": "scsi"})
+        (request,) = cloud.asked("POST", "/action")
+        wanted = {"os_type": "linux", "hw_disk_bus": "scsi"}
+        assert request.json == {"os-set_image_metadata": {"metadata": wanted}}
 
     def test_a_missing_volume_is_not_a_missing_key(self, cinder: OpenStackCinder) -> None:
         with pytest.raises(ours.SourceGone):

@@ -11,6 +11,7 @@ from cinderbank.adapters.openstack import calls
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.domain.errors import AuthRefused, Forbidden, InvalidSpec, Unavailable
+from cinderbank.domain.facts import VolumeTypeFacts
 from tests.unit.openstack.cloud import PASSWORD, PROJECT, Answer, Cloud, Silence
 from tests.unit.openstack.conftest import Connect
 
@@ -148,7 +149,7 @@ def test_bodies_and_urls_stay_out_of_the_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     cloud.cinder("GET", "/types", Answer(body={"volume_types": [{"name": "private-words"}]}))
-    assert OpenStackCinder(connect_to()).volume_types() == ["private-words"]
+    assert OpenStackCinder(connect_to()).volume_types()[0].name == "private-words"
     assert "private-words" not in caplog.text
     assert PASSWORD not in caplog.text
 
@@ -185,7 +186,7 @@ def test_a_redirect_within_the_host_is_followed(cloud: Cloud, connect_to: Connec
     there = f"{cloud.url}/volume/v3/{PROJECT}/types/"
     cloud.cinder("GET", "/types", Answer(302, headers={"Location": there}))
     cloud.cinder("GET", "/types/", Answer(body={"volume_types": [{"name": "ssd"}]}))
-    assert OpenStackCinder(connection).volume_types() == ["ssd"]
+    assert OpenStackCinder(connection).volume_types() == [VolumeTypeFacts("", "ssd")]
 
 
 def test_small_things_do_not_become_hundreds_of_mebibytes(

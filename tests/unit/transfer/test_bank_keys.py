@@ -44,6 +44,7 @@ def test_keys_come_as_a_file_and_never_get_out(tmp_path: Path) -> None:
         tmp_path / "transfers",
         1,
         news.put,
+        news.put,
         lambda job: [sys.executable, "-c", PROGRAM, str(job), str(told)],
     )
     try:
@@ -71,8 +72,8 @@ def bank_job(keys_file: Path | None) -> BankJob:
 def test_the_child_reads_them(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text(json.dumps([encoded_kek(kek).decode().strip() for kek in KEKS]))
-    assert _keks(bank_job(path)) == KEKS
-    assert _keks(bank_job(None)) == ()
+    assert _keks(bank_job(path), "bank") == KEKS
+    assert _keks(bank_job(None), "bank") == ()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '["short"]', "3", "null"])
@@ -80,6 +81,6 @@ def test_a_bad_file_is_told_without_its_content(tmp_path: Path, text: str) -> No
     path = tmp_path / "keys.json"
     path.write_text(text)
     with pytest.raises(InvalidSpec) as raised:
-        _keks(bank_job(path))
+        _keks(bank_job(path), "bank")
     assert raised.value.reason in ("InvalidJob", "BankKeyInvalid")
     assert "short" not in raised.value.message

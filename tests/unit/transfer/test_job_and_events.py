@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import pytest
 
 from cinderbank.domain.errors import DataCorrupt, InvalidSpec, Unavailable
 from cinderbank.domain.facts import TransferProgress
-from cinderbank.ports.transfers import RestoreTransfer, Transfer
+from cinderbank.ports.transfers import CopyTransfer, RestoreTransfer, Transfer
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump, load
-from tests.fakes.backups import BACKUP, IMAGE, SITE, backup_transfer
+from tests.fakes.backups import BACKUP, IMAGE, OTHER_BACKUP, SITE, backup_transfer
 
 BANK = BankJob(
     "https://s3",
@@ -38,6 +39,23 @@ def test_jobs_round_trip(transfer: Transfer, tmp_path: Path) -> None:
     path = tmp_path / "job.json"
     path.write_text(dump(job))
     assert load(path) == job
+
+
+def test_a_copy_names_two_banks_and_no_cloud(tmp_path: Path) -> None:
+    copy = CopyTransfer(SITE, BACKUP, OTHER_BACKUP, 4, allow_plain=True)
+    job = Job(BANK, None, copy, target=replace(BANK, bucket="other"))
+    path = tmp_path / "job.json"
+    path.write_text(dump(job))
+    assert load(path) == job
+    document = json.loads(dump(job))
+    for change, text in (
+        ({"target": None}, "target: not an object"),
+        ({"target": {**document["target"], "bandwidth_bytes_per_second": 0}}, "target.bandwidth"),
+        ({"transfer": {**document["transfer"], "allow_plain": "yes"}}, "allow_plain"),
+    ):
+        path.write_text(json.dumps({**document, **change}))
+        with pytest.raises(InvalidSpec, match=text):
+            load(path)
 
 
 def _without_version(job: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from cinderbank.adapters.transfer_process import MALLOC
 
 PROGRAM = Path(__file__).with_name("virtual_backup.py")
+COPY_PROGRAM = Path(__file__).with_name("virtual_copy.py")
 INDEX_PROGRAM = Path(__file__).with_name("virtual_index.py")
 MIB = 1 << 20
 STATED_MIB = 64
@@ -37,6 +38,12 @@ def measured(program: Path, *arguments: str, seconds: float = 280) -> dict[str, 
 @pytest.mark.parametrize("kind", ["zero", "pattern", "pattern restore", "pattern incremental"])
 def test_a_volume_of_any_size_takes_what_is_stated(kind: str) -> None:
     found = measured(PROGRAM, "1024", *kind.split())
+    assert found["rss_mib"] < found["idle_mib"] + STATED_MIB
+
+
+@pytest.mark.timeout(600)
+def test_a_copy_takes_what_is_stated() -> None:
+    found = measured(COPY_PROGRAM, "512")
     assert found["rss_mib"] < found["idle_mib"] + STATED_MIB
 
 

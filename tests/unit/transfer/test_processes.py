@@ -19,6 +19,7 @@ from cinderbank.adapters.transfer_process import (
     environment,
     transfer_command,
 )
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.domain.errors import Conflict, Unavailable
 from cinderbank.domain.facts import (
     LostRanges,
@@ -30,6 +31,7 @@ from cinderbank.domain.facts import (
 )
 from tests.fakes.backups import SITE, backup_transfer
 
+KEK = KeyEncryptionKey(bytes(range(32)))
 SECRET = "very-secret-key-0123456789"
 ACCESS = TransferAccess(
     S3Location("http://127.0.0.1:9", "bucket"), S3Credentials("user", SECRET), SITE, False, None,
@@ -56,7 +58,11 @@ class Programs:
         self.program = ""
         self.news: queue.SimpleQueue[str] = queue.SimpleQueue()
         self.processes: TransferProcesses[str] = TransferProcesses(
-            folder, slots, self.news.put, lambda job: [sys.executable, "-c", self.program, str(job)]
+            folder,
+            slots,
+            self.news.put,
+            self.news.put,
+            lambda job: [sys.executable, "-c", self.program, str(job)],
         )
 
     def run(self, program: str, key: str = "one", access: TransferAccess = ACCESS) -> None:
@@ -203,6 +209,36 @@ def test_a_bank_may_allow_fewer_than_the_operator_does(tmp_path: Path) -> None:
     programs.processes.close()
 
 
+def test_a_copy_counts_in_both_banks(tmp_path: Path) -> None:
+    programs = Programs(tmp_path, slots=9)
+    far = replace(ACCESS, location=S3Location("http://127.0.0.1:9", "far"), concurrent_transfers=1)
+    copy = replace(ACCESS, target=far)
+    blocks = "import sys;sys.stdin.read()"
+    programs.run(blocks, "one", copy)
+    with pytest.raises(Unavailable, match="concurrentTransfers"):
+        programs.run(blocks, "two", copy)
+    with pytest.raises(Unavailable, match="concurrentTransfers"):
+        programs.run(blocks, "three", far)
+    programs.run(blocks, "four", ACCESS)
+    assert set(programs.processes.keys()) == {"one", "two", "three", "four"}
+    programs.processes.close()
+
+
+def test_a_copy_has_the_secrets_of_both_banks_as_files_and_no_cloud(programs: Programs) -> None:
+    other = "another-secret-key-9876543210"
+    far = replace(ACCESS, credentials=S3Credentials("user", other), keks=(KEK,))
+    programs.run(
+        "import sys,pathlib;folder=pathlib.Path(sys.argv[1]).parent;"
+        "raise SystemExit(str(sorted(p.name for p in folder.iterdir()))"
+        f"+' {SECRET} {other} '+str('secret-key' in open(sys.argv[1]).read()))",
+        access=replace(ACCESS, target=far),
+    )
+    facts = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
+    assert isinstance(facts, TransferFailed)
+    files = "['bank-s3.json', 'job.json', 'target-keys.json', 'target-s3.json']"
+    assert facts.message.endswith(f"{files} <secret> <secret> False")
+
+
 def test_cancel_ends_one_that_ignores_sigterm(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,7 +262,7 @@ def test_a_finished_one_can_be_started_again(programs: Programs) -> None:
 
 def test_no_process_can_be_started(tmp_path: Path) -> None:
     processes: TransferProcesses[str] = TransferProcesses(
-        tmp_path / "t", 1, lambda key: None, lambda job: ["/does/not/exist"]
+        tmp_path / "t", 1, lambda key: None, lambda key: None, lambda job: ["/does/not/exist"]
     )
     with pytest.raises(Unavailable):
         processes.of("one", ACCESS).start(TRANSFER)

@@ -55,17 +55,27 @@ class KubeApi:
         except SourceGone:
             return None
 
-    def list_all(self, path: str, labels: str = "") -> Iterator[dict[str, Any]]:
-        """All objects of a collection, fetched in chunks; `labels` is a label selector."""
-        wanted = [("labelSelector", labels)] if labels else []
-        query: list[tuple[str, str]] = [("limit", str(LIST_CHUNK)), *wanted]
+    def list_all(self, path: str, label_selector: str = "") -> Iterator[dict[str, Any]]:
+        """All objects of a collection, or those with these labels, fetched in chunks.
+
+        Also raises SourceGone when it takes so long that the server has forgotten its beginning.
+        """
+        whole = [("limit", str(LIST_CHUNK))]
+        if label_selector:
+            whole.append(("labelSelector", label_selector))
+        query = whole
         while True:
             page = self._request("GET", path, query=query)
             yield from page.get("items", ())
             token = page.get("metadata", {}).get("continue")
             if not token:
                 return
-            query = [("limit", str(LIST_CHUNK)), *wanted, ("continue", token)]
+            query = [*whole, ("continue", token)]
+
+    def has_any(self, path: str, label_selector: str) -> bool:
+        """Whether a collection has any object with these labels."""
+        query = [("limit", "1"), ("labelSelector", label_selector)]
+        return bool(self._request("GET", path, query=query).get("items"))
 
     def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Not idempotent. Also raises Conflict (exists already), SourceGone (no such namespace)."""
@@ -81,13 +91,14 @@ class KubeApi:
         query = [("fieldManager", field_manager), ("force", "true")]
         return self._request("PATCH", path, query=query, body=dict(body), content_type=APPLY_PATCH)
 
-    def json_patch(self, path: str, operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def json_patch(
+        self, path: str, operations: Sequence[Mapping[str, Any]], field_manager: str
+    ) -> dict[str, Any]:
         """RFC 6902. Raises Conflict when a `test` fails, SourceGone when there is no object."""
+        query, body = [("fieldManager", field_manager)], [dict(each) for each in operations]
         try:
             # the content type is explicit: the client sends lists as merge patches on some paths
-            return self._request(
-                "PATCH", path, body=[dict(o) for o in operations], content_type=JSON_PATCH
-            )
+            return self._request("PATCH", path, query=query, body=body, content_type=JSON_PATCH)
         except InvalidSpec as error:  # a failed `test` is a 422, like any other refusal
             raise Conflict(error.message, status_code=error.status_code) from error
 
@@ -95,13 +106,16 @@ class KubeApi:
         """RFC 7386. Raises SourceGone when there is no object."""
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
 
-    def delete(self, path: str, *, uid: str, resource_version: str) -> None:
-        """Of exactly this object in this very version; 404 is success. Raises Conflict when it has
-        changed, or is another one of that name."""
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+    def delete(self, path: str, uid: str, resource_version: str | None = None) -> None:
+        """Ask for the deletion of the object of this uid; none of the name is fine. Raises Conflict
+        when it is another one by now, or no more in `resource_version`. Gone when a later read says
+        so."""
+        preconditions = {"uid": uid}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         with suppress(SourceGone):
-            self._request("DELETE", path, body=body, content_type=JSON)
+            self._request("DELETE", path, body=options, content_type=JSON)
 
     def _request(
         self,

@@ -203,14 +203,25 @@ class KubeRecords:
                 "value": metadata["resourceVersion"],
             },
         ]
-        answer = self._api.json_patch(path, [*tests, *operations])
+        answer = self._api.json_patch(path, [*tests, *operations], FIELD_MANAGER)
         self._target = answer
 
 
 def _without_progress(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in status.items() if key != "progress"}
+    found = {key: value for key, value in status.items() if key != "progress"}
+    if copies := _copies(status):
+        found["copies"] = [_without_progress(each) for each in copies]
+    return found
 
 
 def _percent(status: Mapping[str, Any]) -> float:
+    """Of the object and of its copies together: what grows in any of them is progress."""
     progress = status.get("progress")
-    return float(progress.get("percent", 0)) if isinstance(progress, dict) else 0.0
+    own = float(progress.get("percent", 0)) if isinstance(progress, dict) else 0.0
+    return own + sum(_percent(each) for each in _copies(status))
+
+
+def _copies(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    copies = status.get("copies")
+    rows = copies if isinstance(copies, list) else []
+    return [each for each in rows if isinstance(each, Mapping)]

@@ -11,11 +11,13 @@ from cinderbank.adapters.openstack.errors import Call
 from cinderbank.domain.facts import (
     ImageFacts,
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
     VolumeFacts,
     VolumeId,
+    VolumeTypeFacts,
 )
 
 NAME_LIMIT = 1024
@@ -72,6 +74,13 @@ class Body:
         if value is None:
             raise unexpected(self._call, f"`{key}` is missing")
         return value
+
+    def left(self, limit: str, used: str) -> int | None:
+        """What a limit leaves; None when it is none (-1), or when either is not told."""
+        if self._content.get(limit) == -1:
+            return None
+        most, now = self.number(limit), self.number(used)
+        return None if most is None or now is None else max(0, most - now)
 
     def flag(self, key: str) -> bool:
         """Cinder sends `encrypted` as a boolean and `bootable` as the text "true" or "false"."""
@@ -166,6 +175,33 @@ def image(content: object, call: Call) -> ImageFacts:
         hash_algo=body.text("os_hash_algo") or None,
         hash_value=body.text("os_hash_value") or None,
         created_at=body.time("created_at"),
+    )
+
+
+def volume_type(content: object, call: Call) -> VolumeTypeFacts:
+    """One entry of GET /v3/{project}/types. The extra spec is one of those that users may see."""
+    body = Body(content, call)
+    zones = body.texts("extra_specs").get("RESKEY:availability_zones", "")
+    names = tuple(name for each in zones.split(",") if (name := each.strip()))
+    return VolumeTypeFacts(body.text("id"), body.needed_text("name"), names or None)
+
+
+def availability_zones(content: Mapping[str, Any], call: Call) -> list[str]:
+    """GET /v3/{project}/os-availability-zone; those that are disabled too, as Cinder takes them."""
+    zones = content.get("availabilityZoneInfo")
+    if not isinstance(zones, list) or len(zones) > ENTRIES_LIMIT:
+        raise unexpected(
+            call, f"`availabilityZoneInfo` is not a list of at most {ENTRIES_LIMIT} entries"
+        )
+    return sorted(Body(each, call).needed_text("zoneName") for each in zones)
+
+
+def quota_left(content: object, call: Call) -> QuotaLeft:
+    """GET /v3/{project}/limits."""
+    absolute = Body(content, call).inner("limits").inner("absolute")
+    return QuotaLeft(
+        volumes=absolute.left("maxTotalVolumes", "totalVolumesUsed"),
+        gib=absolute.left("maxTotalVolumeGigabytes", "totalGigabytesUsed"),
     )
 
 

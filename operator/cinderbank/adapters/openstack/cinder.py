@@ -19,11 +19,13 @@ from cinderbank.adapters.openstack.errors import Call, mapped
 from cinderbank.domain.errors import Conflict, Forbidden, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     ImageId,
+    QuotaLeft,
     SnapshotFacts,
     SnapshotId,
     UserMessage,
     VolumeFacts,
     VolumeId,
+    VolumeTypeFacts,
 )
 
 UPLOAD_MICROVERSION = "3.1"
@@ -129,11 +131,29 @@ class OpenStackCinder:
         ours = [it for it in found if it.resource_id == resource_id and it.created_at >= earliest]
         return sorted(ours, key=lambda message: message.created_at, reverse=True)
 
-    def volume_types(self) -> Sequence[str]:
-        """Names of the volume types that this project sees, sorted."""
+    def volume_types(self) -> Sequence[VolumeTypeFacts]:
+        """The volume types that this project sees, by name."""
         call = Call("list", "volume types")
         found = pages(self._cinder, "/types", call, key="volume_types", params={})
-        return sorted(bodies.Body(item, call).needed_text("name") for item in found)
+        return sorted((bodies.volume_type(item, call) for item in found), key=lambda it: it.name)
+
+    def availability_zones(self) -> Sequence[str] | None:
+        """Names of the zones for volumes, sorted; None when this cloud does not say."""
+        call = Call("list", "availability zones")
+        try:
+            body = read(self._cinder, "/os-availability-zone", call)
+        except (SourceGone, Unsupported, Forbidden):
+            return None
+        return bodies.availability_zones(body, call)
+
+    def quota_left(self) -> QuotaLeft | None:
+        """By /limits, which every user may read; None when this cloud does not say."""
+        call = Call("read", "the limits of this project")
+        try:
+            body = read(self._cinder, "/limits", call)
+        except (SourceGone, Unsupported, Forbidden):
+            return None
+        return bodies.quota_left(body, call)
 
     # --- creates -------------------------------------------------------------------------------
 
@@ -249,12 +269,10 @@ class OpenStackCinder:
         """Take keys out of the volume's image metadata; keys that are not there are fine.
 
         Idempotent. Raises SourceGone. Cinder's 404 does not tell a missing key from a missing
-        volume, so the volume is read, before and after it.
+        volume, so the volume is read after it.
         """
         call = Call("delete image metadata of", f"volume {volume_id}")
         for key in keys:
-            if key not in self._image_metadata(volume_id, call):
-                continue
             try:
                 self._act(volume_id, "os-unset_image_metadata", {"key": key}, call)
             except SourceGone:
@@ -262,6 +280,11 @@ class OpenStackCinder:
                     raise Conflict(
                         f"{call}: the key {key!r} is there and cannot be found"
                     ) from None
+
+    def set_image_metadata(self, volume_id: VolumeId, metadata: Mapping[str, str]) -> None:
+        """Idempotent. Raises SourceGone, InvalidSpec (a key or a value that Cinder does not take)."""
+        call = Call("set image metadata of", f"volume {volume_id}")
+        self._act(volume_id, "os-set_image_metadata", {"metadata": dict(metadata)}, call)
 
     def delete_snapshot(self, snapshot_id: SnapshotId) -> None:
         """Idempotent, and asynchronous: on Ceph it may come back as `available` when it has a clone."""

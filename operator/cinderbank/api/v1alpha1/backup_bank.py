@@ -7,18 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cinderbank.api.v1alpha1.conditions import WAITING, Conditions
+from cinderbank.api.v1alpha1.bank_catalog import Catalog
+from cinderbank.api.v1alpha1.bank_status import BackupBankStatus
+from cinderbank.api.v1alpha1.conditions import WAITING
 from cinderbank.api.v1alpha1.duration import Duration
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
     Matching,
-    ObjectName,
     SiteName,
-    Time,
     immutable,
     rule,
 )
-from cinderbank.api.v1alpha1.references import SecretKey, SecretRef
+from cinderbank.api.v1alpha1.references import CASecretRef, SecretRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 
 ACCESS_KEY_ID = "access-key-id"
@@ -35,15 +35,6 @@ class Addressing(StrEnum):
 class AccessMode(StrEnum):
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
-
-
-class CASecretRef(ApiModel):
-    """A certificate authority in a Secret."""
-
-    name: ObjectName = Field(description="Name of a Secret in this namespace.")
-    key: SecretKey = Field(
-        default="ca.crt", description="Key of the Secret that holds the certificates (PEM)."
-    )
 
 
 _NEW_BANK = "make a new BackupBank instead: backups do not move"
@@ -171,7 +162,8 @@ class Limits(ApiModel):
         default=None,
         description="MiB per second between this operator and the bank, in each direction, of all its"
         " transfers together. Each gets an equal share: this divided by concurrentTransfers, or by"
-        " what the operator runs at once, whether so many run or not. Unset: no limit.",
+        " what the operator runs at once, whether so many run or not. A share at which a transfer could"
+        " never end is refused (LimitsTooLow). Unset: no limit.",
     )
 
 
@@ -195,7 +187,8 @@ class BackupBankSpec(ApiModel):
     )
     access_mode: AccessMode = Field(
         default=AccessMode.READ_WRITE,
-        description="ReadWrite, or ReadOnly to restore only (a bank that another site writes).",
+        description="ReadWrite, or ReadOnly to restore only (a bank that another site writes): the S3"
+        " keys then need no right to write. Can be changed.",
     )
     encryption: Encryption | None = Field(
         default=None,
@@ -216,113 +209,16 @@ class BackupBankSpec(ApiModel):
     validation: Validation = Field(
         default=Validation(), description="How often the bank is looked at."
     )
+    catalog: Catalog = Field(
+        default=Catalog(), description="RecoveryPoints: which backups of the bank have one."
+    )
     maintenance: Maintenance = Field(
         default=Maintenance(),
         description="Freeing space in the bank. It never runs when accessMode is ReadOnly.",
     )
 
 
-class Counts(ApiModel):
-    """How much is in the bank, of all sites, when last looked at."""
-
-    backups: Annotated[int, Field(ge=0)] = Field(
-        description="Number of backups; 10000 when there are more."
-    )
-
-
-class Capabilities(ApiModel):
-    """What the S3 store was seen to do; tried at every look, unless accessMode is ReadOnly."""
-
-    read_after_write: bool = Field(
-        default=True,
-        description="Whether an object can be read as soon as it was written. Without it the bank is"
-        " not used.",
-    )
-    list_after_write: bool = Field(
-        default=True,
-        description="Whether an object is listed as soon as it was written. Without it the bank is"
-        " not used.",
-    )
-    delete_visible: bool = Field(
-        default=True,
-        description="Whether an object is gone as soon as it was deleted. Without it the bank is not"
-        " used.",
-    )
-    conditional_put: bool = Field(
-        description="Whether the store refuses to overwrite when asked to (If-None-Match), also when"
-        " many ask at once. The bank is safe without it."
-    )
-    range_reads: bool = Field(
-        default=False, description="Whether the store sends a part of an object when asked to."
-    )
-
-
-class EncryptionStatus(ApiModel):
-    """Whether the bank is encrypted. Ids of keys are public."""
-
-    encrypted: bool = Field(description="Whether new backups are encrypted.")
-    key_ids: Annotated[list[Annotated[str, Field(max_length=16)]], Field(max_length=64)] = Field(
-        description="Ids of the keys that open the bank, as `cinderbank bank key ls` tells them."
-    )
-
-
-class MaintenanceStatus(ApiModel):
-    """The last run of the bank's maintenance."""
-
-    last_run_time: Time | None = Field(default=None, description="When it ended.")
-    freed_objects: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Objects that it deleted."
-    )
-    freed_bytes: Annotated[int, Field(ge=0)] = Field(
-        default=0, description="Bytes of them; the store may take its time to free them."
-    )
-    refused_deletes: Annotated[int, Field(ge=0)] = Field(
-        default=0,
-        description="Objects that the store refused to delete (an object lock, a policy); the next run"
-        " tries again.",
-    )
-    complete: bool = Field(
-        default=True, description="False when there is more to free; the next run goes on."
-    )
-    refused_reason: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None, description="Why it deleted nothing; unset when it ran."
-    )
-    refused_message: Annotated[str, Field(max_length=1024)] | None = Field(
-        default=None, description="The same in words, with the way out."
-    )
-
-
-class BackupBankStatus(ApiModel):
-    """What the operator found in the bank; written by the operator only."""
-
-    observed_generation: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="The metadata.generation that this status is about."
-    )
-    conditions: Conditions | None = Field(
-        default=None, description="Ready is True when the bank can be used as spec.accessMode says."
-    )
-    bank_id: Annotated[str, Field(max_length=64)] | None = Field(
-        default=None,
-        description="Id that is kept in the bank itself. When the bucket holds another one than"
-        " before, the operator stops using it rather than mixing two banks.",
-    )
-    format_version: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Version of the bank's format, for example 1."
-    )
-    counts: Counts | None = Field(default=None, description="How much is in the bank.")
-    capabilities: Capabilities | None = Field(
-        default=None, description="What the S3 store was seen to do."
-    )
-    encryption: EncryptionStatus | None = Field(
-        default=None, description="Whether the bank is encrypted, and by which keys it opens."
-    )
-    last_validation_time: Time | None = Field(
-        default=None, description="When the bank was last looked at."
-    )
-    maintenance: MaintenanceStatus | None = Field(
-        default=None, description="The last run of the bank's maintenance."
-    )
-
+_NEWEST = ".status.{}.newestSnapshotTime"
 
 BACKUP_BANK = Resource(
     kind="BackupBank",
@@ -339,10 +235,14 @@ BACKUP_BANK = Resource(
         Column("Bucket", ".spec.s3.bucket", "The bucket"),
         Column("Access", ".spec.accessMode", "ReadWrite or ReadOnly"),
         Column("Backups", ".status.counts.backups", "Backups in the bank", type="integer"),
+        Column("Stored", ".status.counts.stored", "What they take in the bank"),
+        Column("Newest", _NEWEST.format("counts"), "Snapshot of the newest one", type="date"),
         Column("Validated", ".status.lastValidationTime", "When last looked at", type="date"),
         AGE,
         Column("Endpoint", ".spec.s3.endpoint", "The S3 store", wide=True),
         Column("Prefix", ".spec.s3.prefix", "Folder in the bucket", wide=True),
+        Column("Own", ".status.siteCounts.backups", "Of our site", type="integer", wide=True),
+        Column("Own-Newest", _NEWEST.format("siteCounts"), "Of our site", type="date", wide=True),
         Column("Bank-ID", ".status.bankID", "Id kept in the bank", wide=True),
         MESSAGE,
     ),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.copies import CopyStatuses, kept_condition, read_copies
 from cinderbank.api.v1alpha1.model import BackupULID
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
 from cinderbank.api.v1alpha1.run_status import RunStatus
@@ -22,6 +23,11 @@ class VolumeBackupStatus(RunStatus):
         description="Id of the earlier backup of this volume whose unchanged data is shared;"
         " progress.bytesReused says how much. It may be deleted at any time without harm to this one.",
     )
+    copies: CopyStatuses | None = Field(
+        default=None,
+        description="The copies in other banks that spec.copies asks for; they go on by themselves"
+        " after the backup is Completed. Condition Copied is True when all are there.",
+    )
 
 
 def memory_of(status: object) -> Memory:
@@ -34,8 +40,9 @@ def memory_of(status: object) -> Memory:
 def status_of(
     memory: Memory, report: Report, previous: object, generation: int, now: datetime
 ) -> VolumeBackupStatus:
-    """The status to write; `previous` is the one read, of which conditions keep their times."""
-    return status_of_run(
+    """The status to write; `previous` is the one read, of which conditions keep their times, and what is
+    said of copies (kube.copies) stays as it is."""
+    found = status_of_run(
         VolumeBackupStatus,
         memory,
         report,
@@ -43,4 +50,10 @@ def status_of(
         generation,
         now,
         base_backup_id=memory.base_id,
+    )
+    return found.model_copy(
+        update={
+            "conditions": (*(found.conditions or ()), *kept_condition(previous)),
+            "copies": read_copies(previous) or None,
+        }
     )

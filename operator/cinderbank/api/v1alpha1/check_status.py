@@ -9,7 +9,7 @@ from datetime import datetime
 from cinderbank.api.v1alpha1.bank_check import MAX_DAMAGED, CheckedProgress, Damaged
 from cinderbank.api.v1alpha1.model import clipped
 from cinderbank.api.v1alpha1.run_status import LastError
-from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.errors import CinderbankError, Retryable
 from cinderbank.domain.record import Condition
 from cinderbank.ports.checks import CheckEnded, CheckFailed, CheckProgress, DamagedBackup
 
@@ -72,11 +72,11 @@ def working_conditions() -> tuple[Condition, ...]:
 
 
 def waiting_conditions(error: CinderbankError) -> tuple[Condition, ...]:
-    told = "It goes on by itself"
-    return (
-        Condition("Ready", "False", error.reason, error.message),
-        Condition("Reconciling", "True", "Retrying", told),
-    )
+    """As a bank's own (engine.bank_validation): Reconciling where waiting mends it, else Stalled."""
+    ready = Condition("Ready", "False", error.reason, error.message)
+    if isinstance(error, Retryable):
+        return (ready, Condition("Reconciling", "True", "Retrying", "It goes on by itself"))
+    return (ready, Condition("Stalled", "True", error.reason, error.message))
 
 
 def failed_conditions(failed: CheckFailed) -> tuple[Condition, ...]:

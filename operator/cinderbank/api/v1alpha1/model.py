@@ -114,7 +114,7 @@ def exactly_one(*fields: str) -> dict[str, str]:
     present = ", ".join(f"has(self.{field})" for field in fields)
     return rule(
         f"[{present}].filter(one, one).size() == 1",
-        f"set exactly one of {' and '.join(fields)}",
+        f"set exactly one of {', '.join(fields[:-1])} and {fields[-1]}",
     )
 
 

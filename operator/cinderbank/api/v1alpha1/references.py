@@ -44,6 +44,21 @@ class BackupRef(ApiModel):
     name: ObjectName = Field(description="Name of a VolumeBackup in this namespace.")
 
 
+class CASecretRef(ApiModel):
+    """A certificate authority in a Secret."""
+
+    name: ObjectName = Field(description="Name of a Secret in this namespace.")
+    key: SecretKey = Field(
+        default="ca.crt", description="Key of the Secret that holds the certificates (PEM)."
+    )
+
+
+class RecoveryPointRef(ApiModel):
+    """A RecoveryPoint."""
+
+    name: ObjectName = Field(description="Name of a RecoveryPoint in this namespace.")
+
+
 class SecretRef(ApiModel):
     """A Secret."""
 

@@ -50,6 +50,8 @@ class Resource:
     columns: tuple[Column, ...]
     status_default: dict[str, Any] = field(default_factory=dict)
     """What an object's status is before the operator has seen it."""
+    watched: bool = True
+    """False for what the operator makes itself and never works on: it may be ten thousand of them."""
 
     @property
     def singular(self) -> str:

@@ -9,10 +9,18 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from cinderbank.api.v1alpha1.model import ApiModel, CloudID
+from cinderbank.api.v1alpha1.restore_plan import (
+    Placement,
+    Plan,
+    Resolved,
+    placement_of,
+    plan_of,
+    resolved_of,
+)
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
 from cinderbank.api.v1alpha1.run_status import Bytes, RunStatus
 from cinderbank.domain.facts import MAX_LOST_RANGES, ImageId, LostRanges, VolumeId
-from cinderbank.domain.record import Memory, Report
+from cinderbank.domain.record import Memory, Report, Transport
 
 
 class LostRange(ApiModel):
@@ -47,6 +55,14 @@ class VolumeRestoreStatus(RunStatus):
         default=None,
         description="What the bank had lost, and is zeros in the new volume: only with spec.salvage.",
     )
+    resolved: Resolved | None = Field(
+        default=None,
+        description="Which backup it is: found once, before anything is made, and kept.",
+    )
+    placement: Placement | None = Field(
+        default=None, description="Volume type and availability zone of the new volume, and why."
+    )
+    plan: Plan | None = Field(default=None, description="Only with spec.dryRun.")
 
 
 def memory_of(status: object) -> Memory:
@@ -57,6 +73,9 @@ def memory_of(status: object) -> Memory:
         image_proven=None if read.image_proven is None else ImageId(read.image_proven),
         lost=None if read.lost is None else _lost_ranges(read.lost),
         created_volume_id=None if read.volume_id is None else VolumeId(read.volume_id),
+        resolved=None if read.resolved is None else read.resolved.to_domain(),
+        placement=None if read.placement is None else read.placement.to_domain(),
+        plan=None if read.plan is None else read.plan.to_domain(),
     )
 
 
@@ -74,7 +93,16 @@ def status_of(
         volume_id=memory.created_volume_id,
         image_proven=memory.image_proven,
         lost=None if memory.lost is None else _told(memory.lost),
+        resolved=None if memory.resolved is None else resolved_of(memory.resolved),
+        placement=None if memory.placement is None else placement_of(memory.placement),
+        plan=_plan(memory),
     )
+
+
+def _plan(memory: Memory) -> dict[str, Any] | None:
+    if memory.plan is None:
+        return None
+    return plan_of(memory.plan, memory.placement, str(memory.transport or Transport.RAW))
 
 
 def _lost_ranges(lost: Lost) -> LostRanges:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from cinderbank.api.v1alpha1 import run_status as told
+from cinderbank.api.v1alpha1.claim import claim_status
 from cinderbank.api.v1alpha1.conditions import merge_conditions
 from cinderbank.api.v1alpha1.model import clipped
 from cinderbank.api.v1alpha1.progress import at_rest, progress_of
@@ -37,8 +38,10 @@ from cinderbank.domain.record import (
     Transport,
 )
 
-TOLD_ONLY = frozenset({"observedGeneration", "phase", "conditions", "progress", "temporaries"})
-"""Fields of status that are never read back: nonsense in them stops nothing."""
+TOLD_ONLY = frozenset(
+    {"observedGeneration", "phase", "conditions", "progress", "temporaries", "copies"}
+)
+"""Fields of status that are never read back here: nonsense in them stops nothing."""
 
 S = TypeVar("S", bound=RunStatus)
 
@@ -61,6 +64,9 @@ def memory_of_run(status: RunStatus) -> Memory:
         site=status.site,
         started_at=status.start_time,
         source=None if status.source is None else _volume_facts(status.source),
+        claim=None
+        if status.persistent_volume_claim is None
+        else status.persistent_volume_claim.to_domain(),
         snapshot_taken_at=status.snapshot_time,
         size_bytes=status.size_bytes,
         content_hash=status.content_hash,
@@ -171,6 +177,7 @@ def _remembered(memory: Memory) -> dict[str, Any]:
         "site": memory.site,
         "start_time": memory.started_at,
         "source": None if memory.source is None else _source(memory.source),
+        "persistent_volume_claim": claim_status(memory.claim),
         "snapshot_time": memory.snapshot_taken_at,
         "size_bytes": memory.size_bytes,
         "content_hash": memory.content_hash,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cinderbank.api.v1alpha1.claim import ClaimStatus
 from cinderbank.api.v1alpha1.conditions import WAITING, Conditions
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
@@ -131,8 +132,10 @@ class Outcome(ApiModel):
 class Temporary(ApiModel):
     """Something that exists in the cloud because of this object, right now."""
 
-    kind: Word = Field(description="snapshot, volume or image.")
-    id: CloudID = Field(description="Its id in Cinder or Glance.")
+    kind: Word = Field(
+        description="snapshot, volume, image, persistentvolume or persistentvolumeclaim."
+    )
+    id: CloudID = Field(description="Its id in Cinder or Glance, or its uid in Kubernetes.")
     name: Name = Field(default="", description="Its name there.")
 
 
@@ -183,6 +186,11 @@ class RunStatus(ApiModel):
     source: SourceVolume | None = Field(
         default=None, description="The volume that the data is of, as it was then."
     )
+    persistent_volume_claim: ClaimStatus | None = Field(
+        default=None,
+        description="Of a backup the claim that led to the volume, of a restore the claim that gets the"
+        " new one, and its PersistentVolume.",
+    )
     snapshot_time: Time | None = Field(
         default=None,
         description="The moment that the data is of: what was written later is not in the backup.",
@@ -199,7 +207,7 @@ class RunStatus(ApiModel):
         description="The disk image that the volume's own bytes look like, such as qcow2, vmdk or"
         " luks; unset for an ordinary disk. Clouds may mistake such a volume for that image.",
     )
-    transport: Literal["Raw", "Qcow2"] | None = Field(
+    transport: Literal["Raw", "Qcow2", "Vdi"] | None = Field(
         default=None,
         description="How the data goes through Glance: what spec.transport asked for, or Auto chose.",
     )

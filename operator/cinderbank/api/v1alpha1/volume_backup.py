@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from cinderbank.api.v1alpha1.backup_status import VolumeBackupStatus
+from cinderbank.api.v1alpha1.claim import ClaimSource
+from cinderbank.api.v1alpha1.copies import COPIES_RULES, Copies
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
 from cinderbank.api.v1alpha1.model import (
     ApiModel,
@@ -74,7 +76,7 @@ class Timeouts(ApiModel):
 class BackupSource(ApiModel):
     """Which volume; exactly one field is set."""
 
-    rules = (exactly_one("volumeID", "volumeName"),)
+    rules = (exactly_one("volumeID", "volumeName", "persistentVolumeClaim"),)
 
     volume_id: VolumeUUID | None = Field(
         default=None, description="Id (UUID) of the volume in Cinder."
@@ -84,13 +86,16 @@ class BackupSource(ApiModel):
         description="Name of the volume in Cinder; it must be unique in the project, else the backup"
         " is refused rather than taken of the wrong volume.",
     )
+    persistent_volume_claim: ClaimSource | None = Field(
+        default=None, description="A claim in this namespace whose volume is backed up."
+    )
 
 
 _ANEW = "make a new VolumeBackup instead"
 
 
 class VolumeBackupSpec(ApiModel):
-    """What to back up, and where to. All but deletionPolicy, cancel and hold stays as created."""
+    """What to back up, and where to. All but deletionPolicy, cancel, hold and copies stays as created."""
 
     rules = (
         immutable("source", _ANEW, required=True),
@@ -104,6 +109,7 @@ class VolumeBackupSpec(ApiModel):
         immutable("incremental", _ANEW),
         immutable("transport", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
+        *COPIES_RULES,
     )
 
     source: BackupSource = Field(description="The volume to back up; it may be in use.")
@@ -139,9 +145,10 @@ class VolumeBackupSpec(ApiModel):
     )
     transport: record.Transport = Field(
         default=record.Transport.AUTO,
-        description="How the volume goes through Glance. Qcow2 moves only what is used, and costs"
-        " about twice the time where most is used; Raw moves all. Auto goes by the volume's last"
-        " backup in the bank, and from Qcow2 to Raw by itself where the cloud does not take part.",
+        description="How the volume goes through Glance. Vdi and Qcow2 move only what is used; Vdi is"
+        " the faster one, as Cinder does not compress it; Raw moves all. Auto is Vdi but for a volume"
+        " that was full or looked like a disk image in its last backup, and changes to Qcow2 or Raw by"
+        " itself where the cloud does not take part.",
     )
     tags: Annotated[
         dict[str, Annotated[str, Field(max_length=255)]],
@@ -155,11 +162,21 @@ class VolumeBackupSpec(ApiModel):
         description="Words that go into the bank with the backup, for example app: db.",
     )
 
+    copies: Copies = Field(
+        default=(),
+        description="Other banks that get a copy, from bank to bank, once the backup is Completed; it"
+        " stays Completed whatever becomes of them. May be changed at any time: a bank that is added"
+        " gets its copy, one that is taken away keeps what it has.",
+    )
+
     def to_request(self, name: str) -> record.BackupRequest:
         """The engine's view; `name` is metadata.name. Raises InvalidSpec."""
-        source = self.source
-        if (source.volume_id is None) == (source.volume_name is None):
-            raise InvalidSpec("spec.source: set exactly one of volumeID and volumeName")
+        source, claim = self.source, self.source.persistent_volume_claim
+        ways = (source.volume_id, source.volume_name, claim)
+        if sum(way is not None for way in ways) != 1:
+            raise InvalidSpec(
+                "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim"
+            )
         return record.BackupRequest(
             volume_id=None if source.volume_id is None else VolumeId(source.volume_id.lower()),
             volume_name=source.volume_name,
@@ -173,6 +190,7 @@ class VolumeBackupSpec(ApiModel):
             incremental=self.incremental,
             transport=self.transport,
             tags=self.tags,
+            claim_name=None if claim is None else claim.name,
         )
 
 
@@ -193,7 +211,13 @@ VOLUME_BACKUP = Resource(
         Column("Bank", ".spec.bankRef.name", "The BackupBank"),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
-        Column("Transport", ".status.transport", "Raw or Qcow2", wide=True),
+        Column("Transport", ".status.transport", "Raw, Qcow2 or Vdi", wide=True),
+        Column(
+            "Copied",
+            '.status.conditions[?(@.type=="Copied")].status',
+            "Are all copies there",
+            wide=True,
+        ),
         Column("Volume-ID", ".status.source.volumeID", "The volume in Cinder", wide=True),
         Column("Backup-ID", ".status.backupID", "What restores it at any site", wide=True),
         MESSAGE,

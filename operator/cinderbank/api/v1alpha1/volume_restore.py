@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from cinderbank.api.v1alpha1.model import (
-    ApiModel,
-    BackupULID,
-    Ruled,
-    exactly_one,
-    immutable,
-    one_way,
-)
-from cinderbank.api.v1alpha1.references import BackupRef, BankRef, CloudCredentialsRef
+from cinderbank.api.v1alpha1.claim import ClaimTarget
+from cinderbank.api.v1alpha1.model import ApiModel, Ruled, immutable, one_way
+from cinderbank.api.v1alpha1.references import CloudCredentialsRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
+from cinderbank.api.v1alpha1.restore_source import RestoreSource
 from cinderbank.api.v1alpha1.restore_status import VolumeRestoreStatus
 from cinderbank.api.v1alpha1.run_status import UNSEEN
 from cinderbank.api.v1alpha1.volume_backup import CancelSwitch, RetryLimit, Timeouts
 from cinderbank.domain import record
 from cinderbank.domain.facts import BackupId
+from cinderbank.domain.placement import Wanted
 from cinderbank.domain.record import OnDelete
+
+
+class RestoreTransport(StrEnum):
+    AUTO = "Auto"
+    RAW = "Raw"
+    QCOW2 = "Qcow2"
+
 
 CinderText = Annotated[str, Field(max_length=255)]
 """Cinder's own limit of names, descriptions and metadata."""
-
-
-class BankSource(ApiModel):
-    """A backup in a bank, whichever site wrote it."""
-
-    bank_ref: BankRef = Field(description="The bank to read; it may be ReadOnly.")
-    backup_id: BackupULID = Field(
-        description="Id of the backup: 26 letters and digits, as in status.backupID of the"
-        " VolumeBackup at the site that made it."
-    )
-
-
-class RestoreSource(ApiModel):
-    """Which backup; exactly one field is set."""
-
-    rules = (exactly_one("backupRef", "bank"),)
-
-    backup_ref: BackupRef | None = Field(
-        default=None,
-        description="A VolumeBackup in this namespace; its bankRef is the bank that is read.",
-    )
-    bank: BankSource | None = Field(
-        default=None, description="A backup by its id: works where no VolumeBackup object is left."
-    )
 
 
 class RestoreTarget(ApiModel):
@@ -62,12 +42,13 @@ class RestoreTarget(ApiModel):
     )
     volume_type: Annotated[CinderText, Field(min_length=1)] | None = Field(
         default=None,
-        description="Volume type at this site, for example ssd. Defaults to the type that the backed-up"
-        " volume had, where this site has one of that name, else to the cloud's own default.",
+        description="Volume type at this site, for example ssd. Defaults to what spec.mappings says of"
+        " the backed-up volume's type, else to the type of the same name where this site has one, else to"
+        " the cloud's own default, told in status.warnings.",
     )
     availability_zone: Annotated[CinderText, Field(min_length=1)] | None = Field(
         default=None,
-        description="Availability zone at this site, for example nova. Defaults to the cloud's choice.",
+        description="Availability zone at this site, for example nova. Defaults as volumeType does.",
     )
     size_gib: Annotated[int, Field(ge=1, le=1 << 24)] | None = Field(
         default=None,
@@ -90,6 +71,32 @@ class RestoreTarget(ApiModel):
         default=None,
         description="Whether a server can boot from it. Defaults to what the backed-up volume was.",
     )
+    persistent_volume_claim: ClaimTarget | None = Field(
+        default=None,
+        description="A PersistentVolumeClaim in this namespace that gets the new volume, by a"
+        " PersistentVolume of the Cinder CSI driver. See docs/kubernetes-volumes.md.",
+    )
+
+
+Mapping = Annotated[
+    dict[str, Annotated[CinderText, Field(min_length=1)]],
+    Field(max_length=64),
+    Ruled(
+        "self.all(key, key.size() >= 1 && key.size() <= 255)",
+        "a name must have 1 to 255 characters",
+    ),
+]
+
+
+class Mappings(ApiModel):
+    """What things of the site that made the backup are called at this one."""
+
+    volume_type: Mapping = Field(
+        default_factory=dict, description="Old volume type to new one, for example ssd: nvme."
+    )
+    availability_zone: Mapping = Field(
+        default_factory=dict, description="Old availability zone to new one, for example az1: nova."
+    )
 
 
 _ANEW = "make a new VolumeRestore instead"
@@ -102,6 +109,8 @@ class VolumeRestoreSpec(ApiModel):
         immutable("source", _ANEW, required=True),
         immutable("cloudCredentialsRef", _ANEW, required=True),
         immutable("target", _ANEW),
+        immutable("mappings", _ANEW),
+        immutable("dryRun", _ANEW),
         immutable("timeouts", _ANEW),
         immutable("retryLimit", _ANEW),
         immutable("transport", _ANEW),
@@ -116,13 +125,22 @@ class VolumeRestoreSpec(ApiModel):
     target: RestoreTarget = Field(
         default_factory=RestoreTarget, description="How the new volume is to be."
     )
+    mappings: Mappings = Field(
+        default_factory=Mappings,
+        description="Names to use in place of the backed-up volume's; spec.target goes first.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Make nothing: look at everything, tell a plan in status.plan, and end in Completed"
+        " with the reason DryRun; or in Failed with the reason that a restore would fail with.",
+    )
     on_delete: OnDelete = Field(
         default=OnDelete.DETACH,
         description="What deleting this object does to the restored volume: Detach leaves it alone,"
         " Delete deletes it. May be changed at any time.",
     )
-    transport: record.Transport = Field(
-        default=record.Transport.AUTO,
+    transport: RestoreTransport = Field(
+        default=RestoreTransport.AUTO,
         description="How the backup goes through Glance. Qcow2 moves only what is used; Raw moves all."
         " Auto is Qcow2 but for a nearly full backup, whose qcow2 image Cinder refuses for its size,"
         " and where the cloud does not take qcow2. A backup whose content looks like a disk image"
@@ -138,20 +156,31 @@ class VolumeRestoreSpec(ApiModel):
     timeouts: Timeouts = Field(default=Timeouts(), description="Limits of time for each step.")
     retry_limit: RetryLimit = 3
 
-    def to_request(self, backup_id: BackupId) -> record.RestoreRequest:
-        """The engine's view; the caller has resolved `source` to `backup_id`. Raises InvalidSpec."""
-        target = self.target
+    def to_request(self, backup_id: BackupId, bank_name: str) -> record.RestoreRequest:
+        """The engine's view; the caller has resolved `source` to `backup_id`, unless that has a selector,
+        and to the bank. Raises InvalidSpec."""
+        target, bank = self.target, self.source.bank
+        claim = self.target.persistent_volume_claim
+        selector = None if bank is None or bank.selector is None else bank.selector.to_domain()
         return record.RestoreRequest(
             backup_id=backup_id,
             volume_name=target.name or "",
             description=target.description,
-            volume_type=target.volume_type,
-            availability_zone=target.availability_zone,
+            wanted=Wanted(
+                target.volume_type,
+                target.availability_zone,
+                self.mappings.volume_type,
+                self.mappings.availability_zone,
+            ),
             size_gib=target.size_gib,
             metadata=target.metadata,
             bootable=target.bootable,
-            transport=self.transport,
+            transport=record.Transport(self.transport),
+            bank_name=bank_name,
+            selector=selector,
+            dry_run=self.dry_run,
             salvage=self.salvage,
+            claim=None if claim is None else claim.to_domain(),
             cancel=self.cancel,
             on_delete=self.on_delete,
             timeouts=self.timeouts.to_domain(),
@@ -173,6 +202,7 @@ VOLUME_RESTORE = Resource(
         Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
         Column("Restored-Volume", ".status.volumeID", "The new volume in Cinder"),
         Column("Target", ".spec.target.name", "Name asked for the new volume"),
+        Column("Claim", ".status.persistentVolumeClaim.name", "The claim that gets it", wide=True),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,
         Column("Transport", ".status.transport", "Raw or Qcow2", wide=True),

@@ -9,13 +9,12 @@ does not hold, the rest of the stream is passed and the walk goes on in random a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
 
 import numpy as np
 
 from cinderbank.bank.store import Buffer
 from cinderbank.transfer.extent import Extent
-from cinderbank.transfer.qcow2.blocks import BlockStream
+from cinderbank.transfer.image_stream import BlockStream, RandomAccess
 from cinderbank.transfer.qcow2.compressed import decompressor
 from cinderbank.transfer.qcow2.header import HEADER_BYTES, check_sizes, corrupt, parse_header
 from cinderbank.transfer.qcow2.tables import Claims, Numbers, plain_rows, read_l1, read_l2
@@ -26,15 +25,6 @@ less (`image_source.WAITING_TABLES_BYTES`)."""
 _TABLE_OVERHEAD_BYTES = 256
 PIECE_BYTES = 1 << 20
 """At most so many bytes are read at a time in random access."""
-
-
-class RandomAccess(Protocol):
-    """The same image once more, not as a stream."""
-
-    def read_at(self, offset: int, length: int) -> Buffer:
-        """Exactly `length` bytes from `offset` on, which are within the image. Asked with rising offsets
-        for neighbouring data, and for a table now and then. May raise what its source raises."""
-        ...
 
 
 class _OutOfOrderError(Exception):

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cinderbank.bank.store import Buffer
-from cinderbank.domain.errors import OverQuota, Unsupported
-from cinderbank.transfer.qcow2.header import corrupt
+from cinderbank.domain.errors import DataCorrupt, OverQuota, Unsupported
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,7 +23,7 @@ class Spool:
         written then."""
         if image_bytes > limit_bytes:
             raise Unsupported(
-                f"the clusters of this qcow2 image are not in order, and its {image_bytes} bytes do not "
+                f"the data of this image is not in order, and its {image_bytes} bytes do not "
                 f"fit the {limit_bytes} bytes that may be kept in a file; use "
                 "`transport: Raw`",
                 reason="ImageNotInOrder",
@@ -40,10 +39,10 @@ class Spool:
         for block in blocks:
             come += len(block)
             if come > self._image_bytes:
-                raise corrupt(f"it has more than the {self._image_bytes} bytes that were announced")
+                raise _corrupt(f"has more than the {self._image_bytes} bytes that were announced")
             self._write(block)
         if come != self._image_bytes:
-            raise corrupt(f"it ended after {come} of {self._image_bytes} bytes")
+            raise _corrupt(f"ended after {come} of {self._image_bytes} bytes")
 
     def _write(self, block: Buffer) -> None:
         rest = memoryview(block)
@@ -54,7 +53,7 @@ class Spool:
             if error.errno not in _FULL:
                 raise
             raise OverQuota(
-                f"the temporary file of a qcow2 image of {self._image_bytes} bytes does not fit its file "
+                f"the temporary file of an image of {self._image_bytes} bytes does not fit its file "
                 "system; give it more room, or use `transport: Raw`",
                 reason="SpoolFull",
             ) from error
@@ -80,3 +79,7 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _corrupt(message: str) -> DataCorrupt:
+    return DataCorrupt(f"the image {message}", reason="ImageCorrupt")

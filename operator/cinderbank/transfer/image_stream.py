@@ -1,16 +1,28 @@
-"""A stream of blocks with a position: skip, look ahead, take; nothing is copied that is only passed."""
+"""How an image is read: once as a stream of blocks with a position, or in any order."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import Protocol
 
 from cinderbank.bank.store import Buffer
 from cinderbank.domain.errors import DataCorrupt
 
 
+class RandomAccess(Protocol):
+    """The same image once more, not as a stream."""
+
+    def read_at(self, offset: int, length: int) -> Buffer:
+        """Exactly `length` bytes from `offset` on, which are within the image. Asked with rising offsets
+        for neighbouring data, and for a table now and then. May raise what its source raises."""
+        ...
+
+
 class BlockStream:
-    """Exactly `total_bytes` bytes in blocks of any size; DataCorrupt (ImageCorrupt) when it has fewer or
+    """Skip, look ahead, take; nothing is copied that is only passed.
+
+    Exactly `total_bytes` bytes in blocks of any size; DataCorrupt (ImageCorrupt) when it has fewer or
     more. Memory: what was looked ahead, and one block."""
 
     def __init__(self, blocks: Iterable[Buffer], total_bytes: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cinderbank.domain.errors import DataCorrupt, OverQuota, Unsupported
 from cinderbank.transfer.qcow2.decode import decode
-from cinderbank.transfer.qcow2.spool import Spool
+from cinderbank.transfer.spool import Spool
 from tests.fakes.qcow2_images import build, content, cut, in_order, joined
 
 CLUSTERS = {n: bytes([n]) * 512 for n in (1, 5, 64, 200)}

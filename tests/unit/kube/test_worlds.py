@@ -1,0 +1,69 @@
+"""What is read of an object that anybody may have written."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from cinderbank.app.worlds import AppWorlds
+from cinderbank.domain.errors import InvalidSpec, SourceGone
+
+BACKUP = "01JD0000000000000000000000"
+GOOD = {"bankRef": {"name": "main"}, "backupID": BACKUP, "site": "a", "volumeID": "v"}
+
+
+class Api:
+    def __init__(self, found: dict[str, Any] | None) -> None:
+        self.found = found
+        self.paths: list[str] = []
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        self.paths.append(path)
+        return self.found
+
+
+def worlds(api: Api) -> AppWorlds:
+    nothing: Any = None
+    return AppWorlds(
+        api=cast(Any, api),
+        writer=nothing,
+        events=nothing,
+        clouds=nothing,
+        banks=nothing,
+        transfers=nothing,
+        checks=nothing,
+        collections=nothing,
+        clock=nothing,
+        identities=nothing,
+        transfer_slots=1,
+    )
+
+
+def test_a_recovery_point_names_backup_and_bank() -> None:
+    api = Api({"spec": GOOD})
+    assert worlds(api).resolve_recovery_point("team", "db-1") == (BACKUP, "main")
+    assert api.paths == ["/apis/cinderbank.io/v1alpha1/namespaces/team/recoverypoints/db-1"]
+
+
+def test_one_that_is_not_there() -> None:
+    with pytest.raises(SourceGone, match="team/db-1 is not there") as refused:
+        worlds(Api(None)).resolve_recovery_point("team", "db-1")
+    assert refused.value.reason == "RecoveryPointNotFound"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        {},
+        {**GOOD, "backupID": "../../x"},
+        {**GOOD, "backupID": 7},
+        {**GOOD, "bankRef": "main"},
+        {**GOOD, "bankRef": None},
+        {**GOOD, "bankRef": {"name": ["main"]}},
+    ],
+)
+def test_one_that_says_nonsense(spec: object) -> None:
+    with pytest.raises(InvalidSpec, match="RecoveryPoint team/db-1"):
+        worlds(Api({"spec": spec})).resolve_recovery_point("team", "db-1")
