@@ -44,7 +44,7 @@ def backup_request(**changes: Any) -> BackupRequest:
 
 
 def restore_request(**changes: Any) -> RestoreRequest:
-    return replace(RestoreRequest(BACKUP_ID, ""), **changes)
+    return replace(RestoreRequest(BACKUP_ID, "", bank_name="main"), **changes)
 
 
 def backup_record(**changes: Any) -> BackupRecord:

@@ -43,7 +43,7 @@ def record_backups() -> Iterator[Recorded]:
 
     simulation = BackupSimulation()
     simulation.cloud.image_pinned = True
-    run(simulation, until=lambda s: len(s.steps) > 60)
+    run(simulation, until=lambda s: s.steps.count("DeleteImage") > 5)
     yield _last(simulation, "committed, and what is left can not be deleted", CURRENT)
 
     simulation = BackupSimulation(hold=True, **DELETES["VolumeBackup"])

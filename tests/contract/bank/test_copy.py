@@ -151,7 +151,3 @@ def test_what_is_refused_is_told_by_the_child(near: Place, far: Place, runner: R
     told = runner.run(replace(source, target=far.access()))
     assert isinstance(told, TransferFailed)
     assert (told.reason, told.retryable) == ("CopyWouldBePlain", False)
-    nowhere = replace(far.location, bucket="is-not-there")
-    told = runner.run(replace(source, target=far.access(location=nowhere)))
-    assert isinstance(told, TransferFailed)
-    assert told.reason == "BucketNotFound"
