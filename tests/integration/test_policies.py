@@ -139,6 +139,9 @@ class Operator:
             }
             self.writer.write_now(raw, status)
 
+    def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
+        return frozenset()
+
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
         return True
 

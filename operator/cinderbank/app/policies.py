@@ -79,6 +79,7 @@ class Deeds(Protocol):
     """What policies share with the other kinds; see AppWorlds."""
 
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool: ...
+    def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]: ...
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
     def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
 
@@ -163,8 +164,10 @@ class AppPolicyWorlds:
     def give_up_child(self, key: Key, child: Child) -> bool:
         path = object_path(VOLUME_BACKUP, key.namespace, child.name)
         raw = self._api.get(path)
-        if raw is None or child_of(raw) != child:
+        if raw is None or child.hold or child_of(raw) != child:
             return False
+        if raw["metadata"]["labels"][POLICY_LABEL] != key.name:
+            return False  # what it is called says another policy's by now
         try:
             if child.state is ChildState.GOOD:
                 raw = self._with_its_data(path, raw)
@@ -201,20 +204,24 @@ class AppPolicyWorlds:
                 found[child.name] = (child, raw)
         good = [each for each in found.values() if each[0].state is ChildState.GOOD]
         good.sort(key=lambda each: (each[0].point_at, each[0].name), reverse=True)
+        banks = {raw["spec"]["bankRef"]["name"] for _, raw in good}
+        damaged = {bank: self._deeds.damaged_backups(key.namespace, bank) for bank in banks}
         proven: dict[VolumeId, int] = {}
         for child, raw in good:
-            if proven.get(child.volume_id, 0) >= min_good:
-                continue
-            if self._in_bank(key.namespace, raw):
-                proven[child.volume_id] = proven.get(child.volume_id, 0) + 1
-            else:
+            bank, stored = raw["spec"]["bankRef"]["name"], _stored(raw)
+            whole = stored is not None and stored not in damaged[bank]
+            if whole and stored is not None and proven.get(child.volume_id, 0) < min_good:
+                whole = self._deeds.holds_backup(key.namespace, bank, *stored)
+                proven[child.volume_id] = proven.get(child.volume_id, 0) + whole
+            if not whole:
                 found[child.name] = (replace(child, state=ChildState.LOST), raw)
         return tuple(child for child, _ in found.values())
 
-    def _in_bank(self, namespace: str, raw: Raw) -> bool:
-        status = raw.get("status") or {}
-        backup_id, site = status.get("backupID"), status.get("site")
-        if not isinstance(backup_id, str) or not isinstance(site, str):
-            return False
-        bank = raw["spec"]["bankRef"]["name"]
-        return self._deeds.holds_backup(namespace, bank, site, BackupId(backup_id))
+
+def _stored(raw: Raw) -> tuple[str, BackupId] | None:
+    """Site and id in the bank, as its status says."""
+    status = raw.get("status") or {}
+    backup_id, site = status.get("backupID"), status.get("site")
+    if not isinstance(backup_id, str) or not isinstance(site, str):
+        return None
+    return site, BackupId(backup_id)

@@ -188,6 +188,10 @@ class AppWorlds:
         facts = self._open_bank(namespace, bank).bank.observe(site, backup_id)
         return facts.sealed and facts.manifest and not facts.tombed
 
+    def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
+        """Site and id of what checks found not whole; raises as `for_backup` does."""
+        return self._open_bank(namespace, bank).bank.damaged_backups()
+
     # For copies.
 
     def observe_copy(self, key: Key, bank_name: str) -> TransferFacts:

@@ -71,7 +71,7 @@ class PolicyWorlds(Protocol):
         self, key: Key, volumes: frozenset[VolumeId], min_good: int
     ) -> tuple[Child, ...]:
         """Those of `volumes`, as the API server has them now; the newest `min_good` good ones of each
-        are proven to be in the bank, and what is not there is LOST."""
+        are proven to be in the bank, and what is not there is LOST, as is what a check found damaged."""
         ...
 
     def create_child(self, namespace: str, body: Raw) -> None:
@@ -325,8 +325,8 @@ def child_body(key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run:
 
 def _lost(names: Sequence[str]) -> CinderbankError:
     return DataCorrupt(
-        f"Completed, and not in the bank any more: {', '.join(names[:5])}; `cinderbank bank ls` and"
-        " `cinderbank bank check` tell what is there; then delete these VolumeBackups",
+        f"Completed, and not in the bank any more, or damaged there: {', '.join(names[:5])};"
+        " `cinderbank bank ls` and `cinderbank bank check` tell which; then delete these VolumeBackups",
         reason="BackupLost",
     )
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from cinderbank.api.v1alpha1.copies import COPIED, read_copies
+from cinderbank.domain.copies import CopyPhase
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import (
     POLICY_LABEL,
@@ -111,7 +113,7 @@ def child_of(raw: Mapping[str, Any]) -> Child | None:
         uid=metadata["uid"],
         volume_id=VolumeId(labels[VOLUME_LABEL]),
         run_at=run_at,
-        state=_state(metadata, status),
+        state=_state(metadata, _mapping(raw.get("spec")), status),
         point_at=_time(status.get("snapshotTime")) or run_at,
         ended_at=_time(status.get("completionTime")),
         hold=_mapping(raw.get("spec")).get("hold") is True,
@@ -119,14 +121,30 @@ def child_of(raw: Mapping[str, Any]) -> Child | None:
     )
 
 
-def _state(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> ChildState:
+def _state(
+    metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
+) -> ChildState:
     if "deletionTimestamp" in metadata:
         return ChildState.LEAVING
     if _mapping(status.get("outcome")).get("final") is not True:
         return ChildState.WORKING
     if status.get("phase") != "Completed":
         return ChildState.FAILED
-    return ChildState.LOST if condition_status(status, "Verified") == "False" else ChildState.GOOD
+    if condition_status(status, "Verified") == "False":
+        return ChildState.LOST
+    return ChildState.GOOD if _is_copied(spec, status) else ChildState.COPYING
+
+
+def _is_copied(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Whether every copy that is asked for is there: the condition Copied, and of the banks that are
+    named now, as it may be older than the last one of them."""
+    wanted = spec.get("copies")
+    if not wanted:
+        return True
+    if condition_status(status, COPIED) != "True" or not isinstance(wanted, list):
+        return False
+    done = {each.bank for each in read_copies(status) if each.phase == CopyPhase.COMPLETED}
+    return all(_mapping(_mapping(each).get("bankRef")).get("name") in done for each in wanted)
 
 
 def condition_status(status: Mapping[str, Any], type_: str) -> str | None:

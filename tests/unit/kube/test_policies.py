@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -72,6 +73,7 @@ class House:
         self.kube, self.clouds, self.clock = FakeKube(), FakeClouds(), FakeClock()
         self.coverage, self.known = Coverage(), PolicyChildren()
         self.not_in_bank: set[str] = set()
+        self.damaged: set[BackupId] = set()
         self.said: list[str] = []
         self.errors: list[str] = []
         writer = StatusWriter(
@@ -80,8 +82,8 @@ class House:
             ProgressRule(),
         )
         self.writer = writer
-        worlds = AppPolicyWorlds(self.kube, writer, self.clouds, self.known, self)  # type: ignore[arg-type]
-        self.runs = PolicyRuns(worlds, self.clock, self.coverage, self.errors.append, 60.0)
+        self.worlds = AppPolicyWorlds(self.kube, writer, self.clouds, self.known, self)  # type: ignore[arg-type]
+        self.runs = PolicyRuns(self.worlds, self.clock, self.coverage, self.errors.append, 60.0)
         self.put("nightly", **spec)
 
     def put(self, name: str, **spec: Any) -> None:
@@ -165,6 +167,22 @@ class House:
             path = f"{BACKUPS}/{raw['metadata']['name']}"
             self.kube.put(path, raw)
 
+    def copied(self, *banks: str) -> None:
+        """The copies of every backup in these banks are made; Copied is of all that were known then."""
+        for raw in self.children():
+            raw["status"]["copies"] = [
+                {
+                    "bank": bank,
+                    "backupID": "01JD0000000000000000000000",
+                    "phase": "Completed",
+                    "reason": "Copied",
+                    "message": "",
+                }
+                for bank in banks
+            ]
+            raw["status"]["conditions"] = [{"type": "Copied", "status": "True"}]
+            self.kube.put(f"{BACKUPS}/{raw['metadata']['name']}", raw)
+
     def days(self, number: int, phase: str = "Completed") -> None:
         for _ in range(number):
             self.clock.advance(24 * HOUR)
@@ -173,6 +191,9 @@ class House:
         self.settle()
 
     # app.policies.Deeds
+
+    def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
+        return frozenset(("a", each) for each in self.damaged)
 
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
         return bank not in self.not_in_bank
@@ -401,6 +422,53 @@ def test_nothing_goes_that_the_bank_can_not_replace() -> None:
     house.not_in_bank.clear()
     house.settle()
     assert remaining(house) == ["26"]
+
+
+def test_an_older_one_goes_when_the_newer_one_is_copied() -> None:
+    """Its copy goes with it, so until then the other bank would have none."""
+    copies = [{"bankRef": {"name": "far"}}, {"bankRef": {"name": "vault"}}]
+    template = {"spec": {**TEMPLATE["spec"], "copies": copies}}
+    house = House(retention={"keepLast": 1}, rpo="26h", template=template)
+    house.days(2)
+    assert remaining(house) == ["23", "24"]
+    assert house.condition("RPOMet")[0] == "True", "a recovery point it is"
+    house.copied("far")
+    house.settle()
+    assert remaining(house) == ["23", "24"], "one of two"
+    house.copied("far", "vault")
+    house.settle()
+    assert remaining(house) == ["24"]
+
+
+def test_what_a_check_found_damaged_replaces_nothing() -> None:
+    house = House(retention={"keepLast": 1})
+    house.days(1)
+    newer = BackupId("01JD0000000000000000000009")
+    house.damaged.add(newer)
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.end(backupID=newer)
+    house.settle()
+    assert remaining(house) == ["23", "24"]
+    assert house.condition("RetentionApplied") == ("False", "BackupLost")
+    house.damaged.clear()  # the check found it mended
+    house.settle()
+    assert remaining(house) == ["24"]
+
+
+def test_one_that_is_another_policy_s_by_now_is_not_given_up() -> None:
+    house = House(retention={"keepLast": 1})
+    house.days(1)
+    key = key_of(house.policy())
+    [child, *_] = house.known.of("team", "nightly")
+    other = SimpleKey("VolumeBackupPolicy", "team", "weekly", "uid-weekly")
+    assert not house.worlds.give_up_child(other, child)
+    held = replace(child, hold=True)
+    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": True}})
+    assert not house.worlds.give_up_child(key, child), "held since it was judged"
+    assert not house.worlds.give_up_child(key, held), "whatever was judged"
+    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": False}})
+    assert house.worlds.give_up_child(key, child)
 
 
 def test_dry_run_deletes_nothing_and_tells() -> None:

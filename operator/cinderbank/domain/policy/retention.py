@@ -13,7 +13,8 @@ as copies; nothing here looks at the wall clock, so nothing goes because time pa
 | `DeletesLimited` | it would go, and goes with a later run (maxDeletesPerRun) |
 
 A failed one has nothing in the bank; the newest failedLast stay to be read. One that is at work is
-left alone (`Working`), and so is one whose data is gone from the bank or damaged (`Lost`).
+left alone (`Working`), and so is one whose copies are not all made yet (`Copying`), and one whose data is
+gone from the bank or damaged (`Lost`): none of them counts as a good one.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Why(StrEnum):
     NO_RULE = "NoRule"
     FAILED_LAST = "FailedLast"
     WORKING = "Working"
+    COPYING = "Copying"
     LOST = "Lost"
     DELETES_LIMITED = "DeletesLimited"
     NO_RULE_KEEPS_IT = "NoRuleKeepsIt"
@@ -61,7 +63,11 @@ PERIODS: Mapping[Why, str] = {
 }
 """In the policy's time zone. The offset tells the two hours apart that the clock shows twice."""
 
-OTHERS = {ChildState.WORKING: Why.WORKING, ChildState.LOST: Why.LOST}
+OTHERS = {
+    ChildState.WORKING: Why.WORKING,
+    ChildState.COPYING: Why.COPYING,
+    ChildState.LOST: Why.LOST,
+}
 
 
 @dataclass(frozen=True, slots=True)
