@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cinderbank.api.v1alpha1.copies import COPIED, read_copies
-from cinderbank.domain.copies import CopyPhase
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import (
     POLICY_LABEL,
@@ -143,7 +142,7 @@ def _is_copied(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
         return True
     if condition_status(status, COPIED) != "True" or not isinstance(wanted, list):
         return False
-    done = {each.bank for each in read_copies(status) if each.phase == CopyPhase.COMPLETED}
+    done = {each.bank for each in read_copies(status) if each.phase == "Completed"}
     return all(_mapping(_mapping(each).get("bankRef")).get("name") in done for each in wanted)
 
 
