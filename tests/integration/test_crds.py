@@ -635,8 +635,7 @@ def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
         ("patch", "events.k8s.io/events"),
         ("create", BACKUPS),  # what policies make
         ("delete", BACKUPS),  # what retention gives up
-        ("list", "/persistentvolumeclaims"),
-        ("get", "/persistentvolumes"),
+        *((verb, "/persistentvolumeclaims") for verb in ("get", "list", "create", "delete")),
     ]
     assert [each for each in asked if not may(cluster, OPERATOR, *each, "any")] == []
 
@@ -651,6 +650,8 @@ def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
         ),
         *((verb, MIRROR) for verb in ("update", "patch", "watch", "deletecollection")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),
+        *((verb, "/persistentvolumeclaims") for verb in ("update", "patch", "watch")),
+        *((verb, "/persistentvolumes") for verb in ("list", "update", "patch", "watch")),
         *((verb, "/pods") for verb in ("get", "create")),
         *((verb, "/namespaces") for verb in ("list", "watch", "delete")),
         ("create", "rbac.authorization.k8s.io/clusterroles"),
