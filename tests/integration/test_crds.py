@@ -200,7 +200,7 @@ def by_selector(selector: Object | None, **bank: Any) -> Object:
     return restore(source={"backupRef": None, "bank": named})
 
 
-ONE_SOURCE = "set exactly one of volumeID and volumeName"
+ONE_SOURCE = "set exactly one of volumeID, volumeName and persistentVolumeClaim"
 DURATION = "must be a duration from 1s to 720h"
 
 BAD: list[tuple[str, Object, str]] = [
@@ -689,7 +689,5 @@ def test_users_get_our_kinds_with_the_cluster_s_own_roles(
 
 def test_a_file_by_kubectl_is_refused_in_our_words(namespace: Namespace) -> None:
     """What a person at a terminal reads."""
-    with pytest.raises(
-        Refused, match=r"spec\.source: .*set exactly one of volumeID and volumeName"
-    ):
+    with pytest.raises(Refused, match=rf"spec\.source: .*{ONE_SOURCE}"):
         namespace.run("create", "-f", "-", stdin=json.dumps(backup(source={"volumeName": "db"})))
