@@ -41,6 +41,10 @@ class FakeCinder:
         shown = self.cloud.shown(self.cloud.volumes)
         return [volume.facts() for volume in shown if volume.name == name]
 
+    def volumes(self) -> Sequence[VolumeFacts]:
+        self._faults.read("volumes")
+        return [volume.facts() for volume in self.cloud.shown(self.cloud.volumes)]
+
     def volumes_tagged(self, key: str, value: str) -> Sequence[VolumeFacts]:
         self._faults.read("volumes_tagged")
         shown = self.cloud.shown(self.cloud.volumes)

@@ -14,11 +14,13 @@ from tests.gitops.recorded import Recorded
 from tests.gitops.recorded_banks import record_banks
 from tests.gitops.recorded_checks import record_checks
 from tests.gitops.recorded_points import record_points
+from tests.gitops.recorded_policies import record_policies
 from tests.gitops.recorded_runs import record_backups, record_restores
 
 RECORDERS: dict[str, Callable[[], Iterator[Recorded]]] = {
     "VolumeBackup": record_backups,
     "VolumeRestore": record_restores,
+    "VolumeBackupPolicy": record_policies,
     "BackupBank": record_banks,
     "BankCheck": record_checks,
     "RecoveryPoint": record_points,

@@ -200,7 +200,7 @@ def by_selector(selector: Object | None, **bank: Any) -> Object:
     return restore(source={"backupRef": None, "bank": named})
 
 
-ONE_SOURCE = "set exactly one of volumeID and volumeName"
+ONE_SOURCE = "set exactly one of volumeID, volumeName and persistentVolumeClaim"
 DURATION = "must be a duration from 1s to 720h"
 
 BAD: list[tuple[str, Object, str]] = [
@@ -635,6 +635,7 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -
 
 KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES if resource.watched]
 MIRROR = f"{GROUP}/recoverypoints"
+BACKUPS = f"{GROUP}/volumebackups"
 
 
 def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
@@ -646,15 +647,25 @@ def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
         ("get", "/namespaces"),  # is it being torn down?
         ("create", "events.k8s.io/events"),
         ("patch", "events.k8s.io/events"),
+        ("create", BACKUPS),  # what policies make
+        ("delete", BACKUPS),  # what retention gives up
+        *((verb, "/persistentvolumeclaims") for verb in ("get", "list", "create", "delete")),
     ]
     assert [each for each in asked if not may(cluster, OPERATOR, *each, "any")] == []
 
 
 def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
     asked = [
-        *((verb, kind) for kind in KINDS for verb in ("create", "update", "delete")),
+        *(
+            (verb, kind)
+            for kind in KINDS
+            for verb in ("create", "update", "delete", "deletecollection")
+            if (verb, kind) not in (("create", BACKUPS), ("delete", BACKUPS))
+        ),
         *((verb, MIRROR) for verb in ("update", "patch", "watch", "deletecollection")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),
+        *((verb, "/persistentvolumeclaims") for verb in ("update", "patch", "watch")),
+        *((verb, "/persistentvolumes") for verb in ("list", "update", "patch", "watch")),
         *((verb, "/pods") for verb in ("get", "create")),
         *((verb, "/namespaces") for verb in ("list", "watch", "delete")),
         ("create", "rbac.authorization.k8s.io/clusterroles"),
@@ -692,7 +703,5 @@ def test_users_get_our_kinds_with_the_cluster_s_own_roles(
 
 def test_a_file_by_kubectl_is_refused_in_our_words(namespace: Namespace) -> None:
     """What a person at a terminal reads."""
-    with pytest.raises(
-        Refused, match=r"spec\.source: .*set exactly one of volumeID and volumeName"
-    ):
+    with pytest.raises(Refused, match=rf"spec\.source: .*{ONE_SOURCE}"):
         namespace.run("create", "-f", "-", stdin=json.dumps(backup(source={"volumeName": "db"})))

@@ -105,7 +105,7 @@ def install(namespace: Namespace) -> str:
 
     def all_are_known() -> bool:
         try:
-            namespace.run("get", "vbk,vrs,bank")
+            namespace.run("get", "vbk,vrs,vbp,bank")
         except Refused:
             return False
         return True

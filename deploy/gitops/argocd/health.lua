@@ -1,6 +1,6 @@
 -- Health of every kind of cinderbank.io in Argo CD: one script, as all kinds have the same conditions.
 -- It says what kstatus says (Current: Healthy, InProgress: Progressing, Failed: Degraded), and Degraded
--- for what has ended well and has found damage.
+-- for what has ended well and has found damage, and a policy whose backups are older than spec.rpo.
 local function health(status, message)
   return {status = status, message = message or ""}
 end
@@ -26,8 +26,10 @@ end
 if is("Stalled", "True") then
   return health("Degraded", conditions.Stalled.message)
 end
-if is("Intact", "False") then
-  return health("Degraded", conditions.Intact.message)
+for _, kind in ipairs({"Intact", "RPOMet"}) do
+  if is(kind, "False") then
+    return health("Degraded", conditions[kind].message)
+  end
 end
 if is("Ready", "True") then
   return health("Healthy", conditions.Ready.message)

@@ -1,7 +1,7 @@
 """Metrics, on a registry of our own; the only door to prometheus_client.
 
 Gauges of objects are counted when they are scraped, from what is known of the cluster, so they are
-right at once after a restart. Labels are bounded: no object's name but a BackupBank's.
+right at once after a restart. Labels are bounded: no object's name but a BackupBank's and a policy's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from prometheus_client import (
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from cinderbank.adapters.policy_metrics import PoliciesAtScrape, PolicyFigures, ProjectName
 
 DURATION_BUCKETS_SECONDS = (
     10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400,
@@ -117,6 +119,8 @@ class Metrics:
         backups: Callable[[], Mapping[str, int]],
         restores: Callable[[], Mapping[str, int]],
         banks: Callable[[], Mapping[tuple[str, str], bool]],
+        policies: Callable[[], Mapping[tuple[str, str], PolicyFigures]],
+        unprotected: Callable[[], Mapping[ProjectName, int]],
         queue_depth: Callable[[], int],
         loop_lag_seconds: Callable[[], float],
         version: str,
@@ -124,6 +128,7 @@ class Metrics:
         self.registry.register(
             _AtScrape(backups, restores, banks, queue_depth, loop_lag_seconds, version)
         )
+        self.registry.register(PoliciesAtScrape(policies, unprotected))
 
     def render(self) -> tuple[bytes, str]:
         """The page and its content type."""
@@ -185,12 +190,25 @@ def metrics_reference() -> str:
     """docs/reference/metrics.md, whole; a test keeps the file equal to it."""
     metrics = Metrics()
     metrics.count_at_scrape(
-        backups=dict, restores=dict, banks=dict, queue_depth=int, loop_lag_seconds=float, version=""
+        backups=dict,
+        restores=dict,
+        banks=dict,
+        policies=dict,
+        unprotected=dict,
+        queue_depth=int,
+        loop_lag_seconds=float,
+        version="",
     )
     labels = {
         "cinderbank_backups": "phase",
         "cinderbank_restores": "phase",
         "cinderbank_bank_ready": "namespace, name",
+        "cinderbank_policy_rpo_met": "namespace, name",
+        "cinderbank_policy_volumes_selected": "namespace, name",
+        "cinderbank_policy_volumes_covered": "namespace, name",
+        "cinderbank_policy_missed_runs": "namespace, name",
+        "cinderbank_policy_last_success_timestamp_seconds": "namespace, name",
+        "cinderbank_unprotected_volumes": "namespace, secret, cloud",
         "cinderbank_build_info": "version",
         "cinderbank_bytes": "direction",
         "cinderbank_backup_duration_seconds": "result",

@@ -27,6 +27,7 @@ from cinderbank.adapters.system import SystemClock, UlidMint
 from cinderbank.adapters.transfer_process import TransferProcesses
 from cinderbank.app.banks import Banks
 from cinderbank.app.clouds import Clouds
+from cinderbank.app.policies import AppPolicyWorlds
 from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
@@ -34,11 +35,13 @@ from cinderbank.kube.banks import BankChecks
 from cinderbank.kube.catalog import Catalogue
 from cinderbank.kube.checks import CheckRuns
 from cinderbank.kube.copies import CopyRuns
+from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.informer import Informer
 from cinderbank.kube.known import (
     BACKUP_BANK,
     BANK_CHECK,
     VOLUME_BACKUP,
+    VOLUME_BACKUP_POLICY,
     VOLUME_RESTORE,
     CopyKey,
     Key,
@@ -47,6 +50,8 @@ from cinderbank.kube.known import (
     object_of,
 )
 from cinderbank.kube.maintenance import Maintenance
+from cinderbank.kube.policies import PolicyRuns
+from cinderbank.kube.policy_children import PolicyChildren
 from cinderbank.kube.probes import ProbeServer
 from cinderbank.kube.queue import Workers, WorkQueue
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
@@ -62,6 +67,8 @@ CHECKS_AT_ONCE = 1
 """A check reads as fast as it can: beside backups, never beside another check."""
 TRANSFER_WAKE_SECONDS = 2.0
 """A transfer tells its progress twice a second; its object is looked at this often, and at its end."""
+POLICY_WAKE_SECONDS = 20.0
+"""A policy of many volumes hears of each backup that begins or ends; it is looked at this often."""
 
 
 def run_operator(settings: Settings) -> int:
@@ -92,6 +99,8 @@ class Operator:
         self._metrics = Metrics()
         self._meter = TickMeter(self._metrics)
         self._known = KnownObjects()
+        self._policy_children = PolicyChildren()
+        self._coverage = Coverage()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._events = KubeEvents(api, socket.gethostname(), clean=redact)
         self._writer = self._make_writer()
@@ -197,11 +206,16 @@ class Operator:
             self._queue.add(seen.key)
         for key in seen.wakes:
             self._queue.wake(key)
+        policy = self._policy_children.see(raw)
+        if policy is not None:
+            self._queue.wake(policy, POLICY_WAKE_SECONDS)
         return seen.key
 
     def _on_gone(self, key: Key) -> None:
         for dependent in self._known.drop(key):
             self._queue.wake(dependent)
+        self._policy_children.drop(key)
+        self._coverage.forget(key)
         self._writer.forget(key.uid)
         self._meter.forget(key)
         for each in {key, *self._transfers.keys()}:
@@ -260,7 +274,15 @@ class Operator:
             ),
             self._catalogue,
         )
+        policies = PolicyRuns(
+            AppPolicyWorlds(self._api, self._writer, self._clouds, self._policy_children, worlds),
+            clock,
+            self._coverage,
+            self._metrics.error,
+            retry,
+        )
         works = {
+            VOLUME_BACKUP_POLICY: policies.run,
             BACKUP_BANK: checks.run,
             VOLUME_BACKUP: CopyRuns(
                 BackupRuns(worlds, clock, self._meter, retry).run, worlds, clock, mint, retry
@@ -277,6 +299,8 @@ class Operator:
             backups=lambda: self._known.phases(VOLUME_BACKUP),
             restores=lambda: self._known.phases(VOLUME_RESTORE),
             banks=self._known.banks,
+            policies=self._policy_children.figures,
+            unprotected=self._coverage.figures,
             queue_depth=self._queue.depth,
             loop_lag_seconds=self._informer.lag_seconds,
             version=installed_version(),

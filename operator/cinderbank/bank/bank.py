@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from cinderbank.bank import base, chunk_look, commit, deletion, layout, one_site, removal, state
+from cinderbank.bank import (
+    base,
+    chunk_look,
+    commit,
+    deletion,
+    layout,
+    one_site,
+    removal,
+    scrub,
+    state,
+)
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.beats import Beats
 from cinderbank.bank.crypto import KeyEncryptionKey
@@ -278,6 +288,15 @@ class StoredBank:
             return chunk_look.look_for_chunks(store, key.site, key.backup_id, self.keys, damage)
 
         return Search(store, selector, self.keys, damage, look, self._now()).run()
+
+    def damaged_backups(self) -> frozenset[tuple[str, BackupId]]:
+        """Site and id of those that a check of any site found not whole, and nobody mended since.
+
+        Raises what stopped a check's report from being read: then nobody knows.
+        """
+        self.open()
+        found = scrub.known_damage(self.store).backups
+        return frozenset((ref.site, ref.backup_id) for ref in found)
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()

@@ -16,10 +16,12 @@ from cinderbank.domain.record import Phase
 
 VOLUME_BACKUP = "VolumeBackup"
 VOLUME_RESTORE = "VolumeRestore"
+VOLUME_BACKUP_POLICY = "VolumeBackupPolicy"
 BACKUP_BANK = "BackupBank"
 BANK_CHECK = "BankCheck"
 RECOVERY_POINT = "RecoveryPoint"
-KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, BANK_CHECK)
+KINDS = (BACKUP_BANK, VOLUME_BACKUP, VOLUME_RESTORE, BANK_CHECK, VOLUME_BACKUP_POLICY)
+"""In the order in which they are listed: what a policy has made is known before the policy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class Cinder(Protocol):
         """All volumes of this project with exactly this name."""
         ...
 
+    def volumes(self) -> Sequence[VolumeFacts]:
+        """All volumes of this project, oldest first."""
+        ...
+
     def volumes_tagged(self, key: str, value: str) -> Sequence[VolumeFacts]:
         """All volumes with metadata {key: value}, oldest first; filtered again by us, whatever the server did."""
         ...

@@ -65,6 +65,7 @@ class TestReads:
 
     def test_names_are_exact(self, site: Site, source: VolumeFacts) -> None:
         assert source.id in [it.id for it in site.cinder.volumes_named(source.name)]
+        assert source.id in [it.id for it in site.cinder.volumes()]
         assert list(site.cinder.volumes_named(source.name[:-1])) == []
 
     def test_no_volume_has_a_tag_that_none_was_given(self, site: Site, source: VolumeFacts) -> None:

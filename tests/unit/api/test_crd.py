@@ -124,6 +124,7 @@ def test_every_kind_is_reachable_by_short_name_and_category() -> None:
     assert {kind: found["shortNames"] for kind, found in names.items()} == {
         "VolumeBackup": ["vbk"],
         "VolumeRestore": ["vrs"],
+        "VolumeBackupPolicy": ["vbp"],
         "BackupBank": ["bank"],
         "RecoveryPoint": ["rp"],
         "BankCheck": ["bchk"],

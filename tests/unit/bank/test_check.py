@@ -161,6 +161,7 @@ def test_damage_is_reported_in_the_bank_and_known_to_who_lends(store: MemoryStor
     known = scrub.known_damage(store)
     assert known.has_chunk(AttemptRef(SITE, BACKUP, 1), 2)
     assert known.has_backup(SITE, BACKUP)
+    assert bank_on(store).damaged_backups() == {(SITE, BACKUP)}
     check(store)
     assert len(reports(store)) == 1, "what is known is not told twice"
     assert check(store, Level.MANIFEST)[BACKUP].outcome is Outcome.DAMAGED

@@ -89,7 +89,8 @@ def test_rules_name_our_kinds() -> None:
         for rule in OPERATOR_ROLE["rules"]
         if rule["apiGroups"] == ["cinderbank.io"]
     ]
-    assert named == [worked_on, worked_on, mirrored, mirrored]
+    made_by_policies = {"volumebackups"}
+    assert named == [worked_on, made_by_policies, worked_on, mirrored, mirrored]
 
 
 def test_nobody_but_the_operator_writes_a_mirror() -> None:

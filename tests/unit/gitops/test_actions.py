@@ -65,6 +65,23 @@ def test_hold_and_release() -> None:
         assert (buttons["hold"]["disabled"], buttons["release"]["disabled"]) == (False, True)
 
 
+def test_trigger_suspend_and_resume() -> None:
+    for each in recorded("VolumeBackupPolicy"):
+        leaves = "deletionTimestamp" in each.found["metadata"]
+        suspended = each.found["spec"].get("suspend") is True
+        buttons = argocd.discovered(each.found)
+        assert {name: button["disabled"] for name, button in buttons.items()} == {
+            "trigger": leaves,
+            "suspend": leaves or suspended,
+            "resume": leaves or not suspended,
+        }, each.situation
+        [(field, text)] = changed(each.found, argocd.act(each.found, "trigger")).items()
+        assert field == ".spec.trigger"
+        assert re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", text)
+        after = argocd.act(each.found, "resume" if suspended else "suspend")
+        assert changed(each.found, after) == {".spec.suspend": not suspended}
+
+
 def test_check_makes_a_bank_check() -> None:
     bank = an_object("BackupBank", {}, spec=SPEC)
     BackupBankSpec.read(bank["spec"], "spec")

@@ -15,6 +15,7 @@ from tests.unit.policy.children import DAY, child, made_at
 
 UTC = ZoneInfo("Etc/UTC")
 GOOD, FAILED = ChildState.GOOD, ChildState.FAILED
+COPYING, LOST = ChildState.COPYING, ChildState.LOST
 WORKING, LEAVING = ChildState.WORKING, ChildState.LEAVING
 
 
@@ -38,6 +39,16 @@ def test_keep_last() -> None:
     assert [v.kept for v in found] == [False, False, True, True], (
         "those that go first, oldest first"
     )
+
+
+def test_one_whose_copies_are_not_made_replaces_nothing() -> None:
+    found = judge(Retention({Why.LAST: 1}), [child(0), child(1), child(2, COPYING)], UTC)
+    assert told(found) == {0: "-NoRuleKeepsIt", 1: "MinGood+Last", 2: "Copying"}
+
+
+def test_one_that_is_lost_replaces_nothing() -> None:
+    found = judge(Retention({Why.LAST: 1}), [child(0), child(1), child(2, LOST)], UTC)
+    assert told(found) == {0: "NewestFailed", 1: "MinGood+Last", 2: "Lost"}
 
 
 def test_the_newest_of_each_period_stays() -> None:

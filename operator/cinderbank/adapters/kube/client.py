@@ -106,10 +106,14 @@ class KubeApi:
         """RFC 7386. Raises SourceGone when there is no object."""
         return self._request("PATCH", path, body=dict(body), content_type=MERGE_PATCH)
 
-    def delete(self, path: str, uid: str) -> None:
+    def delete(self, path: str, uid: str, resource_version: str | None = None) -> None:
         """Ask for the deletion of the object of this uid; none of the name is fine. Raises Conflict
-        when it is another one by now. Gone when a later read says so."""
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        when it is another one by now, or no more in `resource_version`. Gone when a later read says
+        so."""
+        preconditions = {"uid": uid}
+        if resource_version is not None:
+            preconditions["resourceVersion"] = resource_version
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         with suppress(SourceGone):
             self._request("DELETE", path, body=options, content_type=JSON)
 

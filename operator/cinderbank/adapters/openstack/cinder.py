@@ -71,6 +71,10 @@ class OpenStackCinder:
         found = self._volumes({"name": name}, call)
         return [facts for facts in found if facts.name == name]
 
+    def volumes(self) -> Sequence[VolumeFacts]:
+        """All volumes of this project, oldest first; page by page."""
+        return self._volumes({}, Call("list", "the volumes of the project"))
+
     def volumes_tagged(self, key: str, value: str) -> Sequence[VolumeFacts]:
         """All volumes with metadata {key: value}, oldest first.
 

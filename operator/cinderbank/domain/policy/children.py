@@ -32,8 +32,13 @@ class ChildState(StrEnum):
     WORKING = "Working"
     GOOD = "Good"
     """Completed, or Verified."""
+    COPYING = "Copying"
+    """Completed, and a copy that its spec asks for is not in its bank yet: a recovery point, but none
+    that an older one could go for, as that one's copies go with it."""
     FAILED = "Failed"
     """Failed or Canceled: nothing of it is in the bank."""
+    LOST = "Lost"
+    """Completed, and not in the bank any more, or found damaged there: no copy, and left alone."""
     LEAVING = "Leaving"
     """Being deleted: it counts as gone."""
 
@@ -119,10 +124,10 @@ def newest_run(children: Iterable[Child]) -> datetime | None:
 
 
 def newest_good(children: Iterable[Child]) -> dict[VolumeId, Child]:
-    """The good child of each volume with the newest recovery point."""
+    """The child of each volume with the newest recovery point, whether its copies are made or not."""
     found: dict[VolumeId, Child] = {}
     for child in children:
-        if child.state is ChildState.GOOD:
+        if child.state in (ChildState.GOOD, ChildState.COPYING):
             best = found.get(child.volume_id)
             if best is None or (child.point_at, child.name) > (best.point_at, best.name):
                 found[child.volume_id] = child

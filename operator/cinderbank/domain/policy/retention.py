@@ -8,18 +8,20 @@ as copies; nothing here looks at the wall clock, so nothing goes because time pa
 | `Held` | `spec.hold` of it is true |
 | `MinGood` | it is among the newest minGood |
 | `Last` `Hourly` `Daily` `Weekly` `Monthly` `Yearly` | it is among the newest keepLast, or the newest of its hour (day, ...) and that among the newest so many hours that have one |
-| `NewestFailed` | the last finished backup of its volume failed: what it should have replaced stays |
+| `NewestFailed` | the last finished backup of its volume failed, or was lost: what it should have replaced stays |
 | `NoRule` | the policy has no keep rule: nothing goes |
 | `DeletesLimited` | it would go, and goes with a later run (maxDeletesPerRun) |
 
-A failed one has nothing in the bank; the newest failedLast stay to be read.
+A failed one has nothing in the bank; the newest failedLast stay to be read. One that is at work is
+left alone (`Working`), and so is one whose copies are not all made yet (`Copying`), and one whose data is
+gone from the bank or damaged (`Lost`): none of them counts as a good one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from zoneinfo import ZoneInfo
@@ -45,6 +47,8 @@ class Why(StrEnum):
     NO_RULE = "NoRule"
     FAILED_LAST = "FailedLast"
     WORKING = "Working"
+    COPYING = "Copying"
+    LOST = "Lost"
     DELETES_LIMITED = "DeletesLimited"
     NO_RULE_KEEPS_IT = "NoRuleKeepsIt"
     OLD_FAILURE = "OldFailure"
@@ -58,6 +62,12 @@ PERIODS: Mapping[Why, str] = {
     Why.YEARLY: "%Y",
 }
 """In the policy's time zone. The offset tells the two hours apart that the clock shows twice."""
+
+OTHERS = {
+    ChildState.WORKING: Why.WORKING,
+    ChildState.COPYING: Why.COPYING,
+    ChildState.LOST: Why.LOST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +112,19 @@ def judge(
     verdicts = [
         verdict for found in per_volume.values() for verdict in _of_volume(retention, found, zone)
     ]
-    most = retention.max_deletes_per_run
-    if most is None:
-        most = max(LEAST_DELETES_PER_RUN, 2 * len(per_volume))
+    most = limit_of(retention, len(per_volume)).max_deletes_per_run or 0
     going = sorted((v for v in verdicts if not v.kept), key=_age)
     room = max(0, most - deleted_in_run)
     later = [Verdict(v.child, True, (Why.DELETES_LIMITED,)) for v in going[room:]]
     staying = sorted([v for v in verdicts if v.kept] + later, key=_age, reverse=True)
     return (*going[:room], *staying)
+
+
+def limit_of(retention: Retention, volumes: int) -> Retention:
+    """With max_deletes_per_run set: for so many volumes when it was left out."""
+    if retention.max_deletes_per_run is not None:
+        return retention
+    return replace(retention, max_deletes_per_run=max(LEAST_DELETES_PER_RUN, 2 * volumes))
 
 
 def _age(verdict: Verdict) -> tuple[datetime, str]:
@@ -120,10 +135,9 @@ def _of_volume(retention: Retention, children: list[Child], zone: ZoneInfo) -> l
     newest_first = sorted(children, key=lambda c: (c.point_at, c.name), reverse=True)
     good = [c for c in newest_first if c.state is ChildState.GOOD]
     failed = [c for c in newest_first if c.state is ChildState.FAILED]
-    verdicts = [
-        Verdict(c, True, (Why.WORKING,)) for c in newest_first if c.state is ChildState.WORKING
-    ]
-    broken = bool(failed) and (not good or failed[0].point_at > good[0].point_at)
+    bad = [c for c in newest_first if c.state in (ChildState.FAILED, ChildState.LOST)]
+    verdicts = [Verdict(c, True, (OTHERS[c.state],)) for c in newest_first if c.state in OTHERS]
+    broken = bool(bad) and (not good or bad[0].point_at > good[0].point_at)
     reasons = _keep_reasons(retention, good, zone)
     for child in good:
         why = reasons[child.name]

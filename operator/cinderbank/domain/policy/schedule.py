@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import islice
+from itertools import islice, takewhile
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -209,8 +209,8 @@ def due(
     following = timetable.next_after(last)
     if suspended:
         return Due(None, 0, last, following)
-    passed = islice(timetable.times_after(judged_until), MOST_MISSED)
-    missed = sum(1 for at in passed if at < last)
+    passed = takewhile(lambda at: at < last, timetable.times_after(judged_until))
+    missed = sum(1 for _ in islice(passed, MOST_MISSED))
     if deadline is not None and now - jitter - last > deadline:
         return Due(None, missed + 1, last, following)
     return Due(last, missed, last, following)

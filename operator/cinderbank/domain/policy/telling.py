@@ -1,0 +1,114 @@
+"""Conditions of a policy: what a person, kubectl, Argo CD and Flux read. Printed, never read back.
+
+No message holds an age or the present moment: a status that changes only because time goes by would
+be written again and again.
+
+| situation | Ready | Reconciling | Stalled | kstatus says |
+|---|---|---|---|---|
+| on schedule, suspended | True | False | False | Current |
+| a run is under way | True | False | False | Current: a policy is well while it works |
+| cloud, Secret, claims not readable | False | True | False | InProgress |
+| wrong schedule, zone or retention; nothing selected | False | False | True | Failed |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.policy.retention import Verdict, Why
+from cinderbank.domain.policy.rpo import RpoVerdict
+from cinderbank.domain.record import Condition
+
+NOTHING_SELECTED = (
+    "the selector matches no volume of the project; compare spec.selector with `openstack volume list"
+    " --long` under the credentials of spec.template.spec.cloudCredentialsRef"
+)
+
+
+def well(reason: str, message: str) -> tuple[Condition, ...]:
+    return (
+        Condition("Ready", "True", reason, message),
+        Condition("Reconciling", "False", reason, ""),
+        Condition("Stalled", "False", reason, ""),
+    )
+
+
+def waiting(error: CinderbankError) -> tuple[Condition, ...]:
+    """It goes on by itself once the cloud, the Secret or the claims can be read."""
+    return (
+        Condition("Ready", "False", error.reason, error.message),
+        Condition("Reconciling", "True", "Retrying", "It goes on by itself"),
+        Condition("Stalled", "False", error.reason, ""),
+    )
+
+
+def stalled(reason: str, message: str) -> tuple[Condition, ...]:
+    return (
+        Condition("Ready", "False", reason, message),
+        Condition("Reconciling", "False", reason, ""),
+        Condition("Stalled", "True", reason, message),
+    )
+
+
+def selected(
+    count: int, absent: Sequence[VolumeId], left_out: int, *, suspended: bool
+) -> tuple[Condition, ...]:
+    """How it goes when all could be looked at."""
+    if count == 0:
+        return stalled("NothingSelected", NOTHING_SELECTED)
+    parts = [f"{count} volumes are selected"]
+    if absent:
+        parts.append(
+            f"not in the project: {', '.join(absent[:5])}{', ...' if len(absent) > 5 else ''}"
+        )
+    if left_out:
+        parts.append(f"left out of the last run, as an earlier backup is at work: {left_out}")
+    if suspended:
+        return well("Suspended", "; ".join((*parts, "the schedule is suspended")))
+    return well("OnSchedule", "; ".join(parts))
+
+
+def rpo_met(verdict: RpoVerdict | None) -> Condition:
+    if verdict is None:
+        return Condition("RPOMet", "Unknown", "NothingSelected", NOTHING_SELECTED)
+    worst = f"{verdict.worst.id} ({verdict.worst.name[:100]})" if verdict.worst.name else ""
+    worst = worst or verdict.worst.id
+    point = _time(verdict.worst_point_at)
+    if verdict.met:
+        return Condition(
+            "RPOMet", "True", "YoungEnough", f"the oldest recovery point is of {worst}: {point}"
+        )
+    return Condition(
+        "RPOMet",
+        "False",
+        "TooOld",
+        f"{verdict.late} volumes have no good copy that is young enough; worst is {worst}: {point}."
+        " `kubectl get vbk -l cinderbank.io/policy=NAME` shows what its backups say",
+    )
+
+
+def retention_applied(verdicts: Sequence[Verdict], *, dry_run: bool) -> Condition:
+    going = sum(1 for each in verdicts if not each.kept)
+    later = sum(1 for each in verdicts if Why.DELETES_LIMITED in each.why)
+    broken = {each.child.volume_id for each in verdicts if Why.NEWEST_FAILED in each.why}
+    if dry_run:
+        told = f"{going + later} would go; set spec.retention.dryRun to false to let them"
+        return Condition("RetentionApplied", "False", "DryRun", told)
+    if later:
+        told = f"{later} more would go than spec.retention.maxDeletesPerRun lets; they go after later runs"
+        return Condition("RetentionApplied", "False", "DeletesLimited", told)
+    if broken:
+        told = f"nothing goes of {len(broken)} volumes whose last backup failed; mend what made it fail"
+        return Condition("RetentionApplied", "False", "NewestFailed", told)
+    return Condition("RetentionApplied", "True", "Applied", "what should go, goes")
+
+
+def retention_refused(error: CinderbankError) -> Condition:
+    return Condition("RetentionApplied", "False", error.reason, error.message)
+
+
+def _time(at: datetime | None) -> str:
+    return "none" if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,342 @@
+"""VolumeBackupPolicy: one look, one decision, one effect, one status. No finalizer: deleting a policy
+deletes nothing that it made.
+
+One effect is at most BATCH children of one run, or as many deletes: each is idempotent by its name or
+by the version that it is of, so an interruption in between is made up for by the next tick.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
+from cinderbank.api.v1alpha1.resource import API_VERSION
+from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
+from cinderbank.domain.errors import CinderbankError, Conflict, DataCorrupt, Permanent
+from cinderbank.domain.facts import VolumeFacts, VolumeId
+from cinderbank.domain.policy import retention as retention_rules
+from cinderbank.domain.policy.children import (
+    Child,
+    ChildState,
+    child_name,
+    labels_of,
+    trigger_digest,
+)
+from cinderbank.domain.policy.retention import judge, limit_of
+from cinderbank.domain.policy.runs import (
+    Judged,
+    Run,
+    RunMemory,
+    RunRules,
+    ended,
+    judge_runs,
+    plan_run,
+)
+from cinderbank.domain.policy.selection import Selection, protectable, select
+from cinderbank.kube.coverage import Coverage, Project
+from cinderbank.kube.known import VOLUME_BACKUP, Key
+from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
+from cinderbank.kube.reconcile import Raw
+from cinderbank.ports.clock import Clock
+
+log = logging.getLogger(__name__)
+
+BATCH = 20
+LOOK_AGAIN_SECONDS = 600.0
+"""For volumes that come and go; whatever has a time of its own is looked at then."""
+AT_ONCE_SECONDS = 0.5
+"""The watches have told by then what this tick has made."""
+
+
+class PolicyWorlds(Protocol):
+    """What a policy needs of the world. Every method may raise CinderbankError."""
+
+    def volumes(self, namespace: str, secret_name: str, cloud_name: str) -> Sequence[VolumeFacts]:
+        """All volumes of the project; may be a minute old."""
+        ...
+
+    def claimed(self, namespace: str, labels: dict[str, str]) -> frozenset[VolumeId]:
+        """Volumes behind the PersistentVolumeClaims with these labels."""
+        ...
+
+    def children(self, key: Key) -> tuple[Child, ...]:
+        """As the watches told them."""
+        ...
+
+    def children_in_truth(
+        self, key: Key, volumes: frozenset[VolumeId], min_good: int
+    ) -> tuple[Child, ...]:
+        """Those of `volumes`, as the API server has them now; the newest `min_good` good ones of each
+        are proven to be in the bank, and what is not there is LOST, as is what a check found damaged."""
+        ...
+
+    def create_child(self, namespace: str, body: Raw) -> None:
+        """Idempotent. Raises InvalidSpec: ChildNameTaken when another object has that name; or what
+        the API server has against the template."""
+        ...
+
+    def cancel_child(self, key: Key, child: Child) -> None: ...
+
+    def give_up_child(self, key: Key, child: Child) -> bool:
+        """Delete it, and its data in the bank with it; False when it is not as it was judged."""
+        ...
+
+    def policies_in(self, namespace: str) -> int: ...
+    def remember_status(self, raw: Raw, status: dict[str, Any]) -> Raw:
+        """Durable when it returns; the object as it is now."""
+        ...
+
+    def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
+    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """One tick's surroundings."""
+
+    key: Key
+    raw: Raw
+    spec: VolumeBackupPolicySpec
+    before: VolumeBackupPolicyStatus
+    now: datetime
+
+
+class PolicyRuns:
+    """The work of kind VolumeBackupPolicy."""
+
+    def __init__(
+        self,
+        worlds: PolicyWorlds,
+        clock: Clock,
+        coverage: Coverage,
+        on_error: Callable[[str], None],
+        blocked_retry_seconds: float,
+    ) -> None:
+        self._worlds = worlds
+        self._clock = clock
+        self._coverage = coverage
+        self._on_error = on_error
+        self._blocked_retry_seconds = blocked_retry_seconds
+
+    def run(self, key: Key, raw: Raw) -> float | None:
+        """Seconds until the next run. Raises InvalidSpec for a status that can not be read."""
+        before = VolumeBackupPolicyStatus.read(raw.get("status"), "status")
+        if "deletionTimestamp" in raw["metadata"]:
+            self._coverage.forget(key)
+            return None
+        try:
+            spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
+            rules, rpo = spec.to_rules(key.uid), spec.rpo_or_none()
+        except CinderbankError as error:
+            return self._blocked(key, raw, before, error, human=True)
+        tick = _Tick(key, raw, spec, before, self._clock.now())
+        children = self._worlds.children(key)
+        created_at = _created_at(raw, tick.now)
+        judged = judge_runs(rules, before.to_memory(), children, created_at, tick.now)
+        try:
+            volumes = self._volumes(tick)
+            selection = self._select(tick, volumes)
+        except CinderbankError as error:
+            return self._blocked(key, raw, before, error, human=False)
+        tick, memory = self._begin(tick, judged)
+        try:
+            memory, left_out = self._go_on(tick, rules, memory, selection, children)
+        except Conflict:
+            raise
+        except CinderbankError as error:
+            human = isinstance(error, Permanent)
+            return self._blocked(key, tick.raw, tick.before, error, human=human)
+        told = Told(memory, judged.next_at, left_out=left_out)
+        if memory.run is None:
+            told = self._retain(tick, rules, told, children)
+        look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
+        told = replace(told, unprotected=self._unprotected(tick, look))
+        status, turns_at = told_status(tick.raw, tick.before, told, look)
+        self._worlds.write_status(tick.raw, status.dump())
+        if memory.run is not None or told.more:
+            return AT_ONCE_SECONDS
+        wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
+        soonest = min((at - tick.now).total_seconds() for at in wishes)
+        return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest + 0.5))
+
+    # What is there.
+
+    def _volumes(self, tick: _Tick) -> Sequence[VolumeFacts]:
+        credentials = tick.spec.template.spec.cloud_credentials_ref
+        return self._worlds.volumes(
+            tick.key.namespace, credentials.secret_name, credentials.cloud_name
+        )
+
+    def _select(self, tick: _Tick, volumes: Sequence[VolumeFacts]) -> Selection:
+        selector = tick.spec.selector
+        return select(
+            selector.to_selector(),
+            volumes,
+            self._claimed(tick.key.namespace, selector),
+            self._claimed(tick.key.namespace, selector.exclude),
+        )
+
+    def _claimed(self, namespace: str, pattern: VolumePattern | None) -> frozenset[VolumeId]:
+        if pattern is None or pattern.persistent_volume_claims is None:
+            return frozenset()
+        return self._worlds.claimed(namespace, pattern.persistent_volume_claims.match_labels)
+
+    def _unprotected(self, tick: _Tick, look: Look) -> frozenset[VolumeId] | None:
+        key, credentials = tick.key, tick.spec.template.spec.cloud_credentials_ref
+        project = Project(key.namespace, credentials.secret_name, credentials.cloud_name)
+        chosen = frozenset(volume.id for volume in look.selection.volumes)
+        self._coverage.selects(key, project, chosen)
+        if not self._coverage.speaks_for(key, project):
+            return None
+        return self._coverage.unprotected(
+            project, protectable(look.volumes), self._worlds.policies_in(key.namespace)
+        )
+
+    # Runs.
+
+    def _begin(self, tick: _Tick, judged: Judged) -> tuple[_Tick, RunMemory]:
+        """A new run is written down before anything of it is made."""
+        memory = judged.memory
+        if judged.missed:
+            log.warning("%d runs were missed", judged.missed)
+            self._worlds.say(tick.raw, "RunMissed", _missed(memory, judged.missed), True)
+        if not judged.began:
+            return tick, memory
+        status = tick.before.remembering(memory)
+        raw = self._worlds.remember_status(tick.raw, status.dump())
+        return replace(tick, raw=raw, before=status), memory
+
+    def _go_on(
+        self,
+        tick: _Tick,
+        rules: RunRules,
+        memory: RunMemory,
+        selection: Selection,
+        children: Sequence[Child],
+    ) -> tuple[RunMemory, int | None]:
+        """A step of the run under way; what is to be remembered after it."""
+        if memory.run is None:
+            return memory, None
+        plan = plan_run(
+            memory.run, rules.concurrency, (each.id for each in selection.volumes), children
+        )
+        for older in plan.cancel[:BATCH]:
+            self._worlds.cancel_child(tick.key, older)
+        for volume_id in plan.create[:BATCH]:
+            body = child_body(tick.key, tick.spec, volume_id, memory.run)
+            self._worlds.create_child(tick.key.namespace, body)
+        if max(len(plan.create), len(plan.cancel)) > BATCH:
+            return memory, None
+        log.info("run of %s: %d backups", memory.run.at, len(plan.create))
+        if plan.left_out:
+            told = f"{len(plan.left_out)} volumes were left out: an earlier backup is at work"
+            self._worlds.say(tick.raw, "VolumesLeftOut", told, True)
+        return ended(memory), len(plan.left_out)
+
+    # Retention.
+
+    def _retain(self, tick: _Tick, rules: RunRules, told: Told, children: Sequence[Child]) -> Told:
+        try:
+            retention = tick.spec.to_retention()
+        except CinderbankError as error:
+            return replace(told, retention_error=error)
+        if retention is None or tick.spec.retention is None:
+            return told
+        zone, memory = rules.timetable.zone, told.memory
+        verdicts = judge(retention, children, zone, memory.deleted_in_run)
+        told = replace(told, verdicts=verdicts)
+        if tick.spec.retention.dry_run or all(each.kept for each in verdicts):
+            return told
+        try:
+            volumes = len({each.child.volume_id for each in verdicts})
+            concerned = frozenset(each.child.volume_id for each in verdicts if not each.kept)
+            limited = limit_of(retention, volumes)
+            gone, lost = self._prune(tick, rules, limited, concerned, memory.deleted_in_run)
+        except CinderbankError as error:
+            self._on_error(error.reason)
+            return replace(told, retention_error=error)
+        memory = replace(memory, deleted_in_run=memory.deleted_in_run + gone)
+        told = replace(told, memory=memory, more=gone >= BATCH)
+        return replace(told, retention_error=_lost(lost)) if lost else told
+
+    def _prune(
+        self,
+        tick: _Tick,
+        rules: RunRules,
+        retention: retention_rules.Retention,
+        concerned: frozenset[VolumeId],
+        deleted_in_run: int,
+    ) -> tuple[int, list[str]]:
+        """What the watches told is judged again on what the API server and the bank hold now; how many
+        went, and which are not in the bank though they should be."""
+        truth = self._worlds.children_in_truth(tick.key, concerned, retention.min_good)
+        verdicts = judge(retention, truth, rules.timetable.zone, deleted_in_run)
+        going = [each for each in verdicts if not each.kept][:BATCH]
+        gone = 0
+        for verdict in going:
+            child = verdict.child
+            if self._worlds.give_up_child(tick.key, child):
+                gone += 1
+                log.info("%s goes: %s", child.name, ", ".join(verdict.why))
+                told = f"{child.name} goes ({', '.join(verdict.why)})"
+                self._worlds.say(tick.raw, "RetentionDeleted", told, False)
+        return gone, [each.child.name for each in verdicts if each.child.state is ChildState.LOST]
+
+    def _blocked(
+        self,
+        key: Key,
+        raw: Raw,
+        before: VolumeBackupPolicyStatus,
+        error: CinderbankError,
+        *,
+        human: bool,
+    ) -> float | None:
+        """What the schedule makes of this time is judged when it can be looked at again."""
+        self._on_error(error.reason)
+        self._coverage.cannot_say(key)
+        conditions = conditions_when_blocked(raw, error, human=human, now=self._clock.now())
+        generation = raw["metadata"].get("generation", 0)
+        status = before.model_copy(
+            update={"observed_generation": generation, "conditions": conditions}
+        )
+        self._worlds.write_status(raw, status.dump())
+        return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
+
+
+def child_body(key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run: Run) -> Raw:
+    """A VolumeBackup. No owner: deleting the policy, or a prune by a GitOps tool, leaves it alone. No
+    label or annotation of the policy itself is given on, only what the template says."""
+    labels = labels_of(key.name, volume_id, run.at, trigger_digest(run.trigger))
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VOLUME_BACKUP,
+        "metadata": {
+            "namespace": key.namespace,
+            "name": child_name(key.name, volume_id, run.at),
+            "labels": {**spec.template.to_labels(), **labels},
+        },
+        "spec": spec.template.to_spec(volume_id),
+    }
+
+
+def _lost(names: Sequence[str]) -> CinderbankError:
+    return DataCorrupt(
+        f"Completed, and not in the bank any more, or damaged there: {', '.join(names[:5])};"
+        " `cinderbank bank ls` and `cinderbank bank check` tell which; then delete these VolumeBackups",
+        reason="BackupLost",
+    )
+
+
+def _missed(memory: RunMemory, count: int) -> str:
+    last = memory.last_missed_at
+    until = "" if last is None else f", the last before or at {last:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{count} runs of the schedule were missed{until}"
+
+
+def _created_at(raw: Raw, now: datetime) -> datetime:
+    text = raw["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(text) if isinstance(text, str) else now

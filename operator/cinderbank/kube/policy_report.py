@@ -1,0 +1,184 @@
+"""The status of a policy: what a tick found and did, in bounded lists and without the present moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cinderbank.api.v1alpha1.conditions import Condition, merge_conditions
+from cinderbank.api.v1alpha1.model import clipped
+from cinderbank.api.v1alpha1.policy_status import (
+    MOST_TOLD,
+    Judgement,
+    PolicyVolume,
+    RetentionStatus,
+    Unprotected,
+    VolumeBackupPolicyStatus,
+)
+from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
+from cinderbank.domain import record
+from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.facts import VolumeFacts, VolumeId
+from cinderbank.domain.policy import telling
+from cinderbank.domain.policy.children import Child, newest_good
+from cinderbank.domain.policy.retention import Verdict
+from cinderbank.domain.policy.rpo import judge_rpo
+from cinderbank.domain.policy.runs import RunMemory
+from cinderbank.domain.policy.selection import Selection
+from cinderbank.kube.reconcile import Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a tick has seen."""
+
+    spec: VolumeBackupPolicySpec
+    volumes: Sequence[VolumeFacts]
+    selection: Selection
+    children: Sequence[Child]
+    rpo: timedelta | None
+    since: datetime
+    """When the policy was made."""
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a tick has done."""
+
+    memory: RunMemory
+    next_at: datetime
+    left_out: int | None = None
+    """Volumes of a run that has just ended; None when none has."""
+    verdicts: tuple[Verdict, ...] | None = None
+    """None when retention did not look: there is none, or a run is under way."""
+    retention_error: CinderbankError | None = None
+    more: bool = False
+    unprotected: frozenset[VolumeId] | None = None
+
+
+def told_status(
+    raw: Raw, before: VolumeBackupPolicyStatus, told: Told, look: Look
+) -> tuple[VolumeBackupPolicyStatus, datetime | None]:
+    """The status, and when RPOMet turns by itself."""
+    newest = newest_good(look.children)
+    volumes = look.selection.volumes
+    conditions = list(
+        telling.selected(
+            len(volumes), look.selection.absent, told.left_out or 0, suspended=look.spec.suspend
+        )
+    )
+    turns_at = None
+    if look.rpo is not None:
+        verdict = judge_rpo(look.rpo, volumes, newest, look.now, look.since)
+        turns_at = None if verdict is None else verdict.turns_at
+        conditions.append(telling.rpo_met(verdict))
+    retention = _retention(before, told, look, conditions)
+    generation = raw["metadata"].get("generation", 0)
+    previous = (raw.get("status") or {}).get("conditions")
+    ends = [child.ended_at for child in newest.values() if child.ended_at is not None]
+    covered = sum(1 for volume in volumes if volume.id in newest)
+    status = before.model_copy(
+        update={
+            "observed_generation": generation,
+            "conditions": merge_conditions(conditions, previous, generation, look.now),
+            "next_run_time": told.next_at,
+            "last_success_time": max([*ends, *_known(before.last_success_time)], default=None),
+            "volumes_selected": len(volumes),
+            "volumes_covered": covered,
+            "volumes": _worst_first(volumes, newest),
+            "retention": retention,
+            "unprotected": _unprotected(told.unprotected, look.volumes),
+        }
+    )
+    return status.remembering(told.memory), turns_at
+
+
+def conditions_when_blocked(
+    raw: Raw, error: CinderbankError, *, human: bool, now: datetime
+) -> tuple[Condition, ...]:
+    """Of a policy that could not look; what it said of RPO and retention before is left out, as
+    nobody knows whether it still holds."""
+    found = telling.stalled(error.reason, error.message) if human else telling.waiting(error)
+    generation = raw["metadata"].get("generation", 0)
+    previous = (raw.get("status") or {}).get("conditions")
+    return merge_conditions(found, previous, generation, now)
+
+
+def _known(at: datetime | None) -> list[datetime]:
+    return [] if at is None else [at]
+
+
+def _retention(
+    before: VolumeBackupPolicyStatus,
+    told: Told,
+    look: Look,
+    conditions: list[record.Condition],
+) -> RetentionStatus | None:
+    """Adds its condition. While a run is under way what was told before stays."""
+    if look.spec.retention is None:
+        return None
+    if told.retention_error is not None:
+        conditions.append(telling.retention_refused(told.retention_error))
+    elif told.verdicts is not None:
+        dry_run = look.spec.retention.dry_run
+        conditions.append(telling.retention_applied(told.verdicts, dry_run=dry_run))
+    elif (said := _said(before)) is not None:
+        conditions.append(said)
+    if told.verdicts is None:
+        return before.retention or RetentionStatus(kept=0, going=0)
+    kept = sum(1 for each in told.verdicts if each.kept)
+    return RetentionStatus(
+        kept=kept,
+        going=len(told.verdicts) - kept,
+        preview=tuple(_judgement(each) for each in told.verdicts[:MOST_TOLD]),
+    )
+
+
+def _said(before: VolumeBackupPolicyStatus) -> record.Condition | None:
+    for each in before.conditions or ():
+        if each.type == "RetentionApplied":
+            return record.Condition(each.type, each.status, each.reason, each.message)
+    return None
+
+
+def _judgement(verdict: Verdict) -> Judgement:
+    child = verdict.child
+    return Judgement(
+        name=child.name,
+        recovery_point=child.point_at,
+        kept=verdict.kept,
+        why=tuple(str(why) for why in verdict.why),
+    )
+
+
+def _worst_first(
+    volumes: Sequence[VolumeFacts], newest: dict[VolumeId, Child]
+) -> tuple[PolicyVolume, ...]:
+    def point(volume: VolumeFacts) -> datetime | None:
+        child = newest.get(volume.id)
+        return None if child is None else child.point_at
+
+    def order(volume: VolumeFacts) -> tuple[bool, float, str]:
+        at = point(volume)
+        return at is not None, 0.0 if at is None else at.timestamp(), volume.id
+
+    return tuple(
+        _volume(volume, point(volume)) for volume in sorted(volumes, key=order)[:MOST_TOLD]
+    )
+
+
+def _volume(volume: VolumeFacts, point_at: datetime | None) -> PolicyVolume:
+    name = clipped(volume.name, 255) or None
+    return PolicyVolume(volume_id=volume.id, name=name, recovery_point=point_at)
+
+
+def _unprotected(
+    found: frozenset[VolumeId] | None, volumes: Sequence[VolumeFacts]
+) -> Unprotected | None:
+    if found is None:
+        return None
+    names = {volume.id: volume for volume in volumes if volume.id in found}
+    told = tuple(_volume(names[each], None) for each in sorted(found)[:MOST_TOLD])
+    return Unprotected(count=len(found), volumes=told)

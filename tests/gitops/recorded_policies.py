@@ -1,0 +1,87 @@
+"""VolumeBackupPolicy: what a policy says while it runs, rests, can not look, or has too old backups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cinderbank.domain.errors import Unavailable
+from cinderbank.domain.facts import VolumeId
+from cinderbank.kube.known import VOLUME_BACKUP_POLICY
+from cinderbank.kube.policies import BATCH
+from tests.gitops.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING
+from tests.gitops.recorded import DELETED_AT, Recorded, unseen
+from tests.unit.kube.test_policies import HOUR, House
+from tests.unit.policy.children import volume
+
+ABSENT = VolumeId("ffffffff-0000-4000-8000-000000000000")
+
+
+def rests(house: House) -> None:
+    house.settle()
+
+
+def runs(house: House) -> None:
+    house.clouds.found = [volume(n) for n in range(BATCH + 5)]
+    house.clock.advance(24 * HOUR)
+    house.tick()
+    assert "run" in house.status
+
+
+def cloud_is_away(house: House) -> None:
+    house.clouds.error = Unavailable("away")
+    house.tick()
+
+
+def a_day(house: House) -> None:
+    house.days(1)
+
+
+def too_late(house: House) -> None:
+    house.days(1)
+    house.change(suspend=True)
+    house.clock.advance(48 * HOUR)
+    house.settle()
+
+
+def last_failed(house: House) -> None:
+    house.days(3)
+    house.days(1, "Failed")
+
+
+def lost(house: House) -> None:
+    house.not_in_bank.add("main")
+    house.days(3)
+
+
+def changed(house: House) -> None:
+    house.settle()
+    house.change(suspend=True)
+
+
+COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = [
+    ("on schedule", {}, rests, CURRENT, False),
+    ("suspended", {"suspend": True}, rests, CURRENT, False),
+    ("a run is under way", {}, runs, CURRENT, False),
+    ("covered", {"rpo": "26h", "retention": {"keepLast": 1}}, a_day, CURRENT, False),
+    ("backups are too old", {"rpo": "26h"}, too_late, CURRENT, True),
+    ("the last backups failed", {"retention": {"keepLast": 1}}, last_failed, CURRENT, False),
+    ("backups are lost", {"retention": {"keepLast": 1}}, lost, CURRENT, False),
+    ("dry run", {"retention": {"keepLast": 1, "dryRun": True}}, last_failed, CURRENT, False),
+    ("retention keeps nothing", {"retention": {"keepLast": 0}}, a_day, CURRENT, False),
+    ("the cloud is away", {}, cloud_is_away, IN_PROGRESS, False),
+    ("changed, and not looked at yet", {}, changed, IN_PROGRESS, False),
+    ("no such time", {"schedule": "61 * * * *"}, rests, FAILED, False),
+    ("nothing is selected", {"selector": {"volumeIDs": [ABSENT]}}, rests, FAILED, False),
+]
+
+
+def record_policies() -> Iterator[Recorded]:
+    yield unseen(VOLUME_BACKUP_POLICY)
+    for situation, spec, course, expected, unsound in COURSES:
+        house = House(**spec)
+        course(house)
+        found = house.policy()
+        yield Recorded(situation, found, expected, unsound)
+        deleted = {**found, "metadata": {**found["metadata"], "deletionTimestamp": DELETED_AT}}
+        yield Recorded(f"{situation}, being deleted", deleted, TERMINATING)

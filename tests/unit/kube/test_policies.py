@@ -1,0 +1,654 @@
+"""VolumeBackupPolicy: the object, its children and its status, on an API server and a cloud in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
+from cinderbank.adapters.kube.records import StatusWriter
+from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
+from cinderbank.api.v1alpha1.volume_backup_policy import OF_EACH_BACKUP, Template
+from cinderbank.app.policies import AppPolicyWorlds
+from cinderbank.domain.claim import CSI_DRIVER
+from cinderbank.domain.errors import CinderbankError, Forbidden, InvalidSpec, Unavailable
+from cinderbank.domain.facts import BackupId, VolumeFacts
+from cinderbank.domain.policy.children import (
+    POLICY_LABEL,
+    RUN_LABEL,
+    VOLUME_LABEL,
+    child_name,
+    labels_of,
+)
+from cinderbank.kube.coverage import Coverage
+from cinderbank.kube.known import VOLUME_BACKUP_POLICY, key_of
+from cinderbank.kube.policies import BATCH, PolicyRuns
+from cinderbank.kube.policy_children import PolicyChildren
+from cinderbank.kube.reconcile import Raw
+from tests.fakes.clock import START, FakeClock
+from tests.fakes.kube import FakeKube
+from tests.unit.policy.children import volume, volume_id
+
+API = "/apis/cinderbank.io/v1alpha1/namespaces/team"
+BACKUPS = f"{API}/volumebackups"
+POLICIES = f"{API}/volumebackuppolicies"
+HOUR = 3600.0
+NOON = "0 12 * * *"
+TEMPLATE = {
+    "spec": {
+        "cloudCredentialsRef": {"secretName": "openstack", "cloudName": "a"},
+        "bankRef": {"name": "main"},
+        "tags": {"app": "db"},
+    }
+}
+
+
+class FakeClouds:
+    """The volumes of one project."""
+
+    def __init__(self) -> None:
+        self.found: list[VolumeFacts] = [volume(1), volume(2), volume(3)]
+        self.error: CinderbankError | None = None
+        self.lists = 0
+
+    def open(self, namespace: str, secret_name: str, cloud_name: str) -> Any:
+        if self.error is not None:
+            raise self.error
+        secret = SimpleNamespace(uid=secret_name, resource_version="1")
+        return SimpleNamespace(cinder=self, secret=secret)
+
+    def volumes(self) -> list[VolumeFacts]:
+        self.lists += 1
+        return self.found
+
+
+class House:
+    """One operator, as far as policies go."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.kube, self.clouds, self.clock = FakeKube(), FakeClouds(), FakeClock()
+        self.coverage, self.known = Coverage(), PolicyChildren()
+        self.not_in_bank: set[str] = set()
+        self.damaged: set[BackupId] = set()
+        self.said: list[str] = []
+        self.errors: list[str] = []
+        writer = StatusWriter(
+            self.kube,  # type: ignore[arg-type]
+            TokenBucket(per_second=1e6, burst=10**6, clock=lambda: 0.0),
+            ProgressRule(),
+        )
+        self.writer = writer
+        self.worlds = AppPolicyWorlds(self.kube, writer, self.clouds, self.known, self)  # type: ignore[arg-type]
+        self.runs = PolicyRuns(self.worlds, self.clock, self.coverage, self.errors.append, 60.0)
+        self.put("nightly", **spec)
+
+    def put(self, name: str, **spec: Any) -> None:
+        body = {
+            "apiVersion": "cinderbank.io/v1alpha1",
+            "kind": VOLUME_BACKUP_POLICY,
+            "metadata": {
+                "namespace": "team",
+                "name": name,
+                "uid": f"uid-{name}",
+                "creationTimestamp": self.clock.now().isoformat(),
+                "labels": {"argocd.argoproj.io/instance": "team"},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"},
+            },
+            "spec": {
+                "schedule": NOON,
+                "selector": {"volumeNames": ["v*"]},
+                "template": TEMPLATE,
+                **spec,
+            },
+        }
+        self.kube.put(f"{POLICIES}/{name}", body)
+
+    def change(self, **spec: Any) -> None:
+        self.kube.merge_patch(f"{POLICIES}/nightly", {"spec": spec})
+
+    def tick(self, name: str = "nightly") -> float | None:
+        """As the watches and the queue do."""
+        for raw in [*self.kube.list_all(BACKUPS), *self.kube.list_all(POLICIES)]:
+            self.known.see(raw)
+        raw = self.policy(name)
+        return self.runs.run(key_of(raw), raw)
+
+    def settle(self, ticks: int = 50) -> None:
+        """Tick until it rests."""
+        for _ in range(ticks):
+            for key in self._known_gone():
+                self.known.drop(key)
+            after = self.tick()
+            if after is None or after > 1:
+                return
+        raise AssertionError("it does not come to rest")
+
+    def _known_gone(self) -> list[Any]:
+        there = {raw["metadata"]["uid"] for raw in self.kube.list_all(BACKUPS)}
+        gone = [c for c in self.known.of("team", "nightly") if c.uid not in there]
+        return [SimpleKey("VolumeBackup", "team", c.name, c.uid) for c in gone]
+
+    def policy(self, name: str = "nightly") -> Raw:
+        raw = self.kube.get(f"{POLICIES}/{name}")
+        assert raw is not None
+        return raw
+
+    @property
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.policy()["status"]
+        return found
+
+    def condition(self, type_: str) -> tuple[str, str]:
+        [found] = [c for c in self.status["conditions"] if c["type"] == type_]
+        return found["status"], found["reason"]
+
+    def children(self) -> list[Raw]:
+        return list(self.kube.list_all(BACKUPS))
+
+    def end(self, phase: str = "Completed", **status: Any) -> None:
+        """Every backup that is at work comes to this end."""
+        for raw in self.children():
+            if "outcome" in (raw.get("status") or {}):
+                continue
+            now = self.clock.now().isoformat()
+            raw["status"] = {
+                "phase": phase,
+                "outcome": {"final": True},
+                "snapshotTime": now,
+                "completionTime": now,
+                "backupID": "01JD0000000000000000000000",
+                "site": "a",
+                **status,
+            }
+            path = f"{BACKUPS}/{raw['metadata']['name']}"
+            self.kube.put(path, raw)
+
+    def copied(self, *banks: str) -> None:
+        """The copies of every backup in these banks are made; Copied is of all that were known then."""
+        for raw in self.children():
+            raw["status"]["copies"] = [
+                {
+                    "bank": bank,
+                    "backupID": "01JD0000000000000000000000",
+                    "phase": "Completed",
+                    "reason": "Copied",
+                    "message": "",
+                }
+                for bank in banks
+            ]
+            raw["status"]["conditions"] = [{"type": "Copied", "status": "True"}]
+            self.kube.put(f"{BACKUPS}/{raw['metadata']['name']}", raw)
+
+    def days(self, number: int, phase: str = "Completed") -> None:
+        for _ in range(number):
+            self.clock.advance(24 * HOUR)
+            self.settle()
+            self.end(phase)
+        self.settle()
+
+    # app.policies.Deeds
+
+    def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
+        return frozenset(("a", each) for each in self.damaged)
+
+    def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
+        return bank not in self.not_in_bank
+
+    def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
+        self.writer.write_if_worth_it(raw, status)
+
+    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None:
+        self.said.append(reason)
+
+
+def SimpleKey(kind: str, namespace: str, name: str, uid: str) -> Any:
+    return key_of({"kind": kind, "metadata": {"namespace": namespace, "name": name, "uid": uid}})
+
+
+def test_a_run_makes_one_backup_of_each_volume_once() -> None:
+    house = House(rpo="26h")
+    assert house.tick() == 600.0
+    assert house.children() == []
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    at = START + timedelta(days=1)
+    assert house.kube.names(BACKUPS) == [child_name("nightly", volume_id(n), at) for n in (1, 2, 3)]
+    house.settle()
+    assert len(house.children()) == 3
+    assert house.condition("Ready") == ("True", "OnSchedule")
+    assert house.status["lastRunTime"] == "2026-11-23T12:00:00Z"
+    assert house.status["nextRunTime"] == "2026-11-24T12:00:00Z"
+    assert "run" not in house.status
+    house.end()
+    house.tick()
+    assert (house.status["volumesSelected"], house.status["volumesCovered"]) == (3, 3)
+    assert house.status["lastSuccessTime"] == "2026-11-23T12:00:00Z"
+    assert house.condition("RPOMet") == ("True", "YoungEnough")
+
+
+def test_what_a_child_is() -> None:
+    labels = {"team": "db", "argocd.argoproj.io/instance": "x", "a.toolkit.fluxcd.io/name": "y"}
+    house = House(template={**TEMPLATE, "metadata": {"labels": labels}}, trigger="now")
+    house.settle()
+    child = house.children()[0]
+    metadata = child["metadata"]
+    assert not metadata.keys() & {"ownerReferences", "annotations", "finalizers"}
+    assert metadata["labels"].items() >= labels_of("nightly", volume_id(1), START).items()
+    assert metadata["labels"]["team"] == "db"
+    assert not any("argo" in key or "flux" in key for key in metadata["labels"])
+    spec = VolumeBackupSpec.read(child["spec"], "spec")
+    assert (spec.source.volume_id, spec.tags) == (volume_id(1), {"app": "db"})
+    assert spec.deletion_policy.value == "Retain"
+
+
+def test_a_template_is_a_spec_without_what_is_of_one_backup() -> None:
+    fields = set(Template.model_fields["spec"].annotation.model_fields)  # type: ignore[union-attr]
+    assert fields == set(VolumeBackupSpec.model_fields) - set(OF_EACH_BACKUP)
+    assert set(OF_EACH_BACKUP) <= set(VolumeBackupSpec.model_fields)
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_an_interruption_makes_nothing_twice(lost: str) -> None:
+    house = House()
+    house.tick()
+    house.clock.advance(24 * HOUR)
+    if lost == "before":  # the run is written down, and nothing is made
+        house.kube.failing["create"] = Unavailable("away")
+        assert house.tick() == 60.0
+        assert house.condition("Reconciling")[0] == "True"
+        assert house.status["run"] == {"time": "2026-11-23T12:00:00Z"}
+        del house.kube.failing["create"]
+        house.clock.advance(HOUR)
+    else:  # all is made, and the status is lost
+        house.tick()
+        raw = house.policy()
+        del raw["status"]
+        house.kube.put(f"{POLICIES}/nightly", raw)
+    house.settle()
+    assert len(house.children()) == 3
+    assert {c["metadata"]["labels"][RUN_LABEL] for c in house.children()} == {"20261123120000"}
+
+
+def test_more_than_a_batch() -> None:
+    house = House()
+    house.clouds.found = [volume(n) for n in range(BATCH * 2 + 5)]
+    house.clock.advance(24 * HOUR)
+    house.tick()
+    assert len(house.children()) == BATCH
+    house.settle()
+    assert len(house.children()) == BATCH * 2 + 5
+    assert house.clouds.lists == 1, "one list a minute"
+
+
+def test_a_name_that_is_taken_is_told() -> None:
+    house = House()
+    name = child_name("nightly", volume_id(1), START + timedelta(days=1))
+    stranger = {"metadata": {"namespace": "team", "name": name}, "spec": {}}
+    stranger["kind"] = "VolumeBackup"
+    house.kube.put(f"{BACKUPS}/{name}", stranger)
+    house.clock.advance(24 * HOUR)
+    house.tick()
+    assert house.condition("Stalled") == ("True", "ChildNameTaken")
+
+
+def test_missed_runs_are_told() -> None:
+    house = House(startingDeadline="1h")
+    house.tick()
+    house.clock.advance(24 * HOUR * 3 + 2 * HOUR)
+    house.settle()
+    assert house.children() == []
+    assert house.said == ["RunMissed"]
+    assert (house.status["missedRuns"], house.status["lastMissedTime"]) == (
+        3,
+        "2026-11-25T12:00:00Z",
+    )
+
+
+def test_a_trigger_runs_at_once_and_once() -> None:
+    house = House(suspend=True)
+    house.tick()
+    assert house.condition("Ready") == ("True", "Suspended")
+    house.change(trigger="before the upgrade")
+    house.settle()
+    assert len(house.children()) == 3
+    assert house.status["lastTrigger"] == "before the upgrade"
+    house.clock.advance(30 * 24 * HOUR)
+    house.settle()
+    assert len(house.children()) == 3
+
+
+@pytest.mark.parametrize(("policy", "made"), [("Forbid", 3), ("Allow", 6), ("Replace", 6)])
+def test_concurrency(policy: str, made: int) -> None:
+    house = House(concurrencyPolicy=policy)
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    assert len(house.children()) == made
+    canceled = [c for c in house.children() if c["spec"].get("cancel")]
+    assert len(canceled) == (3 if policy == "Replace" else 0)
+    assert ("VolumesLeftOut" in house.said) == (policy == "Forbid")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"schedule": "60 * * * *"}, "InvalidSchedule"),
+        ({"timeZone": "Mars/One"}, "UnknownTimeZone"),
+        ({"rpo": "never"}, "InvalidConfiguration"),
+        ({"selector": {"volumeNames": ["x*"]}}, "NothingSelected"),
+    ],
+)
+def test_what_a_person_must_mend(spec: dict[str, Any], reason: str) -> None:
+    house = House(**spec)
+    assert house.tick() is not None
+    assert house.condition("Stalled") == ("True", reason)
+    assert house.condition("Ready") == ("False", reason)
+    good = {
+        "schedule": NOON,
+        "timeZone": "Etc/UTC",
+        "rpo": "1h",
+        "selector": {"volumeNames": ["v*"]},
+    }
+    house.change(**good)
+    house.tick()
+    assert house.condition("Stalled")[0] == "False"
+
+
+def test_a_cloud_that_is_away_is_waited_for_and_no_run_is_lost() -> None:
+    house = House()
+    house.clouds.error = InvalidSpec("no Secret", reason="SecretNotFound")
+    house.clock.advance(25 * HOUR)
+    assert house.tick() == 60.0
+    assert house.condition("Reconciling") == ("True", "Retrying")
+    house.clouds.error = None
+    house.settle()
+    assert len(house.children()) == 3
+    assert house.said == []
+
+
+def test_ids_that_are_not_there_are_told() -> None:
+    house = House(selector={"volumeIDs": [volume_id(1), volume_id(99)]})
+    house.tick()
+    assert house.condition("Ready") == ("True", "OnSchedule")
+    assert volume_id(99) in str(house.status["conditions"])
+
+
+# --- retention ---------------------------------------------------------------------------------
+
+
+def remaining(house: House) -> list[str]:
+    """Days of the runs of volume 1 that are still there and are not on their way out."""
+    return [
+        c["metadata"]["labels"][RUN_LABEL][6:8]
+        for c in house.children()
+        if c["metadata"]["labels"][VOLUME_LABEL] == volume_id(1)
+        and "deletionTimestamp" not in c["metadata"]
+    ]
+
+
+def test_what_goes_takes_its_data_along() -> None:
+    house = House(retention={"keepLast": 2})
+    house.days(3)
+    assert remaining(house) == ["24", "25"]
+    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert len(leaving) == 3
+    assert all(c["metadata"]["finalizers"] == ["cinderbank.io/protect"] for c in leaving)
+    assert all(c["spec"]["deletionPolicy"] == "Delete" for c in leaving)
+    assert house.condition("RetentionApplied") == ("True", "Applied")
+    assert house.said.count("RetentionDeleted") == 3
+
+
+def test_of_what_failed_only_the_object_goes() -> None:
+    house = House(retention={"keepLast": 2, "failedLast": 1})
+    house.days(2)
+    house.days(3, "Failed")
+    assert remaining(house) == ["23", "24", "27"]
+    assert len(house.children()) == 9
+    assert house.condition("RetentionApplied")[1] in ("Applied", "NewestFailed")
+
+
+def test_nothing_goes_that_the_bank_can_not_replace() -> None:
+    """The API server says Completed; the bank, asked before a delete, has nothing of it."""
+    house = House(retention={"keepLast": 1})
+    house.not_in_bank.add("main")
+    house.days(4)
+    assert remaining(house) == ["23", "24", "25", "26"]
+    assert house.condition("RetentionApplied") == ("False", "BackupLost")
+    house.not_in_bank.clear()
+    house.settle()
+    assert remaining(house) == ["26"]
+
+
+def test_an_older_one_goes_when_the_newer_one_is_copied() -> None:
+    """Its copy goes with it, so until then the other bank would have none."""
+    copies = [{"bankRef": {"name": "far"}}, {"bankRef": {"name": "vault"}}]
+    template = {"spec": {**TEMPLATE["spec"], "copies": copies}}
+    house = House(retention={"keepLast": 1}, rpo="26h", template=template)
+    house.days(2)
+    assert remaining(house) == ["23", "24"]
+    assert house.condition("RPOMet")[0] == "True", "a recovery point it is"
+    house.copied("far")
+    house.settle()
+    assert remaining(house) == ["23", "24"], "one of two"
+    house.copied("far", "vault")
+    house.settle()
+    assert remaining(house) == ["24"]
+
+
+def test_what_a_check_found_damaged_replaces_nothing() -> None:
+    house = House(retention={"keepLast": 1})
+    house.days(1)
+    newer = BackupId("01JD0000000000000000000009")
+    house.damaged.add(newer)
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.end(backupID=newer)
+    house.settle()
+    assert remaining(house) == ["23", "24"]
+    assert house.condition("RetentionApplied") == ("False", "BackupLost")
+    house.damaged.clear()  # the check found it mended
+    house.settle()
+    assert remaining(house) == ["24"]
+
+
+def test_one_that_is_another_policy_s_by_now_is_not_given_up() -> None:
+    house = House(retention={"keepLast": 1})
+    house.days(1)
+    key = key_of(house.policy())
+    [child, *_] = house.known.of("team", "nightly")
+    other = SimpleKey("VolumeBackupPolicy", "team", "weekly", "uid-weekly")
+    assert not house.worlds.give_up_child(other, child)
+    held = replace(child, hold=True)
+    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": True}})
+    assert not house.worlds.give_up_child(key, child), "held since it was judged"
+    assert not house.worlds.give_up_child(key, held), "whatever was judged"
+    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": False}})
+    assert house.worlds.give_up_child(key, child)
+
+
+def test_dry_run_deletes_nothing_and_tells() -> None:
+    house = House(retention={"keepLast": 1, "dryRun": True})
+    house.days(3)
+    assert remaining(house) == ["23", "24", "25"]
+    assert house.condition("RetentionApplied") == ("False", "DryRun")
+    told = house.status["retention"]
+    assert (told["kept"], told["going"]) == (3, 6)
+    assert [row["kept"] for row in told["preview"]] == [False] * 6 + [True] * 3
+    assert told["preview"][-1]["why"] == ["MinGood", "Last"]
+
+
+def test_retention_that_would_keep_nothing_is_refused() -> None:
+    house = House(retention={"keepLast": 0})
+    house.days(3)
+    assert len(house.children()) == 9
+    assert house.condition("RetentionApplied") == ("False", "RetentionKeepsNothing")
+    assert house.condition("Ready")[0] == "True", "backups go on"
+
+
+def test_only_so_many_go_in_one_run() -> None:
+    house = House(retention={"keepLast": 9, "maxDeletesPerRun": 2})
+    house.days(5)
+    house.change(retention={"keepLast": 1})
+    house.settle()
+    gone = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert len(gone) == 2
+    assert house.condition("RetentionApplied") == ("False", "DeletesLimited")
+    assert house.status["retention"]["deletedInRun"] == 2
+    house.days(1)
+    gone = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert len(gone) == 4
+
+
+def test_hold_that_the_watch_has_not_told_is_respected() -> None:
+    house = House(retention={"keepLast": 9})
+    house.days(3)
+    house.change(retention={"keepLast": 1})
+    for raw in [*house.kube.list_all(BACKUPS), *house.kube.list_all(POLICIES)]:
+        house.known.see(raw)
+    for raw in house.children():
+        house.kube.merge_patch(f"{BACKUPS}/{raw['metadata']['name']}", {"spec": {"hold": True}})
+    raw = house.policy()
+    house.runs.run(key_of(raw), raw)
+    assert remaining(house) == ["23", "24", "25"]
+
+
+def test_a_stranger_with_our_label_is_left_alone() -> None:
+    house = House(retention={"keepLast": 1})
+    labels = labels_of("nightly", volume_id(1), START - timedelta(days=9))
+    mine = {"kind": "VolumeBackup", "metadata": {"namespace": "team", "name": "mine"}, "spec": {}}
+    mine["metadata"]["labels"] = labels  # type: ignore[index]
+    house.kube.put(f"{BACKUPS}/mine", mine)
+    house.end()
+    house.days(3)
+    assert "mine" in house.kube.names(BACKUPS)
+    assert house.children()[0]["metadata"]["labels"][POLICY_LABEL] == "nightly"
+
+
+def test_a_child_whose_labels_were_taken_off_is_none_any_more() -> None:
+    house = House(trigger="now")
+    house.settle()
+    [one, *others] = house.children()
+    one["metadata"]["labels"] = {}
+    house.kube.put(f"{BACKUPS}/{one['metadata']['name']}", one)
+    house.tick()
+    assert len(house.known.of("team", "nightly")) == len(others)
+
+
+# --- RPO, coverage, writes -------------------------------------------------------------------------
+
+
+def test_rpo_names_the_worst() -> None:
+    house = House(rpo="30h")
+    house.days(1)
+    assert house.condition("RPOMet") == ("True", "YoungEnough")
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.end("Failed")
+    house.clock.advance(7 * HOUR)
+    house.tick()
+    assert house.condition("RPOMet") == ("False", "TooOld")
+    assert volume_id(1) in str(house.status["conditions"])
+
+
+def test_it_comes_back_when_the_rpo_turns() -> None:
+    house = House(rpo="24h", schedule="0 0 1 1 *")
+    house.clock.advance(24 * HOUR - 100)
+    after = house.tick()
+    assert after is not None and 100 <= after <= 101
+    assert house.condition("RPOMet") == ("True", "YoungEnough")
+    house.clock.advance(after)
+    house.tick()
+    assert house.condition("RPOMet") == ("False", "TooOld")
+
+
+def test_unprotected_volumes_are_told_by_one_policy() -> None:
+    house = House(selector={"volumeIDs": [volume_id(1)]})
+    house.put("other", selector={"volumeNames": ["v2"]})
+    house.tick("nightly")
+    assert "unprotected" not in house.status, "the other was not looked at yet"
+    house.tick("other")
+    house.tick("nightly")
+    assert house.status["unprotected"] == {
+        "count": 1,
+        "volumes": [{"volumeID": volume_id(3), "name": "v3"}],
+    }
+    house.tick("other")
+    assert "unprotected" not in house.policy("other")["status"]
+    assert house.coverage.figures() == {("team", "openstack", "a"): 1}
+    raw = house.policy("other")
+    house.coverage.forget(key_of(raw))
+    assert house.coverage.figures() != {}
+
+
+def test_a_policy_that_rests_writes_nothing() -> None:
+    house = House(rpo="26h", retention={"keepLast": 2})
+    house.days(2)
+    writes = len(house.kube.writes)
+    for _ in range(20):
+        house.clock.advance(600)
+        house.tick()
+    assert house.kube.writes[writes:] == []
+
+
+def test_a_deleted_policy_deletes_nothing() -> None:
+    house = House()
+    house.days(2)
+    raw = house.policy()
+    raw["metadata"]["deletionTimestamp"] = "2026-11-22T20:00:00Z"
+    writes = len(house.kube.writes)
+    assert house.runs.run(key_of(raw), raw) is None
+    assert house.kube.writes[writes:] == []
+
+
+# --- claims -------------------------------------------------------------------------------------
+
+
+def claim(house: House, name: str, handle: str, *, labels: dict[str, str], **changes: Any) -> None:
+    claims = "/api/v1/namespaces/team/persistentvolumeclaims"
+    body = {
+        "metadata": {"namespace": "team", "name": name, "uid": f"uid-{name}", "labels": labels},
+        "spec": {"volumeName": f"pv-{name}"},
+        "status": {"phase": "Bound"},
+    }
+    house.kube.put(f"{claims}/{name}", body)
+    spec = {
+        "csi": {"driver": CSI_DRIVER, "volumeHandle": handle},
+        "claimRef": {"uid": f"uid-{name}"},
+        **changes,
+    }
+    house.kube.put(f"/api/v1/persistentvolumes/pv-{name}", {"metadata": {}, "spec": spec})
+
+
+def test_claims_by_label() -> None:
+    labels = {"app": "db"}
+    house = House(selector={"persistentVolumeClaims": {"matchLabels": labels}}, trigger="now")
+    claim(house, "one", volume_id(1), labels=labels)
+    claim(house, "two", volume_id(2), labels={"app": "web"})
+    claim(house, "nfs", volume_id(3), labels=labels, csi={"driver": "nfs.csi.k8s.io"})
+    claim(house, "stolen", volume_id(3), labels=labels, claimRef={"uid": "somebody-else"})
+    house.settle()
+    found = [c["spec"]["source"]["volumeID"] for c in house.children()]
+    assert found == [volume_id(1)]
+
+
+def test_a_right_that_is_missing_is_told() -> None:
+    house = House(selector={"persistentVolumeClaims": {"matchLabels": {"app": "db"}}})
+    house.kube.list_all = _forbidden  # type: ignore[method-assign]
+    raw = house.policy()
+    house.runs.run(key_of(raw), raw)
+    assert house.condition("Ready") == ("False", "Forbidden")
+
+
+def _forbidden(path: str, labels: str = "") -> Any:
+    raise Forbidden("persistentvolumeclaims is forbidden")
+
+
+def test_times_are_aware() -> None:
+    house = House()
+    house.tick()
+    assert datetime.fromisoformat(house.status["nextRunTime"]).tzinfo is not None
