@@ -8,12 +8,14 @@ import pytest
 
 from cinderbank.app.worlds import AppWorlds
 from cinderbank.domain.errors import InvalidSpec, SourceGone
-from cinderbank.domain.facts import BackupId
+from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.domain.selection import Named
 
 BACKUP = "01JD0000000000000000000000"
 ROW = {"bank": "far", "backupID": BACKUP, "phase": "Completed", "reason": "Copied", "message": ""}
 GOT = (("far", BACKUP),)
-GOOD = {"bankRef": {"name": "main"}, "backupID": BACKUP, "site": "a", "volumeID": "v"}
+VOLUME = "11111111-2222-4333-8444-555555555555"
+GOOD = {"bankRef": {"name": "main"}, "backupID": BACKUP, "site": "a", "volumeID": VOLUME}
 
 
 class Api:
@@ -45,7 +47,8 @@ def worlds(api: Api) -> AppWorlds:
 
 def test_a_recovery_point_names_backup_and_bank() -> None:
     api = Api({"spec": GOOD})
-    assert worlds(api).resolve_recovery_point("team", "db-1") == (BACKUP, "main")
+    named = worlds(api).resolve_recovery_point("team", "db-1")
+    assert named == Named(BackupId(BACKUP), "main", "a", VolumeId(VOLUME))
     assert api.paths == ["/apis/cinderbank.io/v1alpha1/namespaces/team/recoverypoints/db-1"]
 
 
@@ -62,6 +65,8 @@ def test_one_that_is_not_there() -> None:
         {},
         {**GOOD, "backupID": "../../x"},
         {**GOOD, "backupID": 7},
+        {**GOOD, "volumeID": "v"},
+        {**GOOD, "site": "../a"},
         {**GOOD, "bankRef": "main"},
         {**GOOD, "bankRef": None},
         {**GOOD, "bankRef": {"name": ["main"]}},
