@@ -49,7 +49,9 @@ class Bench:
                 self._clock.advance(1)
             claim = self.claims.find_claim("data")
             volume = self.claims.find_persistent_volume(self.wanted.persistent_volume)
-            return claim is not None and volume is not None and is_bound(claim, volume)
+            if claim is None or volume is None:
+                return False
+            return claim.phase == "Bound" and is_bound(claim, volume)
 
         until(is_so, 240, "the binding of a claim")
 
