@@ -68,7 +68,9 @@ class Runner:
 
     def __init__(self, folder: Path) -> None:
         self._news: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self.processes: TransferProcesses[str] = TransferProcesses(folder, 1, self._news.put)
+        self.processes: TransferProcesses[str] = TransferProcesses(
+            folder, 1, self._news.put, self._news.put
+        )
 
     def start(self, access: TransferAccess, backup_id: BackupId, **asked: bool) -> None:
         size = len(CONTENT)
