@@ -113,11 +113,19 @@ def child_of(raw: Mapping[str, Any]) -> Child | None:
         volume_id=VolumeId(labels[VOLUME_LABEL]),
         run_at=run_at,
         state=_state(metadata, _mapping(raw.get("spec")), status),
-        point_at=_time(status.get("snapshotTime")) or run_at,
+        point_at=_point_at(status, run_at),
         ended_at=_time(status.get("completionTime")),
         hold=_mapping(raw.get("spec")).get("hold") is True,
         trigger=labels.get(TRIGGER_LABEL, ""),
     )
+
+
+def _point_at(status: Mapping[str, Any], run_at: datetime) -> datetime:
+    """The snapshot's time is of the cloud's clock, which may be wrong: it lies between the operator's
+    own times, or one backup of a clock that is ahead would be the newest until that time comes."""
+    taken, ended = _time(status.get("snapshotTime")), _time(status.get("completionTime"))
+    begun = run_at if taken is None else max(taken, run_at)
+    return begun if ended is None else min(begun, ended)
 
 
 def _state(

@@ -517,6 +517,23 @@ def test_hold_that_the_watch_has_not_told_is_respected() -> None:
     assert remaining(house) == ["23", "24", "25"]
 
 
+@pytest.mark.parametrize("wrong_by", [timedelta(days=365), -timedelta(days=365)])
+def test_a_cloud_whose_clock_is_wrong_does_not_change_the_order(wrong_by: timedelta) -> None:
+    house = House(retention={"keepLast": 1})
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.end(snapshotTime=(house.clock.now() + wrong_by).isoformat())
+    house.days(1)
+    assert remaining(house) == ["24"]
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    house.end(snapshotTime=(house.clock.now() + wrong_by).isoformat())
+    house.settle()
+    assert remaining(house) == ["25"]
+    [point] = {each.get("recoveryPoint") for each in house.status["volumes"]}
+    assert point == "2026-11-25T12:00:00Z"
+
+
 def test_a_stranger_with_our_label_is_left_alone() -> None:
     house = House(retention={"keepLast": 1})
     labels = labels_of("nightly", volume_id(1), START - timedelta(days=9))
