@@ -201,6 +201,8 @@ class PolicyRuns:
     def _begin(self, tick: _Tick, judged: Judged) -> tuple[_Tick, RunMemory]:
         """A new run is written down before anything of it is made."""
         memory = judged.memory
+        if judged.ahead_until is not None:
+            self._worlds.say(tick.raw, "ClockWasAhead", _ahead(judged.ahead_until), True)
         if judged.missed:
             log.warning("%d runs were missed", judged.missed)
             self._worlds.say(tick.raw, "RunMissed", _missed(memory, judged.missed), True)
@@ -335,6 +337,13 @@ def _missed(memory: RunMemory, count: int) -> str:
     last = memory.last_missed_at
     until = "" if last is None else f", the last before or at {last:%Y-%m-%dT%H:%M:%SZ}"
     return f"{count} runs of the schedule were missed{until}"
+
+
+def _ahead(until: datetime) -> str:
+    return (
+        f"the schedule was judged up to {until:%Y-%m-%dT%H:%M:%SZ}, which is far ahead: the operator's"
+        " clock was wrong, or is; runs begin from now on again"
+    )
 
 
 def _created_at(raw: Raw, now: datetime) -> datetime:

@@ -308,6 +308,21 @@ def test_missed_runs_are_told() -> None:
     )
 
 
+def test_a_clock_that_was_ahead_is_told_once() -> None:
+    house = House()
+    house.clock.advance(365 * 24 * HOUR)
+    house.settle()
+    house.end()
+    assert house.status["scheduledUntil"] == "2027-11-22T12:00:00Z"
+    house.clock.advance(-364 * 24 * HOUR)
+    house.settle()
+    house.settle()
+    assert house.said.count("ClockWasAhead") == 1
+    assert house.status["nextRunTime"] == "2026-11-24T12:00:00Z"
+    house.days(1)
+    assert len(house.children()) == 6
+
+
 def test_a_trigger_runs_at_once_and_once() -> None:
     house = House(suspend=True)
     house.tick()

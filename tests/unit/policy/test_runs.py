@@ -68,6 +68,21 @@ def test_a_trigger_at_the_time_of_the_schedule_is_one_run() -> None:
     assert not judge_runs(rules, ended(found.memory), [], START, START + 1.2 * DAY).began
 
 
+def test_a_clock_that_was_ahead_once_stops_nothing() -> None:
+    ahead = judge_runs(RULES, RunMemory(), [], START, START + 365 * DAY)
+    memory, now = ended(ahead.memory), START + 1.5 * DAY
+    made = [made_at(START + DAY, ChildState.GOOD), made_at(START + 365 * DAY, ChildState.GOOD)]
+    back = judge_runs(RULES, memory, made, START, now)
+    assert (back.began, back.missed) == (False, 0)
+    assert (back.ahead_until, back.next_at) == (START + 365 * DAY, START + 2 * DAY)
+    after = judge_runs(RULES, back.memory, made, START, START + 2 * DAY)
+    assert (after.memory.run, after.ahead_until) == (Run(START + 2 * DAY), None)
+    lost = judge_runs(RULES, RunMemory(), made, START, now)
+    assert lost.next_at == START + 2 * DAY, "nor what is found again from the children"
+    under_way = judge_runs(RULES, ahead.memory, made, START, now)
+    assert (under_way.memory.run, under_way.next_at) == (ahead.memory.run, START + 2 * DAY)
+
+
 def test_a_lost_status_is_found_again_from_the_children() -> None:
     made = [made_at(START + 3 * DAY, ChildState.GOOD), child(2)]
     found = judge_runs(RULES, RunMemory(), made, START + 3.5 * DAY, START + 3.6 * DAY)

@@ -16,6 +16,10 @@ from cinderbank.domain.policy.children import Child, ChildState, newest_run, tri
 from cinderbank.domain.policy.schedule import Timetable, due
 
 
+CLOCK_SLACK = timedelta(hours=1)
+"""Schedules are judged only up to now: what was judged further ahead is of a clock that was wrong."""
+
+
 class Concurrency(StrEnum):
     """What a run does about a volume whose backup of an earlier run is still at work."""
 
@@ -70,6 +74,8 @@ class Judged:
     """So many were missed since the last look."""
     next_at: datetime
     """When the schedule's next run begins, jitter included."""
+    ahead_until: datetime | None = None
+    """The schedule was judged up to this time, far ahead of now; it is judged from now on again."""
 
 
 def judge_runs(
@@ -82,13 +88,18 @@ def judge_runs(
     """What the schedule and the trigger make of this moment. While a run is under way no other begins:
     the schedule's next one is judged when it is done."""
     memory = _found_again(rules, memory, children, created_at, now)
-    assert memory.judged_until is not None
+    until, ahead_until = memory.judged_until, None
+    assert until is not None
+    if until > now + CLOCK_SLACK:
+        # times that come again make nothing twice: a child is named by its run
+        until, ahead_until = now, until
+        memory = replace(memory, judged_until=until)
     if memory.run is not None:
-        following = rules.timetable.next_after(memory.judged_until)
-        return Judged(memory, False, 0, following + rules.jitter)
+        following = rules.timetable.next_after(until)
+        return Judged(memory, False, 0, following + rules.jitter, ahead_until)
     verdict = due(
         rules.timetable,
-        memory.judged_until,
+        until,
         now,
         jitter=rules.jitter,
         deadline=rules.starting_deadline,
@@ -105,7 +116,8 @@ def judge_runs(
         run = Run(now.replace(microsecond=0) if run is None else run.at, rules.trigger)
     if run is not None:
         memory = replace(memory, run=run, last_run_at=run.at, deleted_in_run=0)
-    return Judged(memory, run is not None, verdict.missed, verdict.next_at + rules.jitter)
+    next_at = verdict.next_at + rules.jitter
+    return Judged(memory, run is not None, verdict.missed, next_at, ahead_until)
 
 
 def _found_again(
