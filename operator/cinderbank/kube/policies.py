@@ -14,22 +14,24 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
-from cinderbank.api.v1alpha1.resource import API_VERSION
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
-from cinderbank.domain.errors import CinderbankError, Conflict, DataCorrupt, Permanent
+from cinderbank.domain.errors import (
+    CinderbankError,
+    Conflict,
+    Forbidden,
+    InvalidSpec,
+    Permanent,
+)
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.policy import retention as retention_rules
+from cinderbank.domain.policy import telling
 from cinderbank.domain.policy.children import (
     Child,
     ChildState,
-    child_name,
-    labels_of,
-    trigger_digest,
 )
 from cinderbank.domain.policy.retention import judge, limit_of
 from cinderbank.domain.policy.runs import (
     Judged,
-    Run,
     RunMemory,
     RunRules,
     ended,
@@ -38,7 +40,8 @@ from cinderbank.domain.policy.runs import (
 )
 from cinderbank.domain.policy.selection import Selection, protectable, select
 from cinderbank.kube.coverage import Coverage, Project
-from cinderbank.kube.known import VOLUME_BACKUP, Key
+from cinderbank.kube.known import Key
+from cinderbank.kube.policy_children import child_body
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
@@ -144,20 +147,19 @@ class PolicyRuns:
             return self._blocked(key, raw, before, error, human=False)
         tick, memory = self._begin(tick, judged)
         try:
-            memory, left_out = self._go_on(tick, rules, memory, selection, children)
+            told = self._go_on(tick, rules, memory, selection, children, judged.next_at)
         except Conflict:
             raise
         except CinderbankError as error:
             human = isinstance(error, Permanent)
             return self._blocked(key, tick.raw, tick.before, error, human=human)
-        told = Told(memory, judged.next_at, left_out=left_out)
-        if memory.run is None:
+        if told.memory.run is None:
             told = self._retain(tick, rules, told, children)
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         self._worlds.write_status(tick.raw, status.dump())
-        if memory.run is not None or told.more:
+        if told.memory.run is not None or told.more:
             return AT_ONCE_SECONDS
         wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
         soonest = min((at - tick.now).total_seconds() for at in wishes)
@@ -202,10 +204,10 @@ class PolicyRuns:
         """A new run is written down before anything of it is made."""
         memory = judged.memory
         if judged.ahead_until is not None:
-            self._worlds.say(tick.raw, "ClockWasAhead", _ahead(judged.ahead_until), True)
+            self._worlds.say(tick.raw, "ClockWasAhead", telling.ahead(judged.ahead_until), True)
         if judged.missed:
             log.warning("%d runs were missed", judged.missed)
-            self._worlds.say(tick.raw, "RunMissed", _missed(memory, judged.missed), True)
+            self._worlds.say(tick.raw, "RunMissed", telling.missed(memory, judged.missed), True)
         if not judged.began:
             return tick, memory
         status = tick.before.remembering(memory)
@@ -219,25 +221,39 @@ class PolicyRuns:
         memory: RunMemory,
         selection: Selection,
         children: Sequence[Child],
-    ) -> tuple[RunMemory, int | None]:
-        """A step of the run under way; what is to be remembered after it."""
+        next_at: datetime,
+    ) -> Told:
+        """A step of the run under way; what is to be remembered after it. A backup that is refused
+        for good stops no other one, nor retention, which may free what it was refused for."""
         if memory.run is None:
-            return memory, None
+            return Told(memory, next_at)
         plan = plan_run(
             memory.run, rules.concurrency, (each.id for each in selection.volumes), children
         )
         for older in plan.cancel[:BATCH]:
             self._worlds.cancel_child(tick.key, older)
-        for volume_id in plan.create[:BATCH]:
+        made, refused = 0, list[CinderbankError]()
+        for volume_id in plan.create:
+            if made == BATCH:
+                break
             body = child_body(tick.key, tick.spec, volume_id, memory.run)
-            self._worlds.create_child(tick.key.namespace, body)
-        if max(len(plan.create), len(plan.cancel)) > BATCH:
-            return memory, None
-        log.info("run of %s: %d backups", memory.run.at, len(plan.create))
+            try:
+                self._worlds.create_child(tick.key.namespace, body)
+                made += 1
+            except (InvalidSpec, Forbidden) as error:
+                refused.append(error)
+        if made + len(refused) < len(plan.create) or len(plan.cancel) > BATCH:
+            return Told(memory, next_at)
+        log.info("run of %s: %d backups, %d refused", memory.run.at, made, len(refused))
         if plan.left_out:
             told = f"{len(plan.left_out)} volumes were left out: an earlier backup is at work"
             self._worlds.say(tick.raw, "VolumesLeftOut", told, True)
-        return ended(memory), len(plan.left_out)
+        not_made = None
+        if refused:
+            self._on_error(refused[0].reason)
+            not_made = telling.backups_refused(len(refused), refused[0])
+            self._worlds.say(tick.raw, "BackupsRefused", not_made.message, True)
+        return Told(ended(memory), next_at, left_out=len(plan.left_out), not_made=not_made)
 
     # Retention.
 
@@ -263,7 +279,7 @@ class PolicyRuns:
             return replace(told, retention_error=error)
         memory = replace(memory, deleted_in_run=memory.deleted_in_run + gone)
         told = replace(told, memory=memory, more=gone >= BATCH)
-        return replace(told, retention_error=_lost(lost)) if lost else told
+        return replace(told, retention_error=telling.lost(lost)) if lost else told
 
     def _prune(
         self,
@@ -300,50 +316,13 @@ class PolicyRuns:
         """What the schedule makes of this time is judged when it can be looked at again."""
         self._on_error(error.reason)
         self._coverage.cannot_say(key)
-        conditions = conditions_when_blocked(raw, error, human=human, now=self._clock.now())
+        conditions = conditions_when_blocked(raw, before, error, human=human, now=self._clock.now())
         generation = raw["metadata"].get("generation", 0)
         status = before.model_copy(
             update={"observed_generation": generation, "conditions": conditions}
         )
         self._worlds.write_status(raw, status.dump())
         return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
-
-
-def child_body(key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run: Run) -> Raw:
-    """A VolumeBackup. No owner: deleting the policy, or a prune by a GitOps tool, leaves it alone. No
-    label or annotation of the policy itself is given on, only what the template says."""
-    labels = labels_of(key.name, volume_id, run.at, trigger_digest(run.trigger))
-    return {
-        "apiVersion": API_VERSION,
-        "kind": VOLUME_BACKUP,
-        "metadata": {
-            "namespace": key.namespace,
-            "name": child_name(key.name, volume_id, run.at),
-            "labels": {**spec.template.to_labels(), **labels},
-        },
-        "spec": spec.template.to_spec(volume_id),
-    }
-
-
-def _lost(names: Sequence[str]) -> CinderbankError:
-    return DataCorrupt(
-        f"Completed, and not in the bank any more, or damaged there: {', '.join(names[:5])};"
-        " `cinderbank bank ls` and `cinderbank bank check` tell which; then delete these VolumeBackups",
-        reason="BackupLost",
-    )
-
-
-def _missed(memory: RunMemory, count: int) -> str:
-    last = memory.last_missed_at
-    until = "" if last is None else f", the last before or at {last:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{count} runs of the schedule were missed{until}"
-
-
-def _ahead(until: datetime) -> str:
-    return (
-        f"the schedule was judged up to {until:%Y-%m-%dT%H:%M:%SZ}, which is far ahead: the operator's"
-        " clock was wrong, or is; runs begin from now on again"
-    )
 
 
 def _created_at(raw: Raw, now: datetime) -> datetime:

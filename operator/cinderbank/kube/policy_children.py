@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cinderbank.api.v1alpha1.copies import COPIED, read_copies
+from cinderbank.api.v1alpha1.resource import API_VERSION
+from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import (
     POLICY_LABEL,
@@ -21,9 +23,13 @@ from cinderbank.domain.policy.children import (
     VOLUME_LABEL,
     Child,
     ChildState,
+    child_name,
     is_child,
+    labels_of,
     read_run_label,
+    trigger_digest,
 )
+from cinderbank.domain.policy.runs import Run
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, Key, key_of
 
 Owner = tuple[str, str]
@@ -96,6 +102,24 @@ class PolicyChildren:
     def figures(self) -> dict[Owner, PolicyFigures]:
         with self._lock:
             return dict(self._figures)
+
+
+def child_body(
+    key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run: Run
+) -> dict[str, Any]:
+    """A VolumeBackup. No owner: deleting the policy, or a prune by a GitOps tool, leaves it alone. No
+    label or annotation of the policy itself is given on, only what the template says."""
+    labels = labels_of(key.name, volume_id, run.at, trigger_digest(run.trigger))
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VOLUME_BACKUP,
+        "metadata": {
+            "namespace": key.namespace,
+            "name": child_name(key.name, volume_id, run.at),
+            "labels": {**spec.template.to_labels(), **labels},
+        },
+        "spec": spec.template.to_spec(volume_id),
+    }
 
 
 def child_of(raw: Mapping[str, Any]) -> Child | None:

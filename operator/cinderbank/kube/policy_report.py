@@ -51,6 +51,8 @@ class Told:
     next_at: datetime
     left_out: int | None = None
     """Volumes of a run that has just ended; None when none has."""
+    not_made: record.Condition | None = None
+    """BackupsMade of a run that has just ended, when some were refused."""
     verdicts: tuple[Verdict, ...] | None = None
     """None when retention did not look: there is none, or a run is under way."""
     retention_error: CinderbankError | None = None
@@ -69,6 +71,9 @@ def told_status(
             len(volumes), look.selection.absent, told.left_out or 0, suspended=look.spec.suspend
         )
     )
+    not_made = told.not_made if told.left_out is not None else _said(before, "BackupsMade")
+    if not_made is not None:
+        conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
     turns_at = None
     if look.rpo is not None:
         verdict = judge_rpo(look.rpo, volumes, newest, look.now, look.since)
@@ -96,11 +101,18 @@ def told_status(
 
 
 def conditions_when_blocked(
-    raw: Raw, error: CinderbankError, *, human: bool, now: datetime
+    raw: Raw,
+    before: VolumeBackupPolicyStatus,
+    error: CinderbankError,
+    *,
+    human: bool,
+    now: datetime,
 ) -> tuple[Condition, ...]:
     """Of a policy that could not look; what it said of RPO and retention before is left out, as
     nobody knows whether it still holds."""
     found = telling.stalled(error.reason, error.message) if human else telling.waiting(error)
+    if (not_made := _said(before, "BackupsMade")) is not None:
+        found = (*found, not_made)
     generation = raw["metadata"].get("generation", 0)
     previous = (raw.get("status") or {}).get("conditions")
     return merge_conditions(found, previous, generation, now)
@@ -124,7 +136,7 @@ def _retention(
     elif told.verdicts is not None:
         dry_run = look.spec.retention.dry_run
         conditions.append(telling.retention_applied(told.verdicts, dry_run=dry_run))
-    elif (said := _said(before)) is not None:
+    elif (said := _said(before, "RetentionApplied")) is not None:
         conditions.append(said)
     if told.verdicts is None:
         return before.retention or RetentionStatus(kept=0, going=0)
@@ -136,9 +148,9 @@ def _retention(
     )
 
 
-def _said(before: VolumeBackupPolicyStatus) -> record.Condition | None:
+def _said(before: VolumeBackupPolicyStatus, type_: str) -> record.Condition | None:
     for each in before.conditions or ():
-        if each.type == "RetentionApplied":
+        if each.type == type_:
             return record.Condition(each.type, each.status, each.reason, each.message)
     return None
 

@@ -291,8 +291,45 @@ def test_a_name_that_is_taken_is_told() -> None:
     stranger["kind"] = "VolumeBackup"
     house.kube.put(f"{BACKUPS}/{name}", stranger)
     house.clock.advance(24 * HOUR)
+    house.settle()
+    assert len(house.children()) == 3, "the others are made"
+    assert "run" not in house.status
+    for _ in range(2):
+        assert house.condition("Stalled") == ("True", "ChildNameTaken")
+        assert house.condition("BackupsMade") == ("False", "ChildNameTaken")
+        house.clock.advance(600)
+        house.tick()
+    assert house.said == ["BackupsRefused"]
+    house.kube.objects.pop(f"{BACKUPS}/{name}")
+    house.clouds.error = Unavailable("away")
     house.tick()
-    assert house.condition("Stalled") == ("True", "ChildNameTaken")
+    assert house.condition("BackupsMade")[0] == "False", "also while nobody can look"
+    house.clouds.error = None
+    house.end()
+    house.change(trigger="again")
+    house.settle()
+    assert len(house.children()) == 5
+    assert house.condition("Stalled")[0] == "False"
+    assert "BackupsMade" not in str(house.status)
+
+
+def test_a_quota_that_is_full_is_freed_by_retention() -> None:
+    house = House(retention={"keepLast": 1})
+    house.clouds.found = [volume(n) for n in range(BATCH + 5)]
+    house.days(1)
+    house.change(retention={"keepLast": 2})
+    house.days(1)
+    house.change(retention={"keepLast": 1})
+    full = Forbidden("exceeded quota: backups")
+    house.kube.failing["create"] = full
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    assert house.condition("BackupsMade") == ("False", "Forbidden")
+    assert f"{BATCH + 5} backups" in str(house.status["conditions"])
+    assert "exceeded quota" in str(house.status["conditions"])
+    assert remaining(house) == ["24"]
+    assert house.status["retention"]["deletedInRun"] == BATCH + 5
+    assert house.errors == ["Forbidden"]
 
 
 def test_missed_runs_are_told() -> None:

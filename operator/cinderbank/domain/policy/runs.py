@@ -15,7 +15,6 @@ from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import Child, ChildState, newest_run, trigger_digest
 from cinderbank.domain.policy.schedule import Timetable, due
 
-
 CLOCK_SLACK = timedelta(hours=1)
 """Schedules are judged only up to now: what was judged further ahead is of a clock that was wrong."""
 

@@ -8,7 +8,7 @@ be written again and again.
 | on schedule, suspended | True | False | False | Current |
 | a run is under way | True | False | False | Current: a policy is well while it works |
 | cloud, Secret, claims not readable | False | True | False | InProgress |
-| wrong schedule, zone or retention; nothing selected | False | False | True | Failed |
+| wrong schedule, zone or retention; nothing selected; backups refused | False | False | True | Failed |
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.errors import CinderbankError, DataCorrupt
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.retention import Verdict, Why
 from cinderbank.domain.policy.rpo import RpoVerdict
+from cinderbank.domain.policy.runs import RunMemory
 from cinderbank.domain.record import Condition
 
 NOTHING_SELECTED = (
@@ -71,6 +72,13 @@ def selected(
     return well("OnSchedule", "; ".join(parts))
 
 
+def backups_refused(count: int, first: CinderbankError) -> Condition:
+    """Of a run that has ended; it stands until the next one ends."""
+    told = f"{count} backups of the last run were refused and not made; the first: {first.reason}:"
+    way_out = "; mend it, then a new spec.trigger runs it again"
+    return Condition("BackupsMade", "False", first.reason, f"{told} {first.message[:500]}{way_out}")
+
+
 def rpo_met(verdict: RpoVerdict | None) -> Condition:
     if verdict is None:
         return Condition("RPOMet", "Unknown", "NothingSelected", NOTHING_SELECTED)
@@ -108,6 +116,27 @@ def retention_applied(verdicts: Sequence[Verdict], *, dry_run: bool) -> Conditio
 
 def retention_refused(error: CinderbankError) -> Condition:
     return Condition("RetentionApplied", "False", error.reason, error.message)
+
+
+def lost(names: Sequence[str]) -> CinderbankError:
+    return DataCorrupt(
+        f"Completed, and not in the bank any more, or damaged there: {', '.join(names[:5])};"
+        " `cinderbank bank ls` and `cinderbank bank check` tell which; then delete these VolumeBackups",
+        reason="BackupLost",
+    )
+
+
+def missed(memory: RunMemory, count: int) -> str:
+    last = memory.last_missed_at
+    until = "" if last is None else f", the last before or at {_time(last)}"
+    return f"{count} runs of the schedule were missed{until}"
+
+
+def ahead(until: datetime) -> str:
+    return (
+        f"the schedule was judged up to {_time(until)}, which is far ahead: the operator's clock was"
+        " wrong, or is; runs begin from now on again"
+    )
 
 
 def _time(at: datetime | None) -> str:
