@@ -28,7 +28,7 @@ from cinderbank.domain.policy.children import (
     ChildState,
     is_child,
 )
-from cinderbank.kube.known import VOLUME_BACKUP, Key
+from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, Key, key_of
 from cinderbank.kube.policy_children import PolicyChildren, child_of
 from cinderbank.kube.reconcile import Raw
 
@@ -134,6 +134,14 @@ class AppPolicyWorlds:
             return None
         handle = csi.get("volumeHandle")
         return VolumeId(handle.lower()) if isinstance(handle, str) else None
+
+    def is_as_it_was(self, raw: Raw) -> bool:
+        key = key_of(raw)
+        there = self._api.get(object_path(VOLUME_BACKUP_POLICY, key.namespace, key.name))
+        now, then = {} if there is None else there["metadata"], raw["metadata"]
+        return "deletionTimestamp" not in now and all(
+            now.get(each) == then.get(each) for each in ("uid", "generation")
+        )
 
     # Children.
 

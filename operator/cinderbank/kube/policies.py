@@ -77,6 +77,10 @@ class PolicyWorlds(Protocol):
         are proven to be in the bank, and what is not there is LOST, as is what a check found damaged."""
         ...
 
+    def is_as_it_was(self, raw: Raw) -> bool:
+        """Whether the policy is there, is not being deleted, and says the same as in `raw`."""
+        ...
+
     def create_child(self, namespace: str, body: Raw) -> None:
         """Idempotent. Raises InvalidSpec: ChildNameTaken when another object has that name; or what
         the API server has against the template."""
@@ -292,6 +296,8 @@ class PolicyRuns:
         """What the watches told is judged again on what the API server and the bank hold now; how many
         went, and which are not in the bank though they should be."""
         truth = self._worlds.children_in_truth(tick.key, concerned, retention.min_good)
+        if not self._worlds.is_as_it_was(tick.raw):
+            return 0, []  # its rules may be others by now: the next look judges by them
         verdicts = judge(retention, truth, rules.timetable.zone, deleted_in_run)
         going = [each for each in verdicts if not each.kept][:BATCH]
         gone = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -584,6 +585,29 @@ def test_a_cloud_whose_clock_is_wrong_does_not_change_the_order(wrong_by: timede
     assert remaining(house) == ["25"]
     [point] = {each.get("recoveryPoint") for each in house.status["volumes"]}
     assert point == "2026-11-25T12:00:00Z"
+
+
+@pytest.mark.parametrize("meanwhile", ["gone", "other", "changed", "leaving"])
+def test_a_policy_that_is_another_by_now_deletes_nothing(meanwhile: str) -> None:
+    house = House(retention={"keepLast": 2})
+    house.days(2)
+    house.change(retention={"keepLast": 1})
+    raw = house.policy()
+    if meanwhile == "gone":
+        del house.kube.objects[f"{POLICIES}/nightly"]
+    elif meanwhile == "changed":
+        house.change(retention={"keepLast": 2})
+    else:
+        field = {"other": "uid", "leaving": "deletionTimestamp"}[meanwhile]
+        there = house.policy()
+        there["metadata"][field] = "2026-11-24T12:00:00Z"
+        house.kube.objects[f"{POLICIES}/nightly"] = there
+    with suppress(CinderbankError):  # a status of what is gone or another one can not be written
+        house.runs.run(key_of(raw), raw)
+    assert remaining(house) == ["23", "24"]
+    house.kube.objects[f"{POLICIES}/nightly"] = raw
+    house.settle()
+    assert remaining(house) == ["24"]
 
 
 def test_a_stranger_with_our_label_is_left_alone() -> None:
