@@ -29,7 +29,7 @@ from cinderbank.domain.policy.children import (
     Child,
     ChildState,
 )
-from cinderbank.domain.policy.retention import judge, limit_of
+from cinderbank.domain.policy.retention import Verdict, judge, limit_of
 from cinderbank.domain.policy.runs import (
     Judged,
     RunMemory,
@@ -41,7 +41,7 @@ from cinderbank.domain.policy.runs import (
 from cinderbank.domain.policy.selection import Selection, protectable, select
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
-from cinderbank.kube.policy_children import child_body
+from cinderbank.kube.policy_children import child_body, created_at_of
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
@@ -142,7 +142,7 @@ class PolicyRuns:
             return self._blocked(key, raw, before, error, human=True)
         tick = _Tick(key, raw, spec, before, self._clock.now())
         children = self._worlds.children(key)
-        created_at = _created_at(raw, tick.now)
+        created_at = created_at_of(raw, tick.now)
         judged = judge_runs(rules, before.to_memory(), children, created_at, tick.now)
         try:
             volumes = self._volumes(tick)
@@ -158,7 +158,7 @@ class PolicyRuns:
             human = isinstance(error, Permanent)
             return self._blocked(key, tick.raw, tick.before, error, human=human)
         if told.memory.run is None:
-            told = self._retain(tick, rules, told, children)
+            tick, told = self._retain(tick, rules, told, children)
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
@@ -261,54 +261,71 @@ class PolicyRuns:
 
     # Retention.
 
-    def _retain(self, tick: _Tick, rules: RunRules, told: Told, children: Sequence[Child]) -> Told:
+    def _retain(
+        self, tick: _Tick, rules: RunRules, told: Told, children: Sequence[Child]
+    ) -> tuple[_Tick, Told]:
         try:
             retention = tick.spec.to_retention()
         except CinderbankError as error:
-            return replace(told, retention_error=error)
+            return tick, replace(told, retention_error=error)
         if retention is None or tick.spec.retention is None:
-            return told
-        zone, memory = rules.timetable.zone, told.memory
-        verdicts = judge(retention, children, zone, memory.deleted_in_run)
+            return tick, told
+        verdicts = judge(retention, children, rules.timetable.zone, told.memory.deleted_in_run)
         told = replace(told, verdicts=verdicts)
         if tick.spec.retention.dry_run or all(each.kept for each in verdicts):
-            return told
+            return tick, told
         try:
-            volumes = len({each.child.volume_id for each in verdicts})
+            limited = limit_of(retention, len({each.child.volume_id for each in verdicts}))
             concerned = frozenset(each.child.volume_id for each in verdicts if not each.kept)
-            limited = limit_of(retention, volumes)
-            gone, lost = self._prune(tick, rules, limited, concerned, memory.deleted_in_run)
+            going, lost = self._judged_in_truth(tick, rules, limited, concerned, told.memory)
+            if going:
+                return self._prune(tick, told, going, lost)
         except CinderbankError as error:
             self._on_error(error.reason)
-            return replace(told, retention_error=error)
-        memory = replace(memory, deleted_in_run=memory.deleted_in_run + gone)
-        told = replace(told, memory=memory, more=gone >= BATCH)
-        return replace(told, retention_error=telling.lost(lost)) if lost else told
+            return tick, replace(told, retention_error=error)
+        return tick, replace(told, retention_error=telling.lost(lost)) if lost else told
 
-    def _prune(
+    def _judged_in_truth(
         self,
         tick: _Tick,
         rules: RunRules,
         retention: retention_rules.Retention,
         concerned: frozenset[VolumeId],
-        deleted_in_run: int,
-    ) -> tuple[int, list[str]]:
-        """What the watches told is judged again on what the API server and the bank hold now; how many
-        went, and which are not in the bank though they should be."""
+        memory: RunMemory,
+    ) -> tuple[Sequence[Verdict], list[str]]:
+        """What the watches told is judged again on what the API server and the bank hold now: at most
+        BATCH that go, and which are not in the bank though they should be."""
         truth = self._worlds.children_in_truth(tick.key, concerned, retention.min_good)
         if not self._worlds.is_as_it_was(tick.raw):
-            return 0, []  # its rules may be others by now: the next look judges by them
-        verdicts = judge(retention, truth, rules.timetable.zone, deleted_in_run)
-        going = [each for each in verdicts if not each.kept][:BATCH]
-        gone = 0
+            return (), []  # its rules may be others by now: the next look judges by them
+        verdicts = judge(retention, truth, rules.timetable.zone, memory.deleted_in_run)
+        lost = [each.child.name for each in verdicts if each.child.state is ChildState.LOST]
+        return [each for each in verdicts if not each.kept][:BATCH], lost
+
+    def _prune(
+        self, tick: _Tick, told: Told, going: Sequence[Verdict], lost: list[str]
+    ) -> tuple[_Tick, Told]:
+        """Written down before it goes, as an interruption must not let more go than a run may."""
+        before = told.memory.deleted_in_run
+        planned = replace(told.memory, deleted_in_run=before + len(going))
+        status = tick.before.remembering(planned)
+        raw = self._worlds.remember_status(tick.raw, status.dump())
+        tick = replace(tick, raw=raw, before=status)
+        gone, error = 0, telling.lost(lost) if lost else None
         for verdict in going:
-            child = verdict.child
-            if self._worlds.give_up_child(tick.key, child):
-                gone += 1
-                log.info("%s goes: %s", child.name, ", ".join(verdict.why))
-                told = f"{child.name} goes ({', '.join(verdict.why)})"
-                self._worlds.say(tick.raw, "RetentionDeleted", told, False)
-        return gone, [each.child.name for each in verdicts if each.child.state is ChildState.LOST]
+            child, why = verdict.child, ", ".join(verdict.why)
+            try:
+                if not self._worlds.give_up_child(tick.key, child):
+                    continue
+            except CinderbankError as failure:
+                self._on_error(failure.reason)
+                gone, error = gone + (not isinstance(failure, Permanent)), failure
+                break  # a retryable one may have gone all the same
+            gone += 1
+            log.info("%s goes: %s", child.name, why)
+            self._worlds.say(tick.raw, "RetentionDeleted", f"{child.name} goes ({why})", False)
+        memory = replace(told.memory, deleted_in_run=before + gone)
+        return tick, replace(told, memory=memory, more=gone >= BATCH, retention_error=error)
 
     def _blocked(
         self,
@@ -329,8 +346,3 @@ class PolicyRuns:
         )
         self._worlds.write_status(raw, status.dump())
         return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
-
-
-def _created_at(raw: Raw, now: datetime) -> datetime:
-    text = raw["metadata"].get("creationTimestamp")
-    return datetime.fromisoformat(text) if isinstance(text, str) else now

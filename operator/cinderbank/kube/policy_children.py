@@ -152,6 +152,11 @@ def _point_at(status: Mapping[str, Any], run_at: datetime) -> datetime:
     return begun if ended is None else min(begun, ended)
 
 
+def created_at_of(raw: Mapping[str, Any], now: datetime) -> datetime:
+    """When the object was made, by the API server's clock; `now` of one that does not say."""
+    return _time(raw["metadata"].get("creationTimestamp")) or now
+
+
 def _state(
     metadata: Mapping[str, Any], spec: Mapping[str, Any], status: Mapping[str, Any]
 ) -> ChildState:

@@ -610,6 +610,37 @@ def test_a_policy_that_is_another_by_now_deletes_nothing(meanwhile: str) -> None
     assert remaining(house) == ["24"]
 
 
+class KilledHere(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("how", [Unavailable("away"), KilledHere()])
+def test_what_went_before_an_error_counts_for_the_limit(how: BaseException) -> None:
+    house = House(retention={"keepLast": 9, "maxDeletesPerRun": 2})
+    house.days(3)
+    house.change(retention={"keepLast": 1})
+    give_up = house.worlds.give_up_child
+    asked = 0
+
+    def fails_the_second_time(key: Any, child: Any) -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise how
+        return give_up(key, child)
+
+    house.worlds.give_up_child = fails_the_second_time  # type: ignore[method-assign]
+    with suppress(KilledHere):
+        house.tick()
+    house.settle()
+    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert len(leaving) == 1, "and one may have gone"
+    assert house.status["retention"]["deletedInRun"] == 2
+    house.days(1)
+    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert len(leaving) == 3, "the next run has a limit of its own"
+
+
 def test_a_stranger_with_our_label_is_left_alone() -> None:
     house = House(retention={"keepLast": 1})
     labels = labels_of("nightly", volume_id(1), START - timedelta(days=9))
