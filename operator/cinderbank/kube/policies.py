@@ -158,7 +158,9 @@ class PolicyRuns:
             human = isinstance(error, Permanent)
             return self._blocked(key, tick.raw, tick.before, error, human=human)
         if told.memory.run is None:
-            tick, told = self._retain(tick, rules, told, children)
+            chosen = frozenset(each.id for each in selection.volumes)
+            mine = [child for child in children if child.volume_id in chosen]
+            tick, told = self._retain(tick, rules, told, mine)
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)

@@ -641,6 +641,20 @@ def test_what_went_before_an_error_counts_for_the_limit(how: BaseException) -> N
     assert len(leaving) == 3, "the next run has a limit of its own"
 
 
+def test_what_is_not_selected_any_more_is_left_alone() -> None:
+    """A policy's name that is used again for other volumes prunes no archive."""
+    house = House()
+    house.days(3)
+    other = {"volumeIDs": [volume_id(2)]}
+    house.put("nightly", selector=other, retention={"keepLast": 1, "failedLast": 0})
+    house.settle()
+    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
+    assert {c["metadata"]["labels"][VOLUME_LABEL] for c in leaving} == {volume_id(2)}
+    assert len(leaving) == 2
+    assert remaining(house) == ["23", "24", "25"]
+    assert house.status["retention"]["kept"] == 1
+
+
 def test_a_stranger_with_our_label_is_left_alone() -> None:
     house = House(retention={"keepLast": 1})
     labels = labels_of("nightly", volume_id(1), START - timedelta(days=9))
