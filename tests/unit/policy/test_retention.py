@@ -103,6 +103,23 @@ def test_after_a_failure_what_it_should_have_replaced_stays() -> None:
     assert healed[4] == "FailedLast"
 
 
+def test_a_failure_is_not_forgotten_when_no_failed_ones_are_kept() -> None:
+    """Judged again after what goes is gone: what the failed one should have replaced still stays."""
+    retention = Retention({Why.LAST: 1}, failed_last=0)
+    children = [child(0), child(1), child(2, FAILED), child(3, FAILED)]
+    found = judge(retention, children, UTC)
+    assert told(found) == {
+        0: "NewestFailed",
+        1: "MinGood+Last",
+        2: "-OldFailure",
+        3: "NewestFailed",
+    }
+    left = [v.child for v in found if v.kept]
+    assert told(judge(retention, left, UTC))[0] == "NewestFailed"
+    healed = told(judge(retention, [*left, child(4)], UTC))
+    assert healed[3] == "-OldFailure"
+
+
 def test_failed_ones_never_count_as_copies() -> None:
     children = [child(0), *(child(n, FAILED) for n in range(1, 9)), child(9, WORKING)]
     found = told(judge(Retention({Why.LAST: 1}, failed_last=2), children, UTC))
@@ -112,10 +129,9 @@ def test_failed_ones_never_count_as_copies() -> None:
 
 
 def test_a_held_failure_stays() -> None:
-    found = judge(
-        Retention({}, failed_last=0), [child(0, FAILED, hold=True), child(1, FAILED)], UTC
-    )
-    assert told(found) == {1: "-OldFailure", 0: "Held"}
+    children = [child(0, FAILED, hold=True), child(1, FAILED), child(2)]
+    found = judge(Retention({}, failed_last=0), children, UTC)
+    assert told(found) == {2: "NoRule", 1: "-OldFailure", 0: "Held"}
 
 
 def test_what_is_leaving_counts_as_gone() -> None:

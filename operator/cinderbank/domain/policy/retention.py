@@ -12,7 +12,8 @@ as copies; nothing here looks at the wall clock, so nothing goes because time pa
 | `NoRule` | the policy has no keep rule: nothing goes |
 | `DeletesLimited` | it would go, and goes with a later run (maxDeletesPerRun) |
 
-A failed one has nothing in the bank; the newest failedLast stay to be read. One that is at work is
+A failed one has nothing in the bank; the newest failedLast stay to be read, and the newest of all as
+long as no good one is newer (`NewestFailed`). One that is at work is
 left alone (`Working`), and so is one whose copies are not all made yet (`Copying`), and one whose data is
 gone from the bank or damaged (`Lost`): none of them counts as a good one.
 """
@@ -145,10 +146,12 @@ def _of_volume(retention: Retention, children: list[Child], zone: ZoneInfo) -> l
             why = [Why.NEWEST_FAILED]
         verdicts.append(Verdict(child, bool(why), tuple(why) or (Why.NO_RULE_KEEPS_IT,)))
     for number, child in enumerate(failed):
-        held = child.hold
-        kept = held or number < retention.failed_last
-        why = [Why.HELD] if held else [Why.FAILED_LAST] if kept else [Why.OLD_FAILURE]
-        verdicts.append(Verdict(child, kept, tuple(why)))
+        why = Why.FAILED_LAST if number < retention.failed_last else Why.OLD_FAILURE
+        if child.hold:
+            why = Why.HELD
+        elif why is Why.OLD_FAILURE and number == 0 and broken:
+            why = Why.NEWEST_FAILED  # without it nobody would know that what it left stays
+        verdicts.append(Verdict(child, why is not Why.OLD_FAILURE, (why,)))
     return verdicts
 
 
