@@ -13,9 +13,9 @@ as copies; nothing here looks at the wall clock, so nothing goes because time pa
 | `DeletesLimited` | it would go, and goes with a later run (maxDeletesPerRun) |
 
 A failed one has nothing in the bank; the newest failedLast stay to be read, and the newest of all as
-long as no good one is newer (`NewestFailed`). One that is at work is
-left alone (`Working`), and so is one whose copies are not all made yet (`Copying`), and one whose data is
-gone from the bank or damaged (`Lost`): none of them counts as a good one.
+long as no good one is newer (`NewestFailed`). One that is at work is left alone (`Working`), and so is
+one whose copies are not all made yet (`Copying`), and one whose data is gone from the bank or damaged
+(`Lost`): none of them counts as a good one.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ def _of_volume(retention: Retention, children: list[Child], zone: ZoneInfo) -> l
             why = [Why.NEWEST_FAILED]
         verdicts.append(Verdict(child, bool(why), tuple(why) or (Why.NO_RULE_KEEPS_IT,)))
     for number, child in enumerate(failed):
-        why = Why.FAILED_LAST if number < retention.failed_last else Why.OLD_FAILURE
+        reason = Why.FAILED_LAST if number < retention.failed_last else Why.OLD_FAILURE
         if child.hold:
-            why = Why.HELD
-        elif why is Why.OLD_FAILURE and number == 0 and broken:
-            why = Why.NEWEST_FAILED  # without it nobody would know that what it left stays
-        verdicts.append(Verdict(child, why is not Why.OLD_FAILURE, (why,)))
+            reason = Why.HELD
+        elif reason is Why.OLD_FAILURE and number == 0 and broken:
+            reason = Why.NEWEST_FAILED  # without it nobody would know that what it left stays
+        verdicts.append(Verdict(child, reason is not Why.OLD_FAILURE, (reason,)))
     return verdicts
 
 
