@@ -172,7 +172,7 @@ class RunStatus(ApiModel):
     conditions: Conditions | None = Field(
         default=None,
         description="Ready (True when Completed), Reconciling (True while it works), Stalled (True"
-        " when a human is needed), and Accepted, Banked, CleanedUp.",
+        " when a human is needed), Accepted, Banked, CleanedUp, and of a VolumeBackup Copied.",
     )
     progress: Progress | None = Field(default=None, description="How far the transfer is.")
     backup_id: BackupULID | None = Field(

@@ -44,7 +44,7 @@ class RestoreTarget(ApiModel):
         default=None,
         description="Volume type at this site, for example ssd. Defaults to what spec.mappings says of"
         " the backed-up volume's type, else to the type of the same name where this site has one, else to"
-        " the cloud's own default, told in status.warnings.",
+        " the cloud's own default, told in status.placement.warnings.",
     )
     availability_zone: Annotated[CinderText, Field(min_length=1)] | None = Field(
         default=None,
