@@ -60,9 +60,9 @@ def nothing_is_left(scene: Scene, a: Running) -> None:
 
 
 def stored(scene: Scene) -> list[str]:
-    """What a backup keeps in the bank; the bank's own mark, tombs of what was given up and the scratch of
-    a self-test under way are none."""
-    others = re.compile("bank.json|sites/[^/]+/(tombs|probes)/.*")
+    """What a backup keeps in the bank; the bank's own mark and that of each who writes to it, tombs of what
+    was given up and the scratch of a self-test under way are none."""
+    others = re.compile("bank.json|sites/[^/]+/(tombs|probes|writers)/.*")
     return [key for key in scene.bucket.keys(scene.prefix) if not others.fullmatch(key)]
 
 
