@@ -109,7 +109,7 @@ def test_a_dry_run_makes_nothing(told: Told, b: Running) -> None:
         ("gold", {"volumeName": "books"}, {"target": {"volumeType": "gold"}}, "VolumeTypeNotFound", "it has "),
         ("nowhere", {"volumeName": "books"}, {"target": {"availabilityZone": "x"}}, "AvailabilityZoneNotFound", "it has "),
         ("nobody", {"volumeName": "book"}, {}, "NoBackupFits", "of 2 backups were looked at"),
-        ("early", {"volumeName": "books", "asOf": "2020-01-01T00:00:00Z"}, {}, "NoBackupFits", "later than asOf"),
+        ("early", {"volumeName": "books", "asOf": "2020-01-01T00:00:00Z"}, {}, "NoBackupFits", "none is near"),
     ],
 )  # fmt: skip
 def test_what_can_not_be_says_why_before_anything_is_made(
