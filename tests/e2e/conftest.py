@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.bucket import Bucket
 from tests.stage.gate import Gate
 from tests.stage.namespace import Namespace
 from tests.stage.operator_process import OperatorProcess
+from tests.stage.required import required_rig
 from tests.stage.site import Site, Stage
 
 
@@ -24,13 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stage() -> Stage:
-    try:
-        rig = Rig.open()
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    return Stage(rig)
+    return Stage(required_rig())
 
 
 @dataclass

@@ -10,10 +10,9 @@ import pytest
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank import layout, scrub
 from tests.fakes.backups import BACKUP, CHUNK, OTHER_BACKUP, SITE, back_up, sample
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import GROUP, Namespace, Object, Refused, condition
 from tests.stage.operator_process import OperatorProcess
-from tests.stage.site import Site, Stage
+from tests.stage.site import Site
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -21,18 +20,6 @@ LIMIT_SECONDS = 180.0
 """Only what never comes is given up."""
 
 CONTENT = sample("tzrsrt", tail=100)
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
 
 
 @pytest.fixture(scope="module")

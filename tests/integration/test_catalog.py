@@ -15,10 +15,9 @@ from cinderbank.bank.marks import Tomb
 from cinderbank.domain.catalog import PointKey, point_name
 from tests.fakes.backups import BACKUP, SITE, VOLUME, back_up, sample
 from tests.fakes.many_backups import numbered, numbered_id, seal_body, seal_one
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, Object, Refused, condition
 from tests.stage.operator_process import OperatorProcess
-from tests.stage.site import Site, Stage
+from tests.stage.site import Site
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -26,18 +25,6 @@ LIMIT_SECONDS = 180.0
 """Only what never comes is given up."""
 HOSTILE = "\x1b[2Jdb\u202e" + "x" * 300
 OTHER_SITE = "site-z"
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
 
 
 @pytest.fixture(scope="module")

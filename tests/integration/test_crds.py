@@ -42,8 +42,8 @@ from cinderbank.domain.record import (
 from cinderbank.domain.selection import Resolved
 from tests.rig.cluster import ApiError, Cluster
 from tests.rig.kubernetes import cluster as rig_cluster
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, Refused
+from tests.stage.required import required_rig
 from tests.stage.site import install
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,12 +61,7 @@ Object = dict[str, Any]
 @pytest.fixture(scope="module")
 def cluster() -> Cluster:
     """The cluster of site a, with deploy/ applied; no OpenStack is needed here."""
-    try:
-        found = rig_cluster(Rig.open(), "a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+    found = rig_cluster(required_rig(), "a")
     install(in_namespace(found, OPERATOR_NAMESPACE))
     return found
 

@@ -13,7 +13,6 @@ import yaml
 
 from tests.gitops import argocd, flux
 from tests.gitops.every_kind import RECORDERS, recorded
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, Object, Refused, condition
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import GROUP, Site, Stage, backup
@@ -44,23 +43,6 @@ def ended(phase: str) -> list[tuple[Object, Object]]:
         last = [s for s in statuses if (s.get("phase"), s.get("observedGeneration")) == (phase, 1)]
         if last:
             found.append((by_kind[kind], last[-1]))
-    return found
-
-
-@pytest.fixture(scope="module")
-def stage() -> Stage:
-    try:
-        return Stage(Rig.open())
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def site(stage: Stage) -> Site:
-    found = stage.site("a")
-    found.install()
     return found
 
 

@@ -13,12 +13,11 @@ import pytest
 
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.wrapped_keys import encoded_kek
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.bucket import Bucket
 from tests.stage.cloud import until
 from tests.stage.namespace import Namespace, condition
 from tests.stage.operator_process import OperatorProcess
-from tests.stage.site import Site, Stage, backup, restore
+from tests.stage.site import Site, backup, restore
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -28,18 +27,6 @@ LIMIT_SECONDS = 180.0
 """Only what never comes is given up."""
 RSS_LIMIT_MIB = 400
 COMPLETED = 'cinderbank_backups{phase="Completed"}'
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from cinderbank.adapters.kube.client import KubeApi, connect
+from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.events import KubeEvents
 from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
@@ -22,40 +22,13 @@ from cinderbank.app.worlds import RENDERS
 from cinderbank.domain.errors import Conflict, Forbidden, SourceGone, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.record import Condition, Memory, Phase, Report
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import Namespace, Object
-from tests.stage.site import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Site, Stage, backup
+from tests.stage.site import Site, backup
 
 KIND = "VolumeBackup"
 MEMORY = Memory(backup_id=BackupId("01JD0000000000000000000000"), site="site-a")
 LIMIT_SECONDS = 180.0
 T = TypeVar("T")
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
-
-
-@pytest.fixture(scope="module")
-def api(site: Site) -> Iterator[KubeApi]:
-    """As the operator's ServiceAccount."""
-    kubeconfig = site.cluster.kubeconfig_for_service_account(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT)
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubeconfig)
-    try:
-        yield connect(5, 30, pool_size=4)
-    finally:
-        os.environ.pop("KUBECONFIG")
-        if before is not None:
-            os.environ["KUBECONFIG"] = before
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cinderbank.adapters.kube.client import KubeApi, connect
+from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
 from cinderbank.adapters.kube.records import StatusWriter
@@ -24,9 +24,8 @@ from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import FakeClock
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.namespace import GROUP, Namespace, Object, Refused, condition
-from tests.stage.site import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Site, Stage
+from tests.stage.site import Site
 from tests.unit.kube.test_policies import TEMPLATE, FakeClouds
 from tests.unit.policy.children import volume, volume_id
 
@@ -34,32 +33,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DAY_SECONDS = 86_400.0
 LIMIT_SECONDS = 180.0
 """Only what never comes is given up."""
-
-
-@pytest.fixture(scope="module")
-def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
-
-
-@pytest.fixture(scope="module")
-def api(site: Site) -> Iterator[KubeApi]:
-    """As the operator's ServiceAccount."""
-    kubeconfig = site.cluster.kubeconfig_for_service_account(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT)
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubeconfig)
-    try:
-        yield connect(5, 30, pool_size=4)
-    finally:
-        os.environ.pop("KUBECONFIG")
-        if before is not None:
-            os.environ["KUBECONFIG"] = before
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cinderbank.adapters.kube.client import KubeApi, connect
 from tests.rig.kubernetes import cluster
 from tests.rig.rig import Rig
 from tests.stage.cloud import Cloud, until
@@ -72,6 +74,21 @@ class Site:
         log = self.stage.rig.log(f"operator-{self.letter}")
         text = {"CINDERBANK_LOG_FORMAT": "text"}
         return OperatorProcess(kubeconfig, log, {**text, **settings})
+
+    @contextmanager
+    def operator_api(self) -> Iterator[KubeApi]:
+        """The API server with the rights of the operator's ServiceAccount, and no more."""
+        kubeconfig = self.cluster.kubeconfig_for_service_account(
+            OPERATOR_NAMESPACE, OPERATOR_ACCOUNT
+        )
+        before = os.environ.get("KUBECONFIG")
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+        try:
+            yield connect(5, 30, pool_size=4)
+        finally:
+            os.environ.pop("KUBECONFIG")
+            if before is not None:
+                os.environ["KUBECONFIG"] = before
 
     def volume_sha256(self, volume_id: str) -> str:
         """Of the volume's bytes as the back end holds them, without Cinder or Glance."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
@@ -17,6 +15,7 @@ from cinderbank.bank.store import ObjectStore
 from tests.fakes.object_store import MemoryStore
 from tests.rig import s3 as rig_s3
 from tests.rig.rig import Rig, RigIsDown
+from tests.stage.required import missing
 
 RIG_ENV = Path(__file__).parents[3] / ".rig" / "env"
 
@@ -24,15 +23,9 @@ RIG_ENV = Path(__file__).parents[3] / ".rig" / "env"
 def rig_environment() -> dict[str, str]:
     """What the rig tells of itself; without one the test is skipped, or fails where none may be."""
     if not RIG_ENV.exists():
-        _missing("no rig is up: python3 -m tests.rig up")
+        missing("no rig is up: python3 -m tests.rig up")
     rows = (line.partition("=") for line in RIG_ENV.read_text().splitlines() if "=" in line)
     return {name: value for name, _, value in rows if not name.startswith("#")}
-
-
-def _missing(what: str) -> NoReturn:
-    if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-        pytest.fail(what)
-    pytest.skip(what)
 
 
 @cache
@@ -57,7 +50,7 @@ def s3_server(request: pytest.FixtureRequest) -> rig_s3.Store:
 def ready(server: str) -> rig_s3.Store:
     found = _ready(server)
     if isinstance(found, str):
-        _missing(found)
+        missing(found)
     return found
 
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import pytest
 
 from cinderbank.adapters.kube.claims import KubeClaims
-from cinderbank.adapters.kube.client import KubeApi, connect
 from cinderbank.domain.claim import (
     ClaimedVolume,
     NewClaim,
@@ -26,10 +25,10 @@ from tests.fakes.claims import NAMESPACE, FakeClaims
 from tests.fakes.clock import FakeClock
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.faults import Faults
-from tests.rig.rig import Rig, RigIsDown
 from tests.stage.cloud import until
 from tests.stage.namespace import Namespace
-from tests.stage.site import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, ROOT, Site, Stage
+from tests.stage.required import required_rig
+from tests.stage.site import OPERATOR_NAMESPACE, ROOT, Site, Stage
 
 VOLUME_ID = VolumeId("0f6cb9ac-5f5e-4b63-8c0e-6cbd1d3c3a01")
 
@@ -66,27 +65,9 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def site() -> Site:
-    try:
-        site = Stage(Rig.open()).site("a")
-    except RigIsDown as error:
-        if os.environ.get("CINDERBANK_RING_REQUIRED") == "1":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
-    site.install()
-    return site
-
-
-@contextmanager
-def operator_api(site: Site) -> Iterator[KubeApi]:
-    kubeconfig = site.cluster.kubeconfig_for_service_account(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT)
-    before = os.environ.get("KUBECONFIG")
-    os.environ["KUBECONFIG"] = str(kubeconfig)
-    try:
-        yield connect(5, 30, pool_size=2)
-    finally:
-        os.environ.pop("KUBECONFIG")
-        if before is not None:
-            os.environ["KUBECONFIG"] = before
+    found = Stage(required_rig()).site("a")
+    found.install()
+    return found
 
 
 def can_have_persistent_volumes(claims: Claims) -> bool:
@@ -104,7 +85,7 @@ def real_bench(site: Site) -> Iterator[Bench]:
     namespace.create()
     site.install_persistent_volumes()
     try:
-        with operator_api(site) as api:
+        with site.operator_api() as api:
             claims = KubeClaims(api, namespace.name, refusal=None)
             until(
                 lambda: can_have_persistent_volumes(claims), 240, "the right to persistent volumes"
@@ -176,7 +157,7 @@ def test_a_claim_that_names_no_volume_is_bound_to_the_one_reserved_for_it(bench:
 def test_without_the_overlay_the_reason_names_it(site: Site) -> None:
     folder = ROOT / "deploy" / "persistent-volumes"
     site.namespace(OPERATOR_NAMESPACE).run("delete", "-k", str(folder), "--ignore-not-found")
-    with operator_api(site) as api:
+    with site.operator_api() as api:
         claims = KubeClaims(api, "default", refusal=None)
         until(lambda: not can_have_persistent_volumes(claims), 240, "the end of the right")
         with pytest.raises(Forbidden, match="deploy/persistent-volumes"):
