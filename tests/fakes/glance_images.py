@@ -72,9 +72,10 @@ class FakeGlance:
         self.image = self
         self.session = self
         self.tokens = 0
+        self.monotonic = 0.0
 
     def api(self) -> Glance:
-        return Glance(self, lambda verb, resource: nullcontext(), refused)
+        return Glance(self, lambda verb, resource: nullcontext(), refused, lambda: self.monotonic)
 
     def add(self, image_id: str, data: bytes, algo: str | None = "sha512") -> None:
         value = hashlib.new(algo, data).hexdigest() if algo else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cinderbank.adapters.event_child import EventChild
+from cinderbank.adapters.event_child import EventChild, spawn
 from cinderbank.adapters.s3_location import S3Credentials, S3Location
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_process import environment
@@ -119,10 +119,9 @@ class CheckProcesses(Generic[K]):
             files = bank_files(access)
             write_secret_files(folder, files)
             secrets = [files[name].decode().strip() for name in files if name in _SECRET_FILES]
+            command = self._command(folder / "bank.yaml", request)
             return CheckChild(
-                self._command(folder / "bank.yaml", request),
-                environment(folder),
-                folder,
+                spawn(command, environment(folder), folder, CheckChild.what),
                 secrets=secrets,
                 on_change=lambda: self._on_change(key),
                 on_end=lambda: self._ended(key, folder),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from cinderbank.adapters.check_process import CheckAccess, bank_files
-from cinderbank.adapters.event_child import EventChild
+from cinderbank.adapters.event_child import EventChild, spawn
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_process import environment
 from cinderbank.domain.errors import Conflict, Unavailable
@@ -85,10 +85,9 @@ class CollectProcesses(Generic[K]):
         try:
             write_secret_files(folder, bank_files(access))
             credentials = access.credentials
+            command = self._command(folder / "bank.yaml", request)
             return CollectChild(
-                self._command(folder / "bank.yaml", request),
-                environment(folder),
-                folder,
+                spawn(command, environment(folder), folder, CollectChild.what),
                 secrets=[s for s in (credentials.secret_key, credentials.session_token) if s],
                 on_end=lambda: self._ended(key, folder),
             )

@@ -23,6 +23,25 @@ KEPT_LINES = 5
 TERM_SECONDS = 5.0
 
 
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, what: str
+) -> subprocess.Popen[bytes]:
+    """A process with all three pipes, in `folder`. Raises Unavailable when none can be started."""
+    try:
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            # A ^C in the terminal is for the operator, which then ends its children in order.
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise Unavailable(f"a {what} process can not be started: {error.strerror}") from error
+
+
 class EventChild(ABC):
     """Running from the moment it is made. Subclasses say what an event means (`heard`) and what the
     end does (`ended`); both are called from one thread of ours, `heard` first."""
@@ -32,33 +51,17 @@ class EventChild(ABC):
 
     def __init__(
         self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        folder: Path,
+        process: subprocess.Popen[bytes],
         *,
         secrets: Sequence[str],
         on_end: Callable[[], None],
     ) -> None:
-        """Raises Unavailable when no process can be started. `on_end` is called once, when the
-        process is gone and `ended` was called, also when it was cancelled."""
+        """`process` is of `spawn`, and ours from here on. `on_end` is called once, when it is gone
+        and `ended` was called, also when it was cancelled."""
         self._secrets = secrets
         self._on_end = on_end
         self._stderr: deque[str] = deque(maxlen=KEPT_LINES)
-        try:
-            self._process = subprocess.Popen(
-                command,
-                env=dict(environment),
-                cwd=folder,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # A ^C in the terminal is for the operator, which then ends its children in order.
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Unavailable(
-                f"a {self.what} process can not be started: {error.strerror}"
-            ) from error
+        self._process = process
         self._complaints = threading.Thread(target=self._read_stderr, daemon=True)
         self._complaints.start()
         self._reader = threading.Thread(target=self._follow, daemon=True, name=self.what)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import subprocess
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from cinderbank.adapters.event_child import EventChild
@@ -29,23 +29,21 @@ class Child(EventChild):
 
     def __init__(
         self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        folder: Path,
+        process: subprocess.Popen[bytes],
         *,
         secrets: Sequence[str],
         on_change: Callable[[], None],
         on_end: Callable[[], None],
     ) -> None:
-        """Raises Unavailable when no process can be started. `on_end` is called once, when the
-        process is gone and `facts` are final, also when it was cancelled."""
+        """`on_end` is called once, when the process is gone and `facts` are final, also when it was
+        cancelled."""
         self._moved_at = datetime.now(UTC)
         self._processed_bytes = 0
         self.facts: TransferFacts = TransferRunning(None, self._moved_at)
         self._on_change = on_change
         self._last: dict[str, Any] | None = None
         # Last: its threads use what was set above.
-        super().__init__(command, environment, folder, secrets=secrets, on_end=on_end)
+        super().__init__(process, secrets=secrets, on_end=on_end)
 
     @property
     def is_running(self) -> bool:

@@ -1,4 +1,4 @@
-"""`ports.transfers.Transfers` by child processes: `python -m cinderbank transfer --job FILE`.
+"""`ports.transfers.Transfers` by child processes: `python -m cinderbank transfer --wait --job FILE`.
 
 A child gets a folder of its own (0700) with its job and its secrets as files, and a pipe as stdin
 that stays open: when the operator dies the kernel closes it, and the child ends. It gets no
@@ -12,13 +12,13 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from cinderbank.adapters.ready_process import ReadyProcesses
 from cinderbank.adapters.s3 import S3Credentials, S3Location
 from cinderbank.adapters.secret_files import write_secret_files
 from cinderbank.adapters.transfer_child import Child
@@ -53,7 +53,7 @@ MALLOC = {
 
 def transfer_command(job: Path) -> list[str]:
     # -P: the working directory must not shadow a module of ours.
-    return [sys.executable, "-P", "-m", "cinderbank", "transfer", "--job", str(job)]
+    return [sys.executable, "-P", "-m", "cinderbank", "transfer", "--wait", "--job", str(job)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +101,7 @@ class TransferProcesses(Generic[K]):
         on_end: Callable[[K], None],
         command: Callable[[Path], list[str]] = transfer_command,
     ) -> None:
-        self._folder = folder
-        self._command = command
+        self._ready = ReadyProcesses(folder, command, environment)
         self._slots = slots
         self._on_progress = on_progress
         self._on_end = on_end
@@ -115,6 +114,10 @@ class TransferProcesses(Generic[K]):
 
     def of(self, key: K, access: TransferAccess) -> ObjectTransfers[K]:
         """The transfers of one object; `key` must be stable as long as the operator lives."""
+        if (
+            not self.running()
+        ):  # more processes than transfers would need more memory than is stated
+            self._ready.prepare()
         return ObjectTransfers(self, key, access)
 
     def forget(self, key: K) -> None:
@@ -128,6 +131,7 @@ class TransferProcesses(Generic[K]):
 
     def close(self) -> None:
         """End all children; returns when none is left."""
+        self._ready.close()
         with self._lock:
             children = dict(self._children)
         # All are asked first, so that they end side by side.
@@ -178,21 +182,20 @@ class TransferProcesses(Generic[K]):
         return ""
 
     def _spawn(self, key: K, access: TransferAccess, transfer: Transfer) -> Child:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="transfer-", dir=self._folder))
+        ready = self._ready.take()
+        folder = ready.folder
         try:
             write_secret_files(folder, _files(folder, access, transfer))
-            return Child(
-                self._command(folder / "job.json"),
-                environment(folder),
-                folder,
-                secrets=_secrets(access),
-                on_change=lambda: self._on_progress(key),
-                on_end=lambda: self._ended(key, folder),
-            )
+            ready.begin()
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            ready.end()
             raise
+        return Child(
+            ready.process,
+            secrets=_secrets(access),
+            on_change=lambda: self._on_progress(key),
+            on_end=lambda: self._ended(key, folder),
+        )
 
     def _ended(self, key: K, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)

@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -25,6 +26,7 @@ from typing import Any
 from cinderbank.adapters.bandwidth import Bandwidth
 from cinderbank.adapters.openstack.errors import Call, mapped, refusal
 from cinderbank.adapters.openstack.session import connect
+from cinderbank.adapters.ready_process import PATIENCE_SECONDS
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.crypto import KeyEncryptionKey
@@ -57,12 +59,17 @@ def run(argv: Sequence[str]) -> int:
     """Run one transfer; its exit code."""
     parser = argparse.ArgumentParser(prog="cinderbank transfer", description=__doc__)
     parser.add_argument("--job", type=Path, required=True, help="the job file (JSON, no secrets)")
+    parser.add_argument(
+        "--wait", action="store_true", help="read the job when a line has come on stdin"
+    )
     arguments = parser.parse_args(list(argv))
     # INFO of the SDKs would tell every request; DEBUG would tell their headers.
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     events = EventWriter(sys.stdout.fileno())
     signal.signal(signal.SIGTERM, lambda *_: os._exit(CANCELLED))
     signal.signal(signal.SIGINT, lambda *_: os._exit(CANCELLED))
+    if arguments.wait and not _told_to_begin():
+        return CANCELLED
     threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     try:
         job = load(arguments.job)
@@ -90,6 +97,12 @@ def _place(error: Exception) -> str:
     if trace is None:
         return "an unknown place"
     return f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+
+
+def _told_to_begin() -> bool:
+    """False when stdin is closed instead, or nothing comes."""
+    readable, _, _ = select.select([0], [], [], PATIENCE_SECONDS)
+    return bool(readable) and os.read(0, 1) == b"\n"
 
 
 def _end_with_stdin() -> None:

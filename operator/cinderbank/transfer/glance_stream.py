@@ -6,6 +6,7 @@ Works on any object that looks like an openstacksdk Connection. `connection.imag
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from cinderbank.domain.facts import ImageFacts, ImageId
 BLOCK_BYTES = 1 << 20
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
+NEW_TOKEN_SECONDS = 60.0
 CONTINUATIONS = 16
 """So often one download is taken up again."""
 
@@ -53,7 +55,7 @@ class _Source:
 
 
 class Glance:
-    """Images of one project. `mapped` and `refused` turn SDK errors and answers into domain.errors
+    """Images of one project, by a connection whose token is new. `mapped` and `refused` turn SDK errors and answers into domain.errors
     (adapters.openstack.errors); they get a verb and the resource's name."""
 
     def __init__(
@@ -61,10 +63,13 @@ class Glance:
         connection: Any,
         mapped: Callable[[str, str], AbstractContextManager[None]],
         refused: Callable[[Any, str, str], CinderbankError],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
         self._mapped = mapped
         self._refused = refused
+        self._monotonic = monotonic
+        self._token_since = monotonic()
 
     def show(self, image_id: ImageId) -> ImageFacts:
         """GET /v2/images/{id}. Raises SourceGone and what `mapped` makes."""
@@ -197,9 +202,7 @@ class Glance:
         image that is not queued refuses. Sent again only after a 401, with a fresh token."""
         name = f"data of image {image_id}"
         with self._mapped("write", name):
-            # Fresh: some stores of Glance use the token again when the last byte has come.
-            self._connection.session.invalidate()
-            self._connection.session.get_token()
+            self._freshen_token()
             answer = self._connection.image.put(
                 f"/images/{image_id}/file",
                 data=body,
@@ -215,6 +218,15 @@ class Glance:
             )
         if answer.status_code != 204:
             raise self._upload_refused(answer, image_id, name)
+
+    def _freshen_token(self) -> None:
+        """Some stores of Glance use the token again when the last byte has come. A new one costs Keystone
+        a bcrypt, some 0.3 s, so the one of a connection that was just made is new enough."""
+        if self._monotonic() - self._token_since < NEW_TOKEN_SECONDS:
+            return
+        self._connection.session.invalidate()
+        self._connection.session.get_token()
+        self._token_since = self._monotonic()
 
     def _upload_refused(self, answer: Any, image_id: ImageId, name: str) -> CinderbankError:
         error = self._refused(answer, "write", name)

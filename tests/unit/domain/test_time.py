@@ -46,7 +46,7 @@ def test_jitter_is_a_function_of_its_seed() -> None:
 
 
 def test_polls_get_rarer() -> None:
-    assert [poll_seconds(age) for age in (0, 60, 9999)] == [0.25, 6, 30]
+    assert [poll_seconds(age) for age in (0, 60, 9999)] == [0.25, 3, 30]
     assert again_seconds(1, "u") < again_seconds(9, "u") <= 720
 
 

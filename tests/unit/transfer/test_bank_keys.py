@@ -26,6 +26,7 @@ KEKS = (KeyEncryptionKey(os.urandom(32)), KeyEncryptionKey(os.urandom(32)))
 # Tells what it was given, then fails with a message that quotes a key.
 PROGRAM = """
 import json, os, stat, sys
+sys.stdin.readline()
 job = json.load(open(sys.argv[1]))
 name = job["bank"]["keys_file"]
 text = open(name).read()

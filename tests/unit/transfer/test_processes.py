@@ -50,6 +50,10 @@ RESULT = '{"event":"result","content_hash":"ab","progress":{"bytes_total":4,"byt
 ERROR = '{"event":"error","reason":"ImageSizeMismatch","message":"m","retryable":false}'
 
 
+TOLD = "import sys;sys.stdin.readline()"
+"""Waits as the real program does."""
+
+
 class Programs:
     """TransferProcesses whose children run a given program; waits for news instead of sleeping."""
 
@@ -62,7 +66,7 @@ class Programs:
             slots,
             self.news.put,
             self.news.put,
-            lambda job: [sys.executable, "-c", self.program, str(job)],
+            lambda job: [sys.executable, "-c", f"{TOLD};{self.program}", str(job)],
         )
 
     def run(self, program: str, key: str = "one", access: TransferAccess = ACCESS) -> None:
@@ -260,6 +264,63 @@ def test_a_finished_one_can_be_started_again(programs: Programs) -> None:
     assert isinstance(programs.outcome(f"print('{RESULT}')"), TransferSucceeded)
 
 
+def waiting(programs: Programs) -> list[Path]:
+    return list(programs.folder.glob("transfer-*"))
+
+
+def test_one_waits_for_its_job_and_gets_it(programs: Programs) -> None:
+    programs.program = f"print('{RESULT}')"
+    programs.processes.of("one", ACCESS)
+    programs.processes.of("two", ACCESS)
+    ready = waiting(programs)
+    assert len(ready) == 1
+    assert list(ready[0].iterdir()) == [], "it has no secret before it has a job"
+    assert programs.processes.running() == 0
+    assert programs.processes.observe("one") == TransferAbsent()
+    programs.program = "raise SystemExit('a second process')"
+    programs.processes.of("one", ACCESS).start(TRANSFER)
+    done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
+    assert isinstance(done, TransferSucceeded)
+    assert not waiting(programs)
+
+
+def test_none_waits_beside_one_that_runs(programs: Programs) -> None:
+    programs.run("sys.stdin.read()")
+    programs.processes.of("two", ACCESS)
+    assert len(waiting(programs)) == 1
+
+
+def test_one_that_has_died_while_it_waited_is_replaced(programs: Programs) -> None:
+    programs.program = "pass"
+    programs.processes.of("one", ACCESS)
+    spare = programs.processes._ready._spare
+    assert spare is not None
+    spare.process.kill()
+    spare.process.wait()
+    assert isinstance(programs.outcome(f"print('{RESULT}')"), TransferSucceeded)
+    assert not waiting(programs)
+
+
+def test_one_that_has_waited_long_is_not_trusted(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs.program = "raise SystemExit('it was about to leave')"
+    programs.processes.of("one", ACCESS)
+    monkeypatch.setattr("cinderbank.adapters.ready_process.KEPT_SECONDS", 0.0)
+    programs.program = f"print('{RESULT}')"
+    programs.processes.start("one", ACCESS, TRANSFER)
+    done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
+    assert isinstance(done, TransferSucceeded)
+    assert not waiting(programs)
+
+
+def test_none_waits_after_the_end(programs: Programs) -> None:
+    programs.processes.of("one", ACCESS)
+    programs.processes.close()
+    programs.processes.of("one", ACCESS)
+    assert not waiting(programs)
+
+
 def test_no_process_can_be_started(tmp_path: Path) -> None:
     processes: TransferProcesses[str] = TransferProcesses(
         tmp_path / "t", 1, lambda key: None, lambda key: None, lambda job: ["/does/not/exist"]
@@ -283,10 +344,17 @@ def real(job: Path) -> subprocess.Popen[bytes]:
     )
 
 
+def begin(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+
+
 def test_the_real_program_refuses_a_wrong_job(tmp_path: Path) -> None:
     job = tmp_path / "job.json"
     job.write_text("{}")
     with real(job) as process:
+        begin(process)
         assert process.stdout is not None
         line = process.stdout.read()
         assert process.wait(120) == 64
@@ -298,6 +366,15 @@ def test_the_real_program_ends_with_its_operator_and_on_sigterm(tmp_path: Path) 
     os.mkfifo(job)  # it waits there until somebody writes a job
     for end in (lambda p: p.stdin.close(), lambda p: p.terminate()):
         # The pipe opens once the child has opened it: its handlers and its watch are up.
-        with real(job) as process, job.open("w"):
+        process = real(job)
+        begin(process)
+        with process, job.open("w"):
             end(process)
             assert process.wait(120) == 130
+
+
+def test_the_real_program_leaves_when_it_gets_no_job(tmp_path: Path) -> None:
+    with real(tmp_path / "job.json") as process:
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(120) == 130

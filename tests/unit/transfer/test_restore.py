@@ -47,9 +47,20 @@ def test_a_restore(algo: str) -> None:
     glance.put_hash_algo = algo
     meter = run(store, glance)
     assert glance.images[IMAGE].data == CONTENT
-    assert glance.tokens == 1
+    assert glance.tokens == 0, "the connection was just made"
     assert meter.now().bytes_processed == len(CONTENT)
     assert meter.now().bytes_zero == 16 * 4096
+
+
+def test_the_token_of_an_old_connection_is_renewed_before_the_upload() -> None:
+    store, glance = make()
+    api = glance.api()
+    glance.monotonic += 3600
+    bank = bank_on(store, "site-b", read_only=True)
+    transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, len(CONTENT))
+    meter = ProgressMeter(len(CONTENT), lambda progress: None)
+    run_restore(transfer, bank, api, meter)
+    assert glance.tokens == 1
 
 
 def test_a_body_that_is_sent_again_after_401_is_whole() -> None:
