@@ -21,7 +21,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cinderbank.adapters.bandwidth import Bandwidth
 from cinderbank.adapters.openstack.errors import Call, mapped, refusal
@@ -55,8 +55,17 @@ OK, INVALID_JOB, CORRUPT, BANK, CLOUD, TRY_AGAIN, CANCELLED = 0, 64, 65, 66, 69,
 log = logging.getLogger(__name__)
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one transfer; its exit code."""
+def run(argv: Sequence[str]) -> NoReturn:
+    """Run one transfer, and end the process with its exit code.
+
+    At once: all is closed and said, and to take apart what was imported costs the interpreter 0.2 s.
+    """
+    code = _run(argv)
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="cinderbank transfer", description=__doc__)
     parser.add_argument("--job", type=Path, required=True, help="the job file (JSON, no secrets)")
     parser.add_argument(
