@@ -38,6 +38,10 @@ RATIOS: dict[str, Ratio] = {
         )
         for peer in (names.ZLIB, names.ZSTD)
     },
+    **{
+        f"{case}_restore_vs_glance_by_hand": Ratio("peers", names.RESTORE, case, names.BY_HAND)
+        for case in names.USED_PERCENT
+    },
     # The one of the volume that most volumes are like.
     "incremental_unchanged_vs_cinder_backup": Ratio(
         "peers", names.INCREMENTAL, "sparse", names.ZLIB
@@ -64,10 +68,12 @@ PEAK_RSS = "transfer_peak_rss_mib"
 HEADLINES = (
     "sparse_backup_vs_cinder_backup",
     "sparse_restore_vs_cinder_backup",
+    "sparse_restore_vs_glance_by_hand",
     "half_backup_vs_cinder_backup",
     "half_restore_vs_cinder_backup",
     "full_backup_vs_cinder_backup",
     "full_restore_vs_cinder_backup",
+    "full_restore_vs_glance_by_hand",
     "incremental_unchanged_vs_cinder_backup",
     "data_path_vs_curl",
     "data_path_vs_restic",

@@ -9,6 +9,8 @@ PEAK = "peak memory of a backup"
 OWN = "cinderbank"
 OWN_ENCRYPTED = "cinderbank, encrypted"
 ZLIB, ZSTD = "cinder-backup zlib", "cinder-backup zstd"
+BY_HAND = "Glance by hand"
+"""An image that lies ready goes up and becomes a volume: nothing of ours in it, and no bank."""
 CURL, RCLONE, RESTIC, BORG = "curl | curl", "rclone rcat", "restic", "borg, local folder"
 
 USED_PERCENT = {"sparse": 5, "half": 50, "full": 100}

@@ -94,7 +94,7 @@ def _run_row(name: str, result: PartResult, every: Mapping[str, Any]) -> Sequenc
 def _peers(result: PartResult) -> str:
     blocks = []
     for case, percent in names.USED_PERCENT.items():
-        tools = (names.OWN, names.ZLIB, names.ZSTD)
+        tools = (names.OWN, names.ZLIB, names.ZSTD, names.BY_HAND)
         actions = (names.FULL, names.INCREMENTAL, names.RESTORE)
         if all(row.case != case for row in result.measurements):
             continue

@@ -65,12 +65,12 @@ class Cloud:
             content.write(raw)
             if content.used_mib > content.size_gib * 1000:
                 # As qcow2 it would be larger than the volume, and Cinder refuses to make one of it.
-                image = self._image(f"content-of-{name}", raw, "raw")
+                image = self.make_image(f"content-of-{name}", raw, "raw")
             else:
                 convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(qcow2)]
                 subprocess.run(convert, check=True)
                 raw.unlink()
-                image = self._image(f"content-of-{name}", qcow2, "qcow2")
+                image = self.make_image(f"content-of-{name}", qcow2, "qcow2")
         more = {"volume_type": volume_type} if volume_type else {}
         volume = cinder.create_volume(
             size=content.size_gib, image_id=image, name=name, metadata={"owner": "stage"}, **more
@@ -94,7 +94,8 @@ class Cloud:
 
         until(is_available, 600, f"volume {name}")
 
-    def _image(self, name: str, path: Path, disk_format: str) -> str:
+    def make_image(self, name: str, path: Path, disk_format: str) -> str:
+        """An active image of that file; returns its id."""
         glance = self.connection.image
         body = {"name": name, "disk_format": disk_format, "container_format": "bare"}
         image = glance.post("/images", json=body).json()["id"]
