@@ -49,7 +49,7 @@ class Watch(threading.Thread):
         self._ended = threading.Event()
         self._first: dict[tuple[int, int], float] = {}
         self._last: dict[tuple[int, int], float] = {}
-        self._peak_kib: dict[tuple[int, int], int] = {}
+        self._peak_kib = 0
         self._began_ticks = uptime_ticks()
 
     def __enter__(self) -> Watch:
@@ -69,7 +69,8 @@ class Watch(threading.Thread):
 
     @property
     def peak_mib(self) -> float:
-        return sum(self._peak_kib.values()) / 1024
+        """The most that the processes which were there at once have had, each at its own peak."""
+        return self._peak_kib / 1024
 
     def run(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
@@ -77,17 +78,20 @@ class Watch(threading.Thread):
 
     def look(self) -> None:
         """Look now, beside the looks at intervals."""
+        peaks_kib = 0
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:
-                    self._look_at(Path("/proc", entry))
+                    peaks_kib += self._look_at(Path("/proc", entry))
                 except (OSError, ValueError, LookupError):
                     continue  # it ended while it was looked at
+        self._peak_kib = max(self._peak_kib, peaks_kib)
 
-    def _look_at(self, process: Path) -> None:
+    def _look_at(self, process: Path) -> int:
+        """The peak of a process that is chosen, in KiB; 0 of any other."""
         found = Look.parse((process / "stat").read_text())
         if not self._chosen(found):
-            return
+            return 0
         key = (found.pid, found.start_ticks)
         if key not in self._first:
             born_since = found.start_ticks >= self._began_ticks
@@ -96,8 +100,7 @@ class Watch(threading.Thread):
                 (process / "clear_refs").write_text("5")  # its peak begins anew
         self._last[key] = found.cpu_seconds
         peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())
-        if peak is not None:
-            self._peak_kib[key] = max(self._peak_kib.get(key, 0), int(peak[1]))
+        return 0 if peak is None else int(peak[1])
 
 
 def uptime_ticks() -> int:

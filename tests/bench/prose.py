@@ -65,7 +65,7 @@ HOW = """
   every tool and compares the bytes with the source.
 - CPU is user and system time. Ours and cinder-backup's is read from /proc ten times a second; that of a
   pipe of commands is what wait4 says. `machine's CPU s` is all processes together, without niced ones.
-- Peak memory is VmHWM, added up over the processes of a tool.
+- Peak memory is VmHWM, added up over the processes of a tool that were there at once.
 - Noise: a fixed piece of work (SHA-256, zlib, copies) is timed before, between and after all of it.
   Spread is (most - least) by median. When it is large, so is the error of all the other numbers.
 - Not measured: more than one volume at a time, a store that is far away, TLS.
