@@ -30,7 +30,7 @@ PARTS: dict[str, list[str]] = {
     ],
     "interleavings": ["-m", "pytest", "-q", "--timeout=0", "tests/crash/bank/test_interleaving.py"],
     "memory": ["-m", "pytest", "-q", "--timeout=0", "tests/unit/transfer/test_memory.py"],
-    "schedules": ["-m", "pytest", "-q", "--timeout=0", "tests/unit/policy"],
+    "schedules": ["-m", "pytest", "-q", "-s", "--timeout=0", "tests/unit/policy"],
     "fuzz": ["-m", "tests.fuzz", "all", "--seconds", str(FUZZ_SECONDS)],
     "two-sites": ["-m", "pytest", "-q", "-s", "--timeout=0", "tests/e2e/test_two_sites.py"],
 }

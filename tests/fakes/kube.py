@@ -7,6 +7,7 @@ a real one (tests/integration).
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -23,6 +24,8 @@ class FakeKube:
         """(verb, path) of everything that changed something."""
         self.failing: dict[str, CinderbankError] = {}
         """By verb: raised instead of doing anything."""
+        self.lists: list[tuple[str, str]] = []
+        """(path, label selector) of every list."""
         self._version = 0
 
     def put(self, path: str, body: Mapping[str, Any]) -> Object:
@@ -40,11 +43,9 @@ class FakeKube:
         return copy.deepcopy(self.objects.get(path))
 
     def list_all(self, path: str, labels: str = "") -> Iterator[Object]:
-        wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
+        self.lists.append((path, labels))
         for where, found in sorted(self.objects.items()):
-            if where.rpartition("/")[0] != path:
-                continue
-            if wanted.items() <= (found["metadata"].get("labels") or {}).items():
+            if where.rpartition("/")[0] == path and _selects(labels, found):
                 yield copy.deepcopy(found)
 
     def create(self, path: str, body: Mapping[str, Any]) -> Object:
@@ -103,6 +104,23 @@ class FakeKube:
         found["metadata"]["resourceVersion"] = str(self._version)
         self.objects[path] = found
         return copy.deepcopy(found)
+
+
+_TERM = re.compile(r"(?P<key>[^=, ]+)(?:=(?P<value>[^,]*)| in \((?P<values>[^)]*)\))(?:,|$)")
+
+
+def _selects(selector: str, found: Object) -> bool:
+    """Terms `key=value` and `key in (a,b)`."""
+    labels = found["metadata"].get("labels") or {}
+    position = 0
+    while position < len(selector):
+        term = _TERM.match(selector, position)
+        assert term is not None, selector
+        values = term["values"].split(",") if term["values"] is not None else [term["value"]]
+        if labels.get(term["key"]) not in values:
+            return False
+        position = term.end()
+    return True
 
 
 def _merge(into: Object, patch: Mapping[str, Any]) -> None:

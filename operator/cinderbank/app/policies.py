@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from cinderbank.adapters.kube.client import KubeApi
-from cinderbank.adapters.kube.paths import (
-    claim_path,
-    collection_path,
-    object_path,
-    persistent_volume_path,
-)
+from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.api.v1alpha1.resource import FINALIZER
+from cinderbank.app.claimed_volumes import ClaimedVolumes
 from cinderbank.app.clouds import Clouds
-from cinderbank.domain.claim import CSI_DRIVER
 from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId, VolumeFacts, VolumeId
 from cinderbank.domain.policy.children import (
@@ -34,7 +29,6 @@ from cinderbank.kube.reconcile import Raw
 
 VOLUMES_YOUNG_SECONDS = 60.0
 """Five hundred policies of one project list its volumes once a minute, not five hundred times."""
-MOST_CLAIMS = 2000
 
 ProjectKey = tuple[str, str, str]
 
@@ -101,6 +95,7 @@ class AppPolicyWorlds:
         self._deeds = deeds
         self._lists = VolumeLists(clouds)
         self.volumes = self._lists.volumes
+        self.claimed = ClaimedVolumes(api).claimed
         self.policies_in = known.policies_in
         self.write_status = deeds.write_status
         self.say = deeds.say
@@ -110,30 +105,6 @@ class AppPolicyWorlds:
 
     def children(self, key: Key) -> tuple[Child, ...]:
         return self._known.of(key.namespace, key.name)
-
-    def claimed(self, namespace: str, labels: dict[str, str]) -> frozenset[VolumeId]:
-        """Only claims that are bound, and whose volume says so, too: a claim may name any volume."""
-        wanted = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
-        found = set()
-        for number, claim in enumerate(self._api.list_all(claim_path(namespace), wanted)):
-            if number >= MOST_CLAIMS:
-                break
-            if (volume_id := self._behind(claim)) is not None:
-                found.add(volume_id)
-        return frozenset(found)
-
-    def _behind(self, claim: Mapping[str, Any]) -> VolumeId | None:
-        name = (claim.get("spec") or {}).get("volumeName")
-        if not name or (claim.get("status") or {}).get("phase") != "Bound":
-            return None
-        volume = self._api.get(persistent_volume_path(name))
-        spec = (volume or {}).get("spec") or {}
-        bound_to = (spec.get("claimRef") or {}).get("uid")
-        csi = spec.get("csi") or {}
-        if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CSI_DRIVER:
-            return None
-        handle = csi.get("volumeHandle")
-        return VolumeId(handle.lower()) if isinstance(handle, str) else None
 
     def is_as_it_was(self, raw: Raw) -> bool:
         key = key_of(raw)
@@ -206,10 +177,14 @@ class AppPolicyWorlds:
     ) -> tuple[Child, ...]:
         path = collection_path(VOLUME_BACKUP, key.namespace)
         found: dict[str, tuple[Child, Raw]] = {}
-        for raw in self._api.list_all(path, f"{POLICY_LABEL}={key.name}"):
+        some = ",".join(sorted(volumes))
+        labels = f"{POLICY_LABEL}={key.name},{VOLUME_LABEL} in ({some})"
+        for raw in self._api.list_all(path, labels):
             # a list has no kind in its items, and nothing here asks for it
-            if (child := child_of(raw)) is not None and child.volume_id in volumes:
+            if (child := child_of(raw)) is not None:
                 found[child.name] = (child, raw)
+        if not min_good:
+            return tuple(child for child, _ in found.values())
         good = [each for each in found.values() if each[0].state is ChildState.GOOD]
         good.sort(key=lambda each: (each[0].point_at, each[0].name), reverse=True)
         banks = {raw["spec"]["bankRef"]["name"] for _, raw in good}

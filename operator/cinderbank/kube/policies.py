@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
@@ -23,26 +24,23 @@ from cinderbank.domain.errors import (
     Permanent,
 )
 from cinderbank.domain.facts import VolumeFacts, VolumeId
-from cinderbank.domain.policy import retention as retention_rules
 from cinderbank.domain.policy import telling
-from cinderbank.domain.policy.children import (
-    Child,
-    ChildState,
-)
-from cinderbank.domain.policy.retention import Verdict, judge, limit_of
+from cinderbank.domain.policy.children import Child
 from cinderbank.domain.policy.runs import (
     Judged,
     RunMemory,
     RunRules,
     ended,
+    given_up,
     judge_runs,
     plan_run,
 )
-from cinderbank.domain.policy.selection import Selection, protectable, select
+from cinderbank.domain.policy.selection import Claimed, Selection, protectable, select, within
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
-from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
+from cinderbank.kube.policy_report import Blocked, Look, Tick, Told, blocked_status, told_status
+from cinderbank.kube.policy_retention import PolicyRetention, RetentionWorlds
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
 
@@ -55,30 +53,19 @@ AT_ONCE_SECONDS = 0.5
 """The watches have told by then what this tick has made."""
 
 
-class PolicyWorlds(Protocol):
+class PolicyWorlds(RetentionWorlds, Protocol):
     """What a policy needs of the world. Every method may raise CinderbankError."""
 
     def volumes(self, namespace: str, secret_name: str, cloud_name: str) -> Sequence[VolumeFacts]:
         """All volumes of the project; may be a minute old."""
         ...
 
-    def claimed(self, namespace: str, labels: dict[str, str]) -> frozenset[VolumeId]:
-        """Volumes behind the PersistentVolumeClaims with these labels."""
+    def claimed(self, namespace: str, labels: dict[str, str]) -> Claimed:
+        """Volumes behind the PersistentVolumeClaims with these labels; may be a minute old."""
         ...
 
     def children(self, key: Key) -> tuple[Child, ...]:
         """As the watches told them."""
-        ...
-
-    def children_in_truth(
-        self, key: Key, volumes: frozenset[VolumeId], min_good: int
-    ) -> tuple[Child, ...]:
-        """Those of `volumes`, as the API server has them now; the newest `min_good` good ones of each
-        are proven to be in the bank, and what is not there is LOST, as is what a check found damaged."""
-        ...
-
-    def is_as_it_was(self, raw: Raw) -> bool:
-        """Whether the policy is there, is not being deleted, and says the same as in `raw`."""
         ...
 
     def create_child(self, namespace: str, body: Raw) -> None:
@@ -88,28 +75,8 @@ class PolicyWorlds(Protocol):
 
     def cancel_child(self, key: Key, child: Child) -> None: ...
 
-    def give_up_child(self, key: Key, child: Child) -> bool:
-        """Delete it, and its data in the bank with it; False when it is not as it was judged."""
-        ...
-
     def policies_in(self, namespace: str) -> int: ...
-    def remember_status(self, raw: Raw, status: dict[str, Any]) -> Raw:
-        """Durable when it returns; the object as it is now."""
-        ...
-
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
-    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Tick:
-    """One tick's surroundings."""
-
-    key: Key
-    raw: Raw
-    spec: VolumeBackupPolicySpec
-    before: VolumeBackupPolicyStatus
-    now: datetime
 
 
 class PolicyRuns:
@@ -126,6 +93,7 @@ class PolicyRuns:
         self._worlds = worlds
         self._clock = clock
         self._coverage = coverage
+        self._retention = PolicyRetention(worlds, on_error)
         self._on_error = on_error
         self._blocked_retry_seconds = blocked_retry_seconds
 
@@ -135,51 +103,65 @@ class PolicyRuns:
         if "deletionTimestamp" in raw["metadata"]:
             self._coverage.forget(key)
             return None
+        now, children = self._clock.now(), self._worlds.children(key)
+        about = Blocked(raw, before, children, None, created_at_of(raw, now), now)
         try:
             spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
-            rules, rpo = spec.to_rules(key.uid), spec.rpo_or_none()
+            about = replace(about, rpo=spec.rpo_or_none())
+            rules = spec.to_rules(key.uid)
         except CinderbankError as error:
-            return self._blocked(key, raw, before, error, human=True)
-        tick = _Tick(key, raw, spec, before, self._clock.now())
-        children = self._worlds.children(key)
-        created_at = created_at_of(raw, tick.now)
-        judged = judge_runs(rules, before.to_memory(), children, created_at, tick.now)
+            return self._blocked(key, about, error, human=True)
+        tick = Tick(key, raw, spec, before, now)
         try:
             volumes = self._volumes(tick)
             selection = self._select(tick, volumes)
         except CinderbankError as error:
-            return self._blocked(key, raw, before, error, human=False)
+            return self._blocked(key, about, error, human=False)
+        return self._work(tick, rules, about, volumes, selection)
+
+    def _work(
+        self,
+        tick: Tick,
+        rules: RunRules,
+        about: Blocked,
+        volumes: Sequence[VolumeFacts],
+        selection: Selection,
+    ) -> float:
+        children, rpo, now = about.children, about.rpo, tick.now
+        selected = frozenset(each.id for each in selection.volumes)
+        judged = judge_runs(
+            rules, tick.before.to_memory(), children, about.since, now, selected=bool(selected)
+        )
         tick, memory = self._begin(tick, judged)
+        known = {child.volume_id for child in children}
+        chosen = within(selection.volumes, tick.spec.max_volumes, known)
         try:
-            told = self._go_on(tick, rules, memory, selection, children, judged.next_at)
+            told = self._go_on(tick, rules, memory, chosen, children, judged.next_at)
         except Conflict:
             raise
         except CinderbankError as error:
-            human = isinstance(error, Permanent)
-            return self._blocked(key, tick.raw, tick.before, error, human=human)
+            about = replace(about, raw=tick.raw, before=tick.before)
+            return self._blocked(tick.key, about, error, human=isinstance(error, Permanent))
         if told.memory.run is None:
-            chosen = frozenset(each.id for each in selection.volumes)
-            mine = [child for child in children if child.volume_id in chosen]
-            tick, told = self._retain(tick, rules, told, mine)
-        look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
+            mine = [child for child in children if child.volume_id in selected]
+            tick, told = self._retention.retain(tick, rules, told, mine)
+        look = Look(tick.spec, volumes, selection, chosen, children, rpo, about.since, now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         self._worlds.write_status(tick.raw, status.dump())
         if told.memory.run is not None or told.more:
             return AT_ONCE_SECONDS
-        wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
-        soonest = min((at - tick.now).total_seconds() for at in wishes)
-        return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest + 0.5))
+        return min(LOOK_AGAIN_SECONDS, _until(judged.next_at, now), _until(turns_at, now))
 
     # What is there.
 
-    def _volumes(self, tick: _Tick) -> Sequence[VolumeFacts]:
+    def _volumes(self, tick: Tick) -> Sequence[VolumeFacts]:
         credentials = tick.spec.template.spec.cloud_credentials_ref
         return self._worlds.volumes(
             tick.key.namespace, credentials.secret_name, credentials.cloud_name
         )
 
-    def _select(self, tick: _Tick, volumes: Sequence[VolumeFacts]) -> Selection:
+    def _select(self, tick: Tick, volumes: Sequence[VolumeFacts]) -> Selection:
         selector = tick.spec.selector
         return select(
             selector.to_selector(),
@@ -188,16 +170,15 @@ class PolicyRuns:
             self._claimed(tick.key.namespace, selector.exclude),
         )
 
-    def _claimed(self, namespace: str, pattern: VolumePattern | None) -> frozenset[VolumeId]:
+    def _claimed(self, namespace: str, pattern: VolumePattern | None) -> Claimed:
         if pattern is None or pattern.persistent_volume_claims is None:
-            return frozenset()
+            return Claimed()
         return self._worlds.claimed(namespace, pattern.persistent_volume_claims.match_labels)
 
-    def _unprotected(self, tick: _Tick, look: Look) -> frozenset[VolumeId] | None:
+    def _unprotected(self, tick: Tick, look: Look) -> frozenset[VolumeId] | None:
         key, credentials = tick.key, tick.spec.template.spec.cloud_credentials_ref
         project = Project(key.namespace, credentials.secret_name, credentials.cloud_name)
-        chosen = frozenset(volume.id for volume in look.selection.volumes)
-        self._coverage.selects(key, project, chosen)
+        self._coverage.selects(key, project, frozenset(look.chosen))
         if not self._coverage.speaks_for(key, project):
             return None
         return self._coverage.unprotected(
@@ -206,7 +187,7 @@ class PolicyRuns:
 
     # Runs.
 
-    def _begin(self, tick: _Tick, judged: Judged) -> tuple[_Tick, RunMemory]:
+    def _begin(self, tick: Tick, judged: Judged) -> tuple[Tick, RunMemory]:
         """A new run is written down before anything of it is made."""
         memory = judged.memory
         if judged.ahead_until is not None:
@@ -222,10 +203,10 @@ class PolicyRuns:
 
     def _go_on(
         self,
-        tick: _Tick,
+        tick: Tick,
         rules: RunRules,
         memory: RunMemory,
-        selection: Selection,
+        chosen: Sequence[VolumeId],
         children: Sequence[Child],
         next_at: datetime,
     ) -> Told:
@@ -233,9 +214,9 @@ class PolicyRuns:
         for good stops no other one, nor retention, which may free what it was refused for."""
         if memory.run is None:
             return Told(memory, next_at)
-        plan = plan_run(
-            memory.run, rules.concurrency, (each.id for each in selection.volumes), children
-        )
+        if not chosen and all(child.run_at != memory.run.at for child in children):
+            return Told(given_up(memory), next_at, left_out=0)
+        plan = plan_run(memory.run, rules.concurrency, chosen, children)
         for older in plan.cancel[:BATCH]:
             self._worlds.cancel_child(tick.key, older)
         made, refused = 0, list[CinderbankError]()
@@ -255,96 +236,25 @@ class PolicyRuns:
             told = f"{len(plan.left_out)} volumes were left out: an earlier backup is at work"
             self._worlds.say(tick.raw, "VolumesLeftOut", told, True)
         not_made = None
+        if plan.crowded:
+            not_made = telling.crowded(len(plan.crowded))
+            self._worlds.say(tick.raw, not_made.reason, not_made.message, True)
         if refused:
             self._on_error(refused[0].reason)
             not_made = telling.backups_refused(len(refused), refused[0])
             self._worlds.say(tick.raw, "BackupsRefused", not_made.message, True)
         return Told(ended(memory), next_at, left_out=len(plan.left_out), not_made=not_made)
 
-    # Retention.
-
-    def _retain(
-        self, tick: _Tick, rules: RunRules, told: Told, children: Sequence[Child]
-    ) -> tuple[_Tick, Told]:
-        try:
-            retention = tick.spec.to_retention()
-        except CinderbankError as error:
-            return tick, replace(told, retention_error=error)
-        if retention is None or tick.spec.retention is None:
-            return tick, told
-        verdicts = judge(retention, children, rules.timetable.zone, told.memory.deleted_in_run)
-        told = replace(told, verdicts=verdicts)
-        if tick.spec.retention.dry_run or all(each.kept for each in verdicts):
-            return tick, told
-        try:
-            limited = limit_of(retention, len({each.child.volume_id for each in verdicts}))
-            concerned = frozenset(each.child.volume_id for each in verdicts if not each.kept)
-            going, lost = self._judged_in_truth(tick, rules, limited, concerned, told.memory)
-            if going:
-                return self._prune(tick, told, going, lost)
-        except CinderbankError as error:
-            self._on_error(error.reason)
-            return tick, replace(told, retention_error=error)
-        return tick, replace(told, retention_error=telling.lost(lost)) if lost else told
-
-    def _judged_in_truth(
-        self,
-        tick: _Tick,
-        rules: RunRules,
-        retention: retention_rules.Retention,
-        concerned: frozenset[VolumeId],
-        memory: RunMemory,
-    ) -> tuple[Sequence[Verdict], list[str]]:
-        """What the watches told is judged again on what the API server and the bank hold now: at most
-        BATCH that go, and which are not in the bank though they should be."""
-        truth = self._worlds.children_in_truth(tick.key, concerned, retention.min_good)
-        if not self._worlds.is_as_it_was(tick.raw):
-            return (), []  # its rules may be others by now: the next look judges by them
-        verdicts = judge(retention, truth, rules.timetable.zone, memory.deleted_in_run)
-        lost = [each.child.name for each in verdicts if each.child.state is ChildState.LOST]
-        return [each for each in verdicts if not each.kept][:BATCH], lost
-
-    def _prune(
-        self, tick: _Tick, told: Told, going: Sequence[Verdict], lost: list[str]
-    ) -> tuple[_Tick, Told]:
-        """Written down before it goes, as an interruption must not let more go than a run may."""
-        before = told.memory.deleted_in_run
-        planned = replace(told.memory, deleted_in_run=before + len(going))
-        status = tick.before.remembering(planned)
-        raw = self._worlds.remember_status(tick.raw, status.dump())
-        tick = replace(tick, raw=raw, before=status)
-        gone, error = 0, telling.lost(lost) if lost else None
-        for verdict in going:
-            child, why = verdict.child, ", ".join(verdict.why)
-            try:
-                if not self._worlds.give_up_child(tick.key, child):
-                    continue
-            except CinderbankError as failure:
-                self._on_error(failure.reason)
-                gone, error = gone + (not isinstance(failure, Permanent)), failure
-                break  # a retryable one may have gone all the same
-            gone += 1
-            log.info("%s goes: %s", child.name, why)
-            self._worlds.say(tick.raw, "RetentionDeleted", f"{child.name} goes ({why})", False)
-        memory = replace(told.memory, deleted_in_run=before + gone)
-        return tick, replace(told, memory=memory, more=gone >= BATCH, retention_error=error)
-
-    def _blocked(
-        self,
-        key: Key,
-        raw: Raw,
-        before: VolumeBackupPolicyStatus,
-        error: CinderbankError,
-        *,
-        human: bool,
-    ) -> float | None:
+    def _blocked(self, key: Key, about: Blocked, error: CinderbankError, *, human: bool) -> float:
         """What the schedule makes of this time is judged when it can be looked at again."""
         self._on_error(error.reason)
         self._coverage.cannot_say(key)
-        conditions = conditions_when_blocked(raw, before, error, human=human, now=self._clock.now())
-        generation = raw["metadata"].get("generation", 0)
-        status = before.model_copy(
-            update={"observed_generation": generation, "conditions": conditions}
-        )
-        self._worlds.write_status(raw, status.dump())
-        return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
+        status, turns_at = blocked_status(about, error, human=human)
+        self._worlds.write_status(about.raw, status.dump())
+        retry = LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
+        return min(retry, _until(turns_at, about.now))
+
+
+def _until(at: datetime | None, now: datetime) -> float:
+    """Seconds, with a little more, so that it is over then; for ever without a time."""
+    return inf if at is None else max(AT_ONCE_SECONDS, (at - now).total_seconds() + 0.5)

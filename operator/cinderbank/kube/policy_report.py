@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cinderbank.api.v1alpha1.conditions import Condition, merge_conditions
+from cinderbank.api.v1alpha1.conditions import merge_conditions
 from cinderbank.api.v1alpha1.model import clipped
 from cinderbank.api.v1alpha1.policy_status import (
     MOST_TOLD,
@@ -26,7 +26,19 @@ from cinderbank.domain.policy.retention import Verdict
 from cinderbank.domain.policy.rpo import judge_rpo
 from cinderbank.domain.policy.runs import RunMemory
 from cinderbank.domain.policy.selection import Selection
+from cinderbank.kube.known import Key
 from cinderbank.kube.reconcile import Raw
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick's surroundings."""
+
+    key: Key
+    raw: Raw
+    spec: VolumeBackupPolicySpec
+    before: VolumeBackupPolicyStatus
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,8 @@ class Look:
     spec: VolumeBackupPolicySpec
     volumes: Sequence[VolumeFacts]
     selection: Selection
+    chosen: Sequence[VolumeId]
+    """Of these so many as spec.maxVolumes lets: those that are backed up."""
     children: Sequence[Child]
     rpo: timedelta | None
     since: datetime
@@ -54,7 +68,7 @@ class Told:
     not_made: record.Condition | None = None
     """BackupsMade of a run that has just ended, when some were refused."""
     verdicts: tuple[Verdict, ...] | None = None
-    """None when retention did not look: there is none, or a run is under way."""
+    """None when retention did not look: a run is under way, or its rules are wrong."""
     retention_error: CinderbankError | None = None
     more: bool = False
     unprotected: frozenset[VolumeId] | None = None
@@ -68,11 +82,16 @@ def told_status(
     volumes = look.selection.volumes
     conditions = list(
         telling.selected(
-            len(volumes), look.selection.absent, told.left_out or 0, suspended=look.spec.suspend
+            len(volumes),
+            look.selection.absent,
+            told.left_out or 0,
+            max_volumes=look.spec.max_volumes,
+            suspended=look.spec.suspend,
+            claims_cut=look.selection.claims_cut,
         )
     )
     not_made = told.not_made if told.left_out is not None else _said(before, "BackupsMade")
-    if not_made is not None:
+    if not_made is not None and volumes:
         conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
     turns_at = None
     if look.rpo is not None:
@@ -100,22 +119,55 @@ def told_status(
     return status.remembering(told.memory), turns_at
 
 
-def conditions_when_blocked(
-    raw: Raw,
-    before: VolumeBackupPolicyStatus,
-    error: CinderbankError,
-    *,
-    human: bool,
-    now: datetime,
-) -> tuple[Condition, ...]:
-    """Of a policy that could not look; what it said of RPO and retention before is left out, as
-    nobody knows whether it still holds."""
-    found = telling.stalled(error.reason, error.message) if human else telling.waiting(error)
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What is known of a policy that could not look at its volumes."""
+
+    raw: Raw
+    before: VolumeBackupPolicyStatus
+    children: Sequence[Child]
+    rpo: timedelta | None
+    since: datetime
+    now: datetime
+
+
+def blocked_status(
+    about: Blocked, error: CinderbankError, *, human: bool
+) -> tuple[VolumeBackupPolicyStatus, datetime | None]:
+    """The status, and when RPOMet turns by itself. What was said of retention before is left out, as
+    nobody knows whether it still holds; RPO is judged from what is known: that is when it matters."""
+    before, generation = about.before, about.raw["metadata"].get("generation", 0)
+    conditions = [
+        *(telling.stalled(error.reason, error.message) if human else telling.waiting(error))
+    ]
     if (not_made := _said(before, "BackupsMade")) is not None:
-        found = (*found, not_made)
-    generation = raw["metadata"].get("generation", 0)
-    previous = (raw.get("status") or {}).get("conditions")
-    return merge_conditions(found, previous, generation, now)
+        conditions.append(not_made)
+    met, turns_at = _rpo_when_blocked(about)
+    if met is not None:
+        conditions.append(met)
+    previous = (about.raw.get("status") or {}).get("conditions")
+    merged = merge_conditions(conditions, previous, generation, about.now)
+    changes = {"observed_generation": generation, "conditions": merged}
+    return before.model_copy(update=changes), turns_at
+
+
+def _rpo_when_blocked(about: Blocked) -> tuple[record.Condition | None, datetime | None]:
+    """By the volumes that status names, which are those with the oldest recovery points, and by the
+    backups that the watches have told since."""
+    if about.rpo is None:
+        return None, None
+    known = [
+        VolumeFacts(VolumeId(each.volume_id), each.name or "", "", 0, created_at=each.created_time)
+        for each in about.before.volumes
+    ]
+    verdict = judge_rpo(about.rpo, known, newest_good(about.children), about.now, about.since)
+    if verdict is not None:
+        return telling.rpo_met(verdict), verdict.turns_at
+    if (said := _said(about.before, "RPOMet")) is not None:
+        return said, None
+    if about.now - about.since > about.rpo:
+        return telling.rpo_never_looked(), None
+    return None, about.since + about.rpo
 
 
 def _known(at: datetime | None) -> list[datetime]:
@@ -129,12 +181,10 @@ def _retention(
     conditions: list[record.Condition],
 ) -> RetentionStatus | None:
     """Adds its condition. While a run is under way what was told before stays."""
-    if look.spec.retention is None:
-        return None
     if told.retention_error is not None:
         conditions.append(telling.retention_refused(told.retention_error))
     elif told.verdicts is not None:
-        dry_run = look.spec.retention.dry_run
+        dry_run = look.spec.is_retention_dry_run
         conditions.append(telling.retention_applied(told.verdicts, dry_run=dry_run))
     elif (said := _said(before, "RetentionApplied")) is not None:
         conditions.append(said)
@@ -183,7 +233,10 @@ def _worst_first(
 
 def _volume(volume: VolumeFacts, point_at: datetime | None) -> PolicyVolume:
     name = clipped(volume.name, 255) or None
-    return PolicyVolume(volume_id=volume.id, name=name, recovery_point=point_at)
+    created_at = volume.created_at if point_at is None else None
+    return PolicyVolume(
+        volume_id=volume.id, name=name, recovery_point=point_at, created_time=created_at
+    )
 
 
 def _unprotected(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,11 +13,9 @@ from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_backup_policy import OF_EACH_BACKUP, Template
 from cinderbank.app.policies import AppPolicyWorlds
-from cinderbank.domain.claim import CSI_DRIVER
 from cinderbank.domain.errors import CinderbankError, Forbidden, InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeFacts
 from cinderbank.domain.policy.children import (
-    POLICY_LABEL,
     RUN_LABEL,
     VOLUME_LABEL,
     child_name,
@@ -74,6 +70,11 @@ class House:
         self.kube, self.clouds, self.clock = FakeKube(), FakeClouds(), FakeClock()
         self.coverage, self.known = Coverage(), PolicyChildren()
         self.not_in_bank: set[str] = set()
+        self.not_held: set[str] = set()
+        self.bank_error: CinderbankError | None = None
+        self._ids = 0
+        self.asked: list[str] = []
+        """What the bank was asked for, by site and id."""
         self.damaged: set[BackupId] = set()
         self.said: list[str] = []
         self.errors: list[str] = []
@@ -161,12 +162,16 @@ class House:
                 "outcome": {"final": True},
                 "snapshotTime": now,
                 "completionTime": now,
-                "backupID": "01JD0000000000000000000000",
+                "backupID": self._new_id(),
                 "site": "a",
                 **status,
             }
             path = f"{BACKUPS}/{raw['metadata']['name']}"
             self.kube.put(path, raw)
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"01JD{self._ids:022d}"
 
     def copied(self, *banks: str) -> None:
         """The copies of every backup in these banks are made; Copied is of all that were known then."""
@@ -194,10 +199,13 @@ class House:
     # app.policies.Deeds
 
     def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
+        if self.bank_error is not None:
+            raise self.bank_error
         return frozenset(("a", each) for each in self.damaged)
 
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
-        return bank not in self.not_in_bank
+        self.asked.append(backup_id)
+        return bank not in self.not_in_bank and backup_id not in self.not_held
 
     def write_status(self, raw: Raw, status: dict[str, Any]) -> None:
         self.writer.write_if_worth_it(raw, status)
@@ -208,6 +216,16 @@ class House:
 
 def SimpleKey(kind: str, namespace: str, name: str, uid: str) -> Any:
     return key_of({"kind": kind, "metadata": {"namespace": namespace, "name": name, "uid": uid}})
+
+
+def remaining(house: House) -> list[str]:
+    """Days of the runs of volume 1 that are still there and are not on their way out."""
+    return [
+        c["metadata"]["labels"][RUN_LABEL][6:8]
+        for c in house.children()
+        if c["metadata"]["labels"][VOLUME_LABEL] == volume_id(1)
+        and "deletionTimestamp" not in c["metadata"]
+    ]
 
 
 def test_a_run_makes_one_backup_of_each_volume_once() -> None:
@@ -429,361 +447,6 @@ def test_ids_that_are_not_there_are_told() -> None:
     house.tick()
     assert house.condition("Ready") == ("True", "OnSchedule")
     assert volume_id(99) in str(house.status["conditions"])
-
-
-# --- retention ---------------------------------------------------------------------------------
-
-
-def remaining(house: House) -> list[str]:
-    """Days of the runs of volume 1 that are still there and are not on their way out."""
-    return [
-        c["metadata"]["labels"][RUN_LABEL][6:8]
-        for c in house.children()
-        if c["metadata"]["labels"][VOLUME_LABEL] == volume_id(1)
-        and "deletionTimestamp" not in c["metadata"]
-    ]
-
-
-def test_what_goes_takes_its_data_along() -> None:
-    house = House(retention={"keepLast": 2})
-    house.days(3)
-    assert remaining(house) == ["24", "25"]
-    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert len(leaving) == 3
-    assert all(c["metadata"]["finalizers"] == ["cinderbank.io/protect"] for c in leaving)
-    assert all(c["spec"]["deletionPolicy"] == "Delete" for c in leaving)
-    assert house.condition("RetentionApplied") == ("True", "Applied")
-    assert house.said.count("RetentionDeleted") == 3
-
-
-def test_of_what_failed_only_the_object_goes() -> None:
-    house = House(retention={"keepLast": 2, "failedLast": 1})
-    house.days(2)
-    house.days(3, "Failed")
-    assert remaining(house) == ["23", "24", "27"]
-    assert len(house.children()) == 9
-    assert house.condition("RetentionApplied")[1] in ("Applied", "NewestFailed")
-
-
-def test_nothing_goes_that_the_bank_can_not_replace() -> None:
-    """The API server says Completed; the bank, asked before a delete, has nothing of it."""
-    house = House(retention={"keepLast": 1})
-    house.not_in_bank.add("main")
-    house.days(4)
-    assert remaining(house) == ["23", "24", "25", "26"]
-    assert house.condition("RetentionApplied") == ("False", "BackupLost")
-    house.not_in_bank.clear()
-    house.settle()
-    assert remaining(house) == ["26"]
-
-
-def test_an_older_one_goes_when_the_newer_one_is_copied() -> None:
-    """Its copy goes with it, so until then the other bank would have none."""
-    copies = [{"bankRef": {"name": "far"}}, {"bankRef": {"name": "vault"}}]
-    template = {"spec": {**TEMPLATE["spec"], "copies": copies}}
-    house = House(retention={"keepLast": 1}, rpo="26h", template=template)
-    house.days(2)
-    assert remaining(house) == ["23", "24"]
-    assert house.condition("RPOMet")[0] == "True", "a recovery point it is"
-    house.copied("far")
-    house.settle()
-    assert remaining(house) == ["23", "24"], "one of two"
-    house.copied("far", "vault")
-    house.settle()
-    assert remaining(house) == ["24"]
-
-
-def test_what_a_check_found_damaged_replaces_nothing() -> None:
-    house = House(retention={"keepLast": 1})
-    house.days(1)
-    newer = BackupId("01JD0000000000000000000009")
-    house.damaged.add(newer)
-    house.clock.advance(24 * HOUR)
-    house.settle()
-    house.end(backupID=newer)
-    house.settle()
-    assert remaining(house) == ["23", "24"]
-    assert house.condition("RetentionApplied") == ("False", "BackupLost")
-    house.damaged.clear()  # the check found it mended
-    house.settle()
-    assert remaining(house) == ["24"]
-
-
-def test_one_that_is_another_policy_s_by_now_is_not_given_up() -> None:
-    house = House(retention={"keepLast": 1})
-    house.days(1)
-    key = key_of(house.policy())
-    [child, *_] = house.known.of("team", "nightly")
-    other = SimpleKey("VolumeBackupPolicy", "team", "weekly", "uid-weekly")
-    assert not house.worlds.give_up_child(other, child)
-    held = replace(child, hold=True)
-    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": True}})
-    assert not house.worlds.give_up_child(key, child), "held since it was judged"
-    assert not house.worlds.give_up_child(key, held), "whatever was judged"
-    house.kube.merge_patch(f"{BACKUPS}/{child.name}", {"spec": {"hold": False}})
-    assert house.worlds.give_up_child(key, child)
-
-
-def test_dry_run_deletes_nothing_and_tells() -> None:
-    house = House(retention={"keepLast": 1, "dryRun": True})
-    house.days(3)
-    assert remaining(house) == ["23", "24", "25"]
-    assert house.condition("RetentionApplied") == ("False", "DryRun")
-    told = house.status["retention"]
-    assert (told["kept"], told["going"]) == (3, 6)
-    assert [row["kept"] for row in told["preview"]] == [False] * 6 + [True] * 3
-    assert told["preview"][-1]["why"] == ["MinGood", "Last"]
-
-
-def test_retention_that_would_keep_nothing_is_refused() -> None:
-    house = House(retention={"keepLast": 0})
-    house.days(3)
-    assert len(house.children()) == 9
-    assert house.condition("RetentionApplied") == ("False", "RetentionKeepsNothing")
-    assert house.condition("Ready")[0] == "True", "backups go on"
-
-
-def test_only_so_many_go_in_one_run() -> None:
-    house = House(retention={"keepLast": 9, "maxDeletesPerRun": 2})
-    house.days(5)
-    house.change(retention={"keepLast": 1})
-    house.settle()
-    gone = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert len(gone) == 2
-    assert house.condition("RetentionApplied") == ("False", "DeletesLimited")
-    assert house.status["retention"]["deletedInRun"] == 2
-    house.days(1)
-    gone = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert len(gone) == 4
-
-
-def test_hold_that_the_watch_has_not_told_is_respected() -> None:
-    house = House(retention={"keepLast": 9})
-    house.days(3)
-    house.change(retention={"keepLast": 1})
-    for raw in [*house.kube.list_all(BACKUPS), *house.kube.list_all(POLICIES)]:
-        house.known.see(raw)
-    for raw in house.children():
-        house.kube.merge_patch(f"{BACKUPS}/{raw['metadata']['name']}", {"spec": {"hold": True}})
-    raw = house.policy()
-    house.runs.run(key_of(raw), raw)
-    assert remaining(house) == ["23", "24", "25"]
-
-
-@pytest.mark.parametrize("wrong_by", [timedelta(days=365), -timedelta(days=365)])
-def test_a_cloud_whose_clock_is_wrong_does_not_change_the_order(wrong_by: timedelta) -> None:
-    house = House(retention={"keepLast": 1})
-    house.clock.advance(24 * HOUR)
-    house.settle()
-    house.end(snapshotTime=(house.clock.now() + wrong_by).isoformat())
-    house.days(1)
-    assert remaining(house) == ["24"]
-    house.clock.advance(24 * HOUR)
-    house.settle()
-    house.end(snapshotTime=(house.clock.now() + wrong_by).isoformat())
-    house.settle()
-    assert remaining(house) == ["25"]
-    [point] = {each.get("recoveryPoint") for each in house.status["volumes"]}
-    assert point == "2026-11-25T12:00:00Z"
-
-
-@pytest.mark.parametrize("meanwhile", ["gone", "other", "changed", "leaving"])
-def test_a_policy_that_is_another_by_now_deletes_nothing(meanwhile: str) -> None:
-    house = House(retention={"keepLast": 2})
-    house.days(2)
-    house.change(retention={"keepLast": 1})
-    raw = house.policy()
-    if meanwhile == "gone":
-        del house.kube.objects[f"{POLICIES}/nightly"]
-    elif meanwhile == "changed":
-        house.change(retention={"keepLast": 2})
-    else:
-        field = {"other": "uid", "leaving": "deletionTimestamp"}[meanwhile]
-        there = house.policy()
-        there["metadata"][field] = "2026-11-24T12:00:00Z"
-        house.kube.objects[f"{POLICIES}/nightly"] = there
-    with suppress(CinderbankError):  # a status of what is gone or another one can not be written
-        house.runs.run(key_of(raw), raw)
-    assert remaining(house) == ["23", "24"]
-    house.kube.objects[f"{POLICIES}/nightly"] = raw
-    house.settle()
-    assert remaining(house) == ["24"]
-
-
-class KilledHere(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("how", [Unavailable("away"), KilledHere()])
-def test_what_went_before_an_error_counts_for_the_limit(how: BaseException) -> None:
-    house = House(retention={"keepLast": 9, "maxDeletesPerRun": 2})
-    house.days(3)
-    house.change(retention={"keepLast": 1})
-    give_up = house.worlds.give_up_child
-    asked = 0
-
-    def fails_the_second_time(key: Any, child: Any) -> bool:
-        nonlocal asked
-        asked += 1
-        if asked == 2:
-            raise how
-        return give_up(key, child)
-
-    house.worlds.give_up_child = fails_the_second_time  # type: ignore[method-assign]
-    with suppress(KilledHere):
-        house.tick()
-    house.settle()
-    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert len(leaving) == 1, "and one may have gone"
-    assert house.status["retention"]["deletedInRun"] == 2
-    house.days(1)
-    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert len(leaving) == 3, "the next run has a limit of its own"
-
-
-def test_what_is_not_selected_any_more_is_left_alone() -> None:
-    """A policy's name that is used again for other volumes prunes no archive."""
-    house = House()
-    house.days(3)
-    other = {"volumeIDs": [volume_id(2)]}
-    house.put("nightly", selector=other, retention={"keepLast": 1, "failedLast": 0})
-    house.settle()
-    leaving = [c for c in house.children() if "deletionTimestamp" in c["metadata"]]
-    assert {c["metadata"]["labels"][VOLUME_LABEL] for c in leaving} == {volume_id(2)}
-    assert len(leaving) == 2
-    assert remaining(house) == ["23", "24", "25"]
-    assert house.status["retention"]["kept"] == 1
-
-
-def test_a_stranger_with_our_label_is_left_alone() -> None:
-    house = House(retention={"keepLast": 1})
-    labels = labels_of("nightly", volume_id(1), START - timedelta(days=9))
-    mine = {"kind": "VolumeBackup", "metadata": {"namespace": "team", "name": "mine"}, "spec": {}}
-    mine["metadata"]["labels"] = labels  # type: ignore[index]
-    house.kube.put(f"{BACKUPS}/mine", mine)
-    house.end()
-    house.days(3)
-    assert "mine" in house.kube.names(BACKUPS)
-    assert house.children()[0]["metadata"]["labels"][POLICY_LABEL] == "nightly"
-
-
-def test_a_child_whose_labels_were_taken_off_is_none_any_more() -> None:
-    house = House(trigger="now")
-    house.settle()
-    [one, *others] = house.children()
-    one["metadata"]["labels"] = {}
-    house.kube.put(f"{BACKUPS}/{one['metadata']['name']}", one)
-    house.tick()
-    assert len(house.known.of("team", "nightly")) == len(others)
-
-
-# --- RPO, coverage, writes -------------------------------------------------------------------------
-
-
-def test_rpo_names_the_worst() -> None:
-    house = House(rpo="30h")
-    house.days(1)
-    assert house.condition("RPOMet") == ("True", "YoungEnough")
-    house.clock.advance(24 * HOUR)
-    house.settle()
-    house.end("Failed")
-    house.clock.advance(7 * HOUR)
-    house.tick()
-    assert house.condition("RPOMet") == ("False", "TooOld")
-    assert volume_id(1) in str(house.status["conditions"])
-
-
-def test_it_comes_back_when_the_rpo_turns() -> None:
-    house = House(rpo="24h", schedule="0 0 1 1 *")
-    house.clock.advance(24 * HOUR - 100)
-    after = house.tick()
-    assert after is not None and 100 <= after <= 101
-    assert house.condition("RPOMet") == ("True", "YoungEnough")
-    house.clock.advance(after)
-    house.tick()
-    assert house.condition("RPOMet") == ("False", "TooOld")
-
-
-def test_unprotected_volumes_are_told_by_one_policy() -> None:
-    house = House(selector={"volumeIDs": [volume_id(1)]})
-    house.put("other", selector={"volumeNames": ["v2"]})
-    house.tick("nightly")
-    assert "unprotected" not in house.status, "the other was not looked at yet"
-    house.tick("other")
-    house.tick("nightly")
-    assert house.status["unprotected"] == {
-        "count": 1,
-        "volumes": [{"volumeID": volume_id(3), "name": "v3"}],
-    }
-    house.tick("other")
-    assert "unprotected" not in house.policy("other")["status"]
-    assert house.coverage.figures() == {("team", "openstack", "a"): 1}
-    raw = house.policy("other")
-    house.coverage.forget(key_of(raw))
-    assert house.coverage.figures() != {}
-
-
-def test_a_policy_that_rests_writes_nothing() -> None:
-    house = House(rpo="26h", retention={"keepLast": 2})
-    house.days(2)
-    writes = len(house.kube.writes)
-    for _ in range(20):
-        house.clock.advance(600)
-        house.tick()
-    assert house.kube.writes[writes:] == []
-
-
-def test_a_deleted_policy_deletes_nothing() -> None:
-    house = House()
-    house.days(2)
-    raw = house.policy()
-    raw["metadata"]["deletionTimestamp"] = "2026-11-22T20:00:00Z"
-    writes = len(house.kube.writes)
-    assert house.runs.run(key_of(raw), raw) is None
-    assert house.kube.writes[writes:] == []
-
-
-# --- claims -------------------------------------------------------------------------------------
-
-
-def claim(house: House, name: str, handle: str, *, labels: dict[str, str], **changes: Any) -> None:
-    claims = "/api/v1/namespaces/team/persistentvolumeclaims"
-    body = {
-        "metadata": {"namespace": "team", "name": name, "uid": f"uid-{name}", "labels": labels},
-        "spec": {"volumeName": f"pv-{name}"},
-        "status": {"phase": "Bound"},
-    }
-    house.kube.put(f"{claims}/{name}", body)
-    spec = {
-        "csi": {"driver": CSI_DRIVER, "volumeHandle": handle},
-        "claimRef": {"uid": f"uid-{name}"},
-        **changes,
-    }
-    house.kube.put(f"/api/v1/persistentvolumes/pv-{name}", {"metadata": {}, "spec": spec})
-
-
-def test_claims_by_label() -> None:
-    labels = {"app": "db"}
-    house = House(selector={"persistentVolumeClaims": {"matchLabels": labels}}, trigger="now")
-    claim(house, "one", volume_id(1), labels=labels)
-    claim(house, "two", volume_id(2), labels={"app": "web"})
-    claim(house, "nfs", volume_id(3), labels=labels, csi={"driver": "nfs.csi.k8s.io"})
-    claim(house, "stolen", volume_id(3), labels=labels, claimRef={"uid": "somebody-else"})
-    house.settle()
-    found = [c["spec"]["source"]["volumeID"] for c in house.children()]
-    assert found == [volume_id(1)]
-
-
-def test_a_right_that_is_missing_is_told() -> None:
-    house = House(selector={"persistentVolumeClaims": {"matchLabels": {"app": "db"}}})
-    house.kube.list_all = _forbidden  # type: ignore[method-assign]
-    raw = house.policy()
-    house.runs.run(key_of(raw), raw)
-    assert house.condition("Ready") == ("False", "Forbidden")
-
-
-def _forbidden(path: str, labels: str = "") -> Any:
-    raise Forbidden("persistentvolumeclaims is forbidden")
 
 
 def test_times_are_aware() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from cinderbank.domain.policy.children import ChildState, trigger_digest
 from cinderbank.domain.policy.runs import (
+    MOST_AT_WORK,
     Concurrency,
     Run,
     RunMemory,
     RunRules,
     ended,
+    given_up,
     judge_runs,
     plan_run,
 )
@@ -120,3 +124,34 @@ def test_an_earlier_one_at_work() -> None:
     assert (allow.create, allow.cancel, allow.left_out) == ((V1, V2), (), ())
     instead = plan_run(run, Concurrency.REPLACE, both, [older, gone])
     assert (instead.create, instead.cancel) == ((V1, V2), (older,))
+
+
+@pytest.mark.parametrize("policy", [Concurrency.ALLOW, Concurrency.REPLACE])
+@pytest.mark.parametrize("at_work", [MOST_AT_WORK - 1, MOST_AT_WORK])
+def test_no_more_than_so_many_at_work(policy: Concurrency, at_work: int) -> None:
+    older = [made_at(START - number * DAY, ChildState.WORKING) for number in range(1, at_work + 1)]
+    plan = plan_run(Run(START), policy, [V1, V2], older)
+    if at_work == MOST_AT_WORK:
+        assert (plan.create, plan.cancel, plan.crowded) == ((V2,), (), (V1,))
+    else:
+        assert (plan.create, plan.crowded) == ((V1, V2), ())
+
+
+def test_with_nothing_selected_no_run_begins_and_it_is_told() -> None:
+    found = judge_runs(RULES, RunMemory(), [], START, START + 2.5 * DAY, selected=False)
+    assert (found.began, found.missed, found.memory.missed) == (False, 2, 2)
+    assert (found.memory.last_run_at, found.memory.last_missed_at) == (None, START + 2 * DAY)
+    again = judge_runs(RULES, found.memory, [], START, START + 2.6 * DAY, selected=False)
+    assert (again.missed, again.next_at) == (0, START + 3 * DAY)
+    rules = replace(RULES, trigger="now")
+    waits = judge_runs(rules, again.memory, [], START, START + 2.7 * DAY, selected=False)
+    assert not waits.began and waits.memory.last_trigger == ""
+    runs = judge_runs(rules, waits.memory, [], START, START + 2.8 * DAY)
+    assert runs.memory.run == Run(START + 2.8 * DAY, "now"), "a trigger waits"
+
+
+def test_a_run_that_could_make_nothing_was_none() -> None:
+    scheduled = given_up(RunMemory(run=Run(START)))
+    assert (scheduled.run, scheduled.missed, scheduled.last_missed_at) == (None, 1, START)
+    triggered = given_up(RunMemory(run=Run(START, "now")))
+    assert (triggered.run, triggered.missed, triggered.last_trigger) == (None, 0, "")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.names import BACKUP_TAG, RESTORE_TAG
 from cinderbank.domain.policy.children import (
     POLICY_LABEL,
@@ -19,7 +20,14 @@ from cinderbank.domain.policy.children import (
     labels_of,
     trigger_digest,
 )
-from cinderbank.domain.policy.selection import Pattern, Selector, protectable, select
+from cinderbank.domain.policy.selection import (
+    Claimed,
+    Pattern,
+    Selector,
+    protectable,
+    select,
+    within,
+)
 from tests.fakes.clock import START
 from tests.unit.policy.children import volume, volume_id
 
@@ -52,13 +60,35 @@ def test_select(include: Pattern, exclude: Pattern, expected: list[object]) -> N
 
 
 def test_claims_select_and_exclude() -> None:
-    found = select(Selector(Pattern()), ALL, claimed=frozenset({WEB.id, volume_id(77)}))
+    found = select(Selector(Pattern()), ALL, claimed=Claimed(frozenset({WEB.id, volume_id(77)})))
     assert (found.volumes, found.absent) == ((WEB,), (volume_id(77),))
     every = Selector(Pattern(volume_names=("*",)))
-    found = select(every, ALL, claimed_out=frozenset({WEB.id}))
+    web = Claimed(frozenset({WEB.id}))
+    found = select(every, ALL, claimed_out=web)
     assert WEB not in found.volumes
-    claimed_both = select(every, ALL, frozenset({WEB.id}), frozenset({WEB.id}))
-    assert WEB not in claimed_both.volumes
+    assert WEB not in select(every, ALL, web, web).volumes
+    assert not found.claims_cut
+    assert select(every, ALL, claimed_out=Claimed(cut=True)).claims_cut
+
+
+some_volumes = st.frozensets(st.integers(0, 30))
+
+
+@given(some_volumes, some_volumes, st.integers(1, 20), st.integers(0, 10))
+def test_what_is_backed_up_already_is_never_given_up_for_what_is_new(
+    there: frozenset[int], appearing: frozenset[int], most: int, runs: int
+) -> None:
+    """Volumes come, run after run; `most` of them are backed up, and these stay the same ones."""
+    known: set[VolumeId] = set()
+    before: tuple[VolumeId, ...] = ()
+    for run in range(runs + 1):
+        volumes = [volume(n) for n in sorted(there | (appearing if run else frozenset()))]
+        chosen = within(volumes, most, known)
+        assert len(chosen) == min(most, len(volumes))
+        assert set(before) <= set(chosen) <= {each.id for each in volumes}
+        assert list(chosen) == sorted(chosen)
+        known.update(chosen)
+        before = chosen
 
 
 def test_ids_that_are_not_there_are_told() -> None:

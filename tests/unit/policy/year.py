@@ -20,6 +20,7 @@ from cinderbank.domain.policy.runs import (
     RunMemory,
     RunRules,
     ended,
+    given_up,
     judge_runs,
     plan_run,
 )
@@ -47,6 +48,8 @@ class Year:
     ever_made: set[str] = field(default_factory=set)
     deleted: int = 0
     changed: bool = False
+    nothing_until: datetime = YEAR
+    """So long the selector matches no volume."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(f"{self.seed} {self.zone}")
@@ -85,12 +88,16 @@ class Year:
     def tick(self) -> datetime:
         self._time_passes()
         children = list(self.children.values())
-        judged = judge_runs(self.rules, self.memory, children, self.created_at, self.now)
+        volumes = self._selected()
+        judged = judge_runs(
+            self.rules, self.memory, children, self.created_at, self.now, selected=bool(volumes)
+        )
         if self.chance.random() < 0.05:
             return self.now  # killed before the status was written: as if it had never looked
         self.memory = judged.memory
         self.missed += judged.missed
         if judged.began:
+            assert volumes
             assert self.memory.run is not None
             assert self.memory.run.at + self.rules.jitter <= self.now
             if self.rules.starting_deadline is not None:
@@ -100,14 +107,24 @@ class Year:
         if self.memory.run is not None:
             if self.chance.random() < 0.05:
                 return self.now  # killed after it was written and before anything was made
-            self._make(self.memory.run)
+            self._make(self.memory.run, volumes)
             return self.now
         if self.changed or judged.began:
             self._prune()
         return judged.next_at
 
-    def _make(self, run: Run) -> None:
-        plan = plan_run(run, self.rules.concurrency, VOLUMES, self.children.values())
+    def _selected(self) -> tuple[VolumeId, ...]:
+        if self.chance.random() < 0.005:
+            self.nothing_until = self.now + timedelta(hours=self.chance.randint(1, 60))
+        return () if self.now < self.nothing_until else VOLUMES
+
+    def _make(self, run: Run, volumes: tuple[VolumeId, ...]) -> None:
+        if not volumes and all(child.run_at != run.at for child in self.children.values()):
+            self.memory = given_up(self.memory)
+            self.runs.remove(run.at)
+            self.missed += 1
+            return
+        plan = plan_run(run, self.rules.concurrency, volumes, self.children.values())
         for older in plan.cancel:
             self._becomes(older.name, ChildState.FAILED)
         for volume in plan.create[:BATCH]:

@@ -32,6 +32,9 @@ class PolicyVolume(ApiModel):
     recovery_point: Time | None = Field(
         default=None, description="The moment of its newest good copy; unset when it has none."
     )
+    created_time: Time | None = Field(
+        default=None, description="When Cinder made it; of one that has no good copy."
+    )
 
 
 class Judgement(ApiModel):

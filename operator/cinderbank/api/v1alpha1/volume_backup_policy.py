@@ -223,6 +223,12 @@ class VolumeBackupPolicySpec(ApiModel):
         " backups of that run have been made.",
     )
     selector: VolumeSelector = Field(description="Which volumes of the project.")
+    max_volumes: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1000,
+        description="At most so many volumes are backed up: a selector that suddenly matches far more is"
+        " a slip. Those with backups of this policy come first, then the first by id; condition Ready"
+        " tells how many are left out.",
+    )
     template: Template = Field(description="What each backup is made from.")
     retention: Retention | None = Field(
         default=None, description="Which backups stay. Left out: all of them."
@@ -249,11 +255,13 @@ class VolumeBackupPolicySpec(ApiModel):
         """Raises InvalidSpec."""
         return _duration(self.rpo, "spec.rpo")
 
-    def to_retention(self) -> rules_of_retention.Retention | None:
+    @property
+    def is_retention_dry_run(self) -> bool:
+        return self.retention is not None and self.retention.dry_run
+
+    def to_retention(self) -> rules_of_retention.Retention:
         """Raises InvalidSpec (RetentionKeepsNothing) for rules that all say 0."""
-        if self.retention is None:
-            return None
-        found = self.retention.to_domain()
+        found = (self.retention or Retention()).to_domain()
         if found.would_keep_nothing:
             raise InvalidSpec(
                 "spec.retention: every keep rule that is given is 0, which would delete all but"

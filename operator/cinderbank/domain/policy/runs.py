@@ -18,6 +18,10 @@ from cinderbank.domain.policy.schedule import Timetable, due
 CLOCK_SLACK = timedelta(hours=1)
 """Schedules are judged only up to now: what was judged further ahead is of a clock that was wrong."""
 
+MOST_AT_WORK = 10
+"""Backups of one volume at work at once, under Allow and Replace: a schedule that is faster than its
+backups, or a cloud that ends nothing, would else make VolumeBackups for ever."""
+
 
 class Concurrency(StrEnum):
     """What a run does about a volume whose backup of an earlier run is still at work."""
@@ -83,9 +87,12 @@ def judge_runs(
     children: Sequence[Child],
     created_at: datetime,
     now: datetime,
+    *,
+    selected: bool = True,
 ) -> Judged:
     """What the schedule and the trigger make of this moment. While a run is under way no other begins:
-    the schedule's next one is judged when it is done."""
+    the schedule's next one is judged when it is done. With nothing `selected` none begins at all: a
+    time of the schedule is missed, and a trigger waits until there is something to back up."""
     memory = _found_again(rules, memory, children, created_at, now)
     until, ahead_until = memory.judged_until, None
     assert until is not None
@@ -105,18 +112,19 @@ def judge_runs(
         suspended=rules.suspend,
     )
     memory = replace(memory, judged_until=verdict.judged_until)
-    if verdict.missed:
-        memory = replace(
-            memory, missed=memory.missed + verdict.missed, last_missed_at=verdict.judged_until
-        )
+    next_at = verdict.next_at + rules.jitter
+    missed = verdict.missed + (verdict.at is not None and not selected)
+    if missed:
+        memory = replace(memory, missed=memory.missed + missed, last_missed_at=verdict.judged_until)
+    if not selected:
+        return Judged(memory, False, missed, next_at, ahead_until)
     run = None if verdict.at is None else Run(verdict.at)
     if rules.trigger and rules.trigger != memory.last_trigger:
         # one backup of now serves the schedule, too; it keeps the schedule's time and name
         run = Run(now.replace(microsecond=0) if run is None else run.at, rules.trigger)
     if run is not None:
         memory = replace(memory, run=run, last_run_at=run.at, deleted_in_run=0)
-    next_at = verdict.next_at + rules.jitter
-    return Judged(memory, run is not None, verdict.missed, next_at, ahead_until)
+    return Judged(memory, run is not None, missed, next_at, ahead_until)
 
 
 def _found_again(
@@ -148,6 +156,8 @@ class RunPlan:
     """Replace: to be canceled, because a newer one takes their place."""
     left_out: tuple[VolumeId, ...]
     """Forbid: an earlier backup of theirs is at work."""
+    crowded: tuple[VolumeId, ...] = ()
+    """Allow, Replace: left out, as MOST_AT_WORK backups of theirs are at work."""
 
 
 def plan_run(
@@ -164,13 +174,23 @@ def plan_run(
     if concurrency is Concurrency.FORBID:
         free = tuple(each for each in todo if each not in at_work)
         return RunPlan(free, (), tuple(each for each in todo if each in at_work))
+    create = tuple(each for each in todo if len(at_work.get(each, ())) < MOST_AT_WORK)
+    crowded = tuple(each for each in todo if len(at_work.get(each, ())) >= MOST_AT_WORK)
     cancel: tuple[Child, ...] = ()
     if concurrency is Concurrency.REPLACE:
-        cancel = tuple(child for each in todo for child in at_work.get(each, ()))
-    return RunPlan(tuple(todo), cancel, ())
+        cancel = tuple(child for each in create for child in at_work.get(each, ()))
+    return RunPlan(create, cancel, (), crowded)
 
 
 def ended(memory: RunMemory) -> RunMemory:
     """The run has made all that it had to make."""
     trigger = memory.run.trigger if memory.run is not None else ""
     return replace(memory, run=None, last_trigger=trigger or memory.last_trigger)
+
+
+def given_up(memory: RunMemory) -> RunMemory:
+    """The run has made nothing, and there is nothing more to make: it is missed, and a trigger waits."""
+    assert memory.run is not None
+    if memory.run.trigger:
+        return replace(memory, run=None)
+    return replace(memory, run=None, missed=memory.missed + 1, last_missed_at=memory.run.at)

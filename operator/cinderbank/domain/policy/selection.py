@@ -6,12 +6,15 @@ made for a backup of ours is never selected, nor what is not there yet or not th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.names import BACKUP_TAG
+
+MOST_CLAIMS = 5000
+"""PersistentVolumeClaims that one selector is read for; of more the first by name, and it is told."""
 
 PASSING_STATUSES = frozenset({"creating", "deleting", "error_deleting"})
 
@@ -41,35 +44,58 @@ class Selector:
 
 
 @dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is behind the claims of one pattern."""
+
+    volumes: frozenset[VolumeId] = frozenset()
+    cut: bool = False
+    """There are more than MOST_CLAIMS; these are of the first."""
+
+
+NO_CLAIMS = Claimed()
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     volumes: tuple[VolumeFacts, ...]
     """By id."""
     absent: tuple[VolumeId, ...]
     """Ids that the selector or a claim names, and that the project has not; sorted."""
+    claims_cut: bool = False
 
 
 def select(
     selector: Selector,
     volumes: Iterable[VolumeFacts],
-    claimed: frozenset[VolumeId] = frozenset(),
-    claimed_out: frozenset[VolumeId] = frozenset(),
+    claimed: Claimed = NO_CLAIMS,
+    claimed_out: Claimed = NO_CLAIMS,
 ) -> Selection:
-    """`claimed`: volumes behind the claims that the selector names; `claimed_out`: behind those that
-    its excludes name."""
-    asked = selector.include.volume_ids | claimed
+    """`claimed`: what the selector names by claims; `claimed_out`: what its excludes do."""
+    asked = selector.include.volume_ids | claimed.volumes
     present: set[VolumeId] = set()
     chosen = []
     for volume in volumes:
         present.add(volume.id)
         if BACKUP_TAG in volume.metadata or volume.status in PASSING_STATUSES:
             continue
-        if volume.id not in claimed and not selector.include.names(volume):
+        if volume.id not in claimed.volumes and not selector.include.names(volume):
             continue
-        if volume.id not in claimed_out and not selector.exclude.names(volume):
+        if volume.id not in claimed_out.volumes and not selector.exclude.names(volume):
             chosen.append(volume)
     return Selection(
-        tuple(sorted(chosen, key=lambda each: each.id)), tuple(sorted(asked - present))
+        tuple(sorted(chosen, key=lambda each: each.id)),
+        tuple(sorted(asked - present)),
+        claimed.cut or claimed_out.cut,
     )
+
+
+def within(
+    volumes: Iterable[VolumeFacts], most: int, known: Collection[VolumeId]
+) -> tuple[VolumeId, ...]:
+    """At most so many of them, by id; those that are `known`, because they have backups already, come
+    first: nothing that was protected is given up for what is new."""
+    ids = sorted((each.id for each in volumes), key=lambda each: (each not in known, each))
+    return tuple(sorted(ids[:most]))
 
 
 def protectable(volumes: Iterable[VolumeFacts]) -> frozenset[VolumeId]:

@@ -8,7 +8,7 @@ be written again and again.
 | on schedule, suspended | True | False | False | Current |
 | a run is under way | True | False | False | Current: a policy is well while it works |
 | cloud, Secret, claims not readable | False | True | False | InProgress |
-| wrong schedule, zone or retention; nothing selected; backups refused | False | False | True | Failed |
+| wrong schedule or zone; nothing or too much selected; backups refused | False | False | True | Failed |
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from cinderbank.domain.errors import CinderbankError, DataCorrupt
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.retention import Verdict, Why
 from cinderbank.domain.policy.rpo import RpoVerdict
-from cinderbank.domain.policy.runs import RunMemory
+from cinderbank.domain.policy.runs import MOST_AT_WORK, RunMemory
+from cinderbank.domain.policy.selection import MOST_CLAIMS
 from cinderbank.domain.record import Condition
 
 NOTHING_SELECTED = (
     "the selector matches no volume of the project; compare spec.selector with `openstack volume list"
     " --long` under the credentials of spec.template.spec.cloudCredentialsRef"
+)
+
+
+TOO_MANY_CLAIMS = (
+    f"more than {MOST_CLAIMS} PersistentVolumeClaims have the labels that spec.selector names: only the"
+    " first by name are looked at; name them by more labels, and make several policies"
 )
 
 
@@ -55,11 +62,26 @@ def stalled(reason: str, message: str) -> tuple[Condition, ...]:
 
 
 def selected(
-    count: int, absent: Sequence[VolumeId], left_out: int, *, suspended: bool
+    count: int,
+    absent: Sequence[VolumeId],
+    left_out: int,
+    *,
+    max_volumes: int,
+    suspended: bool,
+    claims_cut: bool = False,
 ) -> tuple[Condition, ...]:
     """How it goes when all could be looked at."""
+    if claims_cut:
+        return stalled("TooManyClaims", TOO_MANY_CLAIMS)
     if count == 0:
         return stalled("NothingSelected", NOTHING_SELECTED)
+    if count > max_volumes:
+        return stalled(
+            "TooManyVolumes",
+            f"{count} volumes are selected and spec.maxVolumes is {max_volumes}: {count - max_volumes} of"
+            " them are not backed up (those with backups of this policy are, then the first by id);"
+            " raise spec.maxVolumes, narrow spec.selector, or make several policies",
+        )
     parts = [f"{count} volumes are selected"]
     if absent:
         parts.append(
@@ -79,9 +101,19 @@ def backups_refused(count: int, first: CinderbankError) -> Condition:
     return Condition("BackupsMade", "False", first.reason, f"{told} {first.message[:500]}{way_out}")
 
 
+def crowded(count: int) -> Condition:
+    """Of a run that has ended, as backups_refused."""
+    told = (
+        f"{count} volumes were left out of the last run, as {MOST_AT_WORK} backups of each are at work:"
+        " spec.schedule is faster than they end; make it rarer, or set spec.concurrencyPolicy to Forbid."
+        " See what holds them: `kubectl get vbk -l cinderbank.io/policy=NAME`"
+    )
+    return Condition("BackupsMade", "False", "TooManyAtWork", told)
+
+
 def rpo_met(verdict: RpoVerdict | None) -> Condition:
     if verdict is None:
-        return Condition("RPOMet", "Unknown", "NothingSelected", NOTHING_SELECTED)
+        return Condition("RPOMet", "False", "NothingSelected", NOTHING_SELECTED)
     worst = f"{verdict.worst.id} ({verdict.worst.name[:100]})" if verdict.worst.name else ""
     worst = worst or verdict.worst.id
     point = _time(verdict.worst_point_at)
@@ -96,6 +128,12 @@ def rpo_met(verdict: RpoVerdict | None) -> Condition:
         f"{verdict.late} volumes have no good copy that is young enough; worst is {worst}: {point}."
         " `kubectl get vbk -l cinderbank.io/policy=NAME` shows what its backups say",
     )
+
+
+def rpo_never_looked() -> Condition:
+    """`rpo` has passed since the policy was made, and its volumes could not be listed even once."""
+    told = "no volume could be looked at since the policy was made; condition Ready says why"
+    return Condition("RPOMet", "False", "TooOld", told)
 
 
 def retention_applied(verdicts: Sequence[Verdict], *, dry_run: bool) -> Condition:

@@ -1,0 +1,90 @@
+"""Volumes behind PersistentVolumeClaims, by the labels of these: for policies that select so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cinderbank.adapters.kube.client import KubeApi
+from cinderbank.adapters.kube.paths import claim_path, persistent_volume_path
+from cinderbank.domain.claim import CSI_DRIVER
+from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.policy.selection import MOST_CLAIMS, Claimed
+
+YOUNG_SECONDS = 60.0
+"""Policies that name the same labels list the claims once a minute."""
+FORGOTTEN_SECONDS = 3600.0
+"""Of labels that nobody asks for any more."""
+
+State = tuple[str, str]
+"""uid and resourceVersion of a claim."""
+
+
+@dataclass
+class _Listing:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    at: float = float("-inf")
+    behind: Mapping[State, VolumeId] = field(default_factory=dict)
+    cut: bool = False
+
+
+class ClaimedVolumes:
+    """At most a minute old; thread-safe.
+
+    A PersistentVolume is read once for each state of its claim. That is enough: a bound claim's volume
+    can not be deleted or replaced, nor its source be changed, and when it is torn away all the same,
+    Kubernetes makes the claim Lost, which is another state of it.
+    """
+
+    def __init__(self, api: KubeApi, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._clock = clock
+        self._listings: dict[tuple[str, str], _Listing] = {}
+        self._lock = threading.Lock()
+
+    def claimed(self, namespace: str, labels: Mapping[str, str]) -> Claimed:
+        """Only claims that are bound, and whose volume says so, too: a claim may name any volume.
+        Raises what the API server's answers raise."""
+        wanted = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+        with self._lock:
+            self._forget_old()
+            listing = self._listings.setdefault((namespace, wanted), _Listing())
+        with listing.lock:
+            if self._clock() - listing.at > YOUNG_SECONDS:
+                self._look(listing, namespace, wanted)
+                listing.at = self._clock()
+            return Claimed(frozenset(listing.behind.values()), listing.cut)
+
+    def _look(self, listing: _Listing, namespace: str, wanted: str) -> None:
+        behind, cut = dict[State, VolumeId](), False
+        for number, claim in enumerate(self._api.list_all(claim_path(namespace), wanted)):
+            if number == MOST_CLAIMS:
+                cut = True
+                break
+            state = claim["metadata"]["uid"], claim["metadata"]["resourceVersion"]
+            volume_id = listing.behind.get(state) or self._behind(claim)
+            if volume_id is not None:
+                behind[state] = volume_id
+        listing.behind, listing.cut = behind, cut
+
+    def _behind(self, claim: Mapping[str, Any]) -> VolumeId | None:
+        name = (claim.get("spec") or {}).get("volumeName")
+        if not name or (claim.get("status") or {}).get("phase") != "Bound":
+            return None
+        volume = self._api.get(persistent_volume_path(name))
+        spec = (volume or {}).get("spec") or {}
+        bound_to = (spec.get("claimRef") or {}).get("uid")
+        csi = spec.get("csi") or {}
+        if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CSI_DRIVER:
+            return None
+        handle = csi.get("volumeHandle")
+        return VolumeId(handle.lower()) if isinstance(handle, str) else None
+
+    def _forget_old(self) -> None:
+        limit = self._clock() - FORGOTTEN_SECONDS
+        for key, listing in list(self._listings.items()):
+            if float("-inf") < listing.at < limit:
+                del self._listings[key]
