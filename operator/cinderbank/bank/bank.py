@@ -18,6 +18,7 @@ from cinderbank.bank import (
 )
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.beats import Beats
+from cinderbank.bank.chunk import is_envelope
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
@@ -186,9 +187,13 @@ class StoredBank:
         tombed = state.read_tomb(self.store, site, backup_id) is not None
         if sealed is not None and sealed.is_ok:
             key = layout.manifest(site, sealed.key.volume_id, backup_id)
+            manifest = self.store.get(key, manifests.MAX_MANIFEST_BYTES)
+            # Seals are not encrypted: who can put a manifest can put its seal as well.
+            if manifest is not None and (why := self._why_not_ours(manifest, key)):
+                return BankFacts(intent is not None, True, True, tombed, not_ours=why)
             return BankFacts(
                 intent=intent is not None,
-                manifest=self.store.head(key) is not None,
+                manifest=manifest is not None,
                 sealed=True,
                 tombed=tombed,
                 manifest_digest=sealed.seal.manifest_digest,
@@ -209,6 +214,8 @@ class StoredBank:
         body = self.store.get(key, manifests.MAX_MANIFEST_BYTES)
         if body is None:
             return BankFacts(intent=True, tombed=tombed)
+        if why := self._why_not_ours(body, key):
+            return BankFacts(True, True, tombed=tombed, not_ours=why)
         digest = manifests.object_digest(body)
         try:
             about = state.parse_manifest(self.store, body, key, self.keys).description
@@ -226,6 +233,9 @@ class StoredBank:
             base_id=about.base_id,
             content_format=about.content_format,
         )
+
+    def _why_not_ours(self, manifest: bytes, key: str) -> str:
+        return state.why_not_ours(key, self.keys, encrypted=is_envelope(manifest))
 
     def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
         self.open()

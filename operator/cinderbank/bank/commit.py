@@ -56,12 +56,17 @@ def seal(
     volume_id: VolumeId,
     keys: Keyring | None = None,
 ) -> str:
-    """W5 to W7; the manifest's digest. Idempotent. Raises SourceGone (SessionBroken), DataCorrupt,
-    InvalidSpec (BankKeyMissing, BankKeyWrong) when `keys` do not open the manifest."""
+    """W5 to W7; the manifest's digest. Idempotent. Raises SourceGone (SessionBroken), DataCorrupt
+    (ManifestNotEncrypted when `keys` had encrypted it), InvalidSpec (BankKeyMissing, BankKeyWrong) when
+    `keys` do not open the manifest."""
     read = state.read_manifest(store, site, volume_id, backup_id, keys)
     if read is None:
         raise _broken(backup_id, "its manifest is gone")
     manifest, digest = read
+    encrypted = manifest.hash_key is not None
+    name = layout.manifest(site, volume_id, backup_id)
+    if problem := state.why_not_ours(name, keys, encrypted=encrypted):
+        raise DataCorrupt(problem, reason="ManifestNotEncrypted")
     about = manifest.description
     wanted = Seal(
         SEAL_OK,
@@ -71,7 +76,7 @@ def seal(
         manifest.zero_bytes,
         about.reused_bytes,
         about.base_id,
-        encrypted=manifest.hash_key is not None,
+        encrypted=encrypted,
     )
     key = layout.seal(site, backup_id, volume_id)
     if _read_seal(store, key) is None:

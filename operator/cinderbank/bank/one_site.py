@@ -24,18 +24,20 @@ def committed(store: ObjectStore, site: str, backup_id: BackupId) -> Sealed | No
     return None if state.read_tomb(store, site, backup_id) is not None else sealed
 
 
-def holding(store: ObjectStore, backup_id: BackupId) -> str | None:
+IN_A_RESTORE = "Say which one is meant in spec.source.bank.site of a new VolumeRestore"
+
+
+def holding(store: ObjectStore, backup_id: BackupId, *, way_out: str = IN_A_RESTORE) -> str | None:
     """The only site that has this backup; None when no site has it. Two requests for each site at least.
 
-    Raises SourceGone (BackupAmbiguous) when more than one has it.
+    Raises SourceGone (BackupAmbiguous, with the way out) when more than one has it.
     """
     found = [site for site in state.sites(store) if _may_have(store, site, backup_id)]
     if len(found) > 1:
         more = f" and {len(found) - MAX_TOLD} more" if len(found) > MAX_TOLD else ""
         raise SourceGone(
             f"{len(found)} sites have a backup {backup_id} in the bank at {store.where()}:"
-            f" {', '.join(found[:MAX_TOLD])}{more}. Say which one is meant in spec.source.bank.site of a"
-            " new VolumeRestore",
+            f" {', '.join(found[:MAX_TOLD])}{more}. {way_out}",
             reason="BackupAmbiguous",
         )
     return found[0] if found else None

@@ -171,6 +171,8 @@ class Search:
             )
             if read is None:
                 raise DataCorrupt(f"backup {key.backup_id} of site {key.site} has no manifest")
+            # Before its names count: a planted one could say which volume is meant.
+            state.refuse_plain(read[0], self.keyring)
         except CinderbankError as error:
             self._skip(error)
             read = None

@@ -130,14 +130,36 @@ def sealed_manifest(
     manifest, digest = read
     if digest != sealed.seal.manifest_digest:
         raise DataCorrupt(f"backup {backup_id} of site {site}: the manifest is not the sealed one")
-    if keys is not None and manifest.hash_key is None and not keys.accepts_plain:
-        raise InvalidSpec(
-            f"backup {backup_id} of site {site} is not encrypted, and this bank has a key. When it was "
-            "made before the bank got its key, set spec.encryption.plainBackups: Readable of the "
-            "BackupBank (plainBackups: true in a bank file); else somebody has put it there",
-            reason="BankPlainBackup",
-        )
+    refuse_plain(manifest, keys)
     return manifest
+
+
+def refuse_plain(manifest: Manifest, keys: Keyring | None) -> None:
+    """Raise InvalidSpec (BankPlainBackup) for a plain one when `keys` accept encrypted backups only."""
+    if keys is None or manifest.hash_key is not None or keys.accepts_plain:
+        return
+    about = manifest.description
+    raise InvalidSpec(
+        f"backup {about.backup_id} of site {about.site} is not encrypted, and this bank has a key. When it"
+        " was made before the bank got its key, set spec.encryption.plainBackups: Readable of the"
+        " BackupBank (plainBackups: true in a bank file); else somebody has put it there",
+        reason="BankPlainBackup",
+    )
+
+
+def why_not_ours(key: str, keys: object | None, *, encrypted: bool) -> str:
+    """Why the manifest at `key`, of a session of ours, can not be what we wrote; empty when it may be.
+
+    With a key we write nothing plain, and who can write to the bucket without one writes nothing else.
+    `accepts_plain` does not matter here: it is about what may be read.
+    """
+    if encrypted or keys is None:
+        return ""
+    return (
+        f"{key} is not encrypted, and this bank has a key: it is not taken as this backup's. When the bank"
+        " got its key while this backup ran, make a new one; else somebody who can write to the bucket has"
+        " put it there"
+    )
 
 
 def parse_manifest(store: ObjectStore, body: bytes, key: str, keys: Keyring | None) -> Manifest:

@@ -218,7 +218,8 @@ class BackupWriter:
         if found == body:
             return manifest
         earlier = manifests.parse(found, key, self.keys)
-        if stored or earlier.description.content_hash != description.content_hash:
+        ours = manifest.hash_key, description.content_hash
+        if stored or (earlier.hash_key, earlier.description.content_hash) != ours:
             raise DataCorrupt(f"{key} is there and says another content than this attempt read")
         return earlier
 

@@ -19,8 +19,8 @@ from cinderbank.bank.health import require_fit
 from cinderbank.bank.manifest import Manifest
 from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank import OK
+from cinderbank.cli.bank_backup import add_site_argument, open_backup
 from cinderbank.cli.bank_file import open_bank
-from cinderbank.cli.bank_show import open_backup
 from cinderbank.domain.facts import BackupId, TransferProgress
 from cinderbank.ports.bank import BackupDescription
 from cinderbank.ports.transfers import CopyTransfer
@@ -33,6 +33,7 @@ HEAD = ("BACKUP", "SITE", "VOLUME", "SIZE", "STORED", "SHARED", "COPY")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backup", type=table.backup_id, metavar="BACKUP_ID", nargs="+")
+    add_site_argument(parser)
     parser.add_argument(
         "--from", dest="bank", type=Path, metavar="FILE",
         help="bank file of the bank that has them: another word for --bank",
@@ -67,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
         open_bank(arguments.target, writes=True, creates=arguments.create) as target,
     ):
         # All are looked up first: one wrong id copies nothing.
-        found = [open_backup(source, each).manifest.description for each in arguments.backup]
+        found = [
+            open_backup(source, each, arguments.site).manifest.description
+            for each in arguments.backup
+        ]
         for about in found:
             refuse_wrong_pair(about.site, source, target)
         require_fit(target)

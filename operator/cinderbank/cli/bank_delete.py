@@ -9,25 +9,25 @@ import argparse
 import sys
 from typing import Any
 
-from cinderbank.bank import state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.health import require_fit
 from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank import OK, USAGE
+from cinderbank.cli.bank_backup import add_site_argument, find_seal
 from cinderbank.cli.bank_file import open_bank
-from cinderbank.domain.errors import SourceGone
 from cinderbank.domain.facts import BackupId
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backup", type=table.backup_id, metavar="BACKUP_ID", nargs="+")
+    add_site_argument(parser)
     parser.add_argument("--yes", action="store_true", help="do it")
 
 
 def run(arguments: argparse.Namespace) -> int:
     with open_bank(arguments.bank, writes=True) as bank:
         # All are looked up first: one wrong id deletes nothing.
-        found = [_find(bank, backup_id) for backup_id in arguments.backup]
+        found = [_find(bank, backup_id, arguments.site) for backup_id in arguments.backup]
         if arguments.yes:
             require_fit(bank)
             for row in found:
@@ -47,21 +47,15 @@ def _size(row: dict[str, Any]) -> str:
     return table.shown_bytes(row["storedBytes"])
 
 
-def _find(bank: StoredBank, backup_id: BackupId) -> dict[str, Any]:
-    for site in state.sites(bank.store):
-        sealed = state.read_seal(bank.store, site, backup_id)
-        if sealed is not None and sealed.is_ok and not state.read_tomb(bank.store, site, backup_id):
-            return {
-                "backupID": backup_id,
-                "site": site,
-                "volumeID": sealed.key.volume_id,
-                "sizeBytes": sealed.seal.size_bytes,
-                "storedBytes": sealed.seal.stored_bytes,
-            }
-    raise SourceGone(
-        f"the bank at {bank.store.where()} holds no backup {backup_id}; `cinderbank bank ls` lists them",
-        reason="BackupNotFound",
-    )
+def _find(bank: StoredBank, backup_id: BackupId, site: str | None) -> dict[str, Any]:
+    sealed = find_seal(bank, backup_id, site)
+    return {
+        "backupID": backup_id,
+        "site": sealed.key.site,
+        "volumeID": sealed.key.volume_id,
+        "sizeBytes": sealed.seal.size_bytes,
+        "storedBytes": sealed.seal.stored_bytes,
+    }
 
 
 def _delete(bank: StoredBank, row: dict[str, Any]) -> None:

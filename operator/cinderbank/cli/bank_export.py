@@ -18,8 +18,8 @@ from typing import Any
 from cinderbank.bank.bank import StoredBank
 from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank import DAMAGED, OK
+from cinderbank.cli.bank_backup import add_site_argument, open_backup
 from cinderbank.cli.bank_file import open_bank
-from cinderbank.cli.bank_show import open_backup
 from cinderbank.cli.export_sink import open_sink
 from cinderbank.cli.export_stream import Export
 from cinderbank.domain.errors import Forbidden
@@ -30,6 +30,7 @@ MAX_TOLD_RANGES = 1000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backup", type=table.backup_id, metavar="BACKUP_ID")
+    add_site_argument(parser)
     parser.add_argument("file", metavar="FILE", help="where to; - is stdout")
     parser.add_argument(
         "--salvage", action="store_true", help="write zeros in place of what is lost, and go on"
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     # With - stdout is the volume: what is told goes elsewhere.
     told = sys.stderr if arguments.file == "-" else sys.stdout
     with open_bank(arguments.bank, writes=True) as bank:
-        backup = open_backup(bank, arguments.backup)
+        backup = open_backup(bank, arguments.backup, arguments.site)
         about, reader_uid = backup.manifest.description, str(uuid.uuid4())
         pinned, bar = _pin(bank, about, reader_uid), table.Bar()
         try:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cinderbank.bank import catalog, state
-from cinderbank.bank.bank import StoredBank
+from cinderbank.bank import catalog
 from cinderbank.bank.manifest import Manifest
-from cinderbank.bank.reader import BackupReader
 from cinderbank.cli import bank_table as table
+from cinderbank.cli.bank_backup import add_site_argument, open_backup
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_ls import told_damage
-from cinderbank.domain.errors import SourceGone
-from cinderbank.domain.facts import BackupId
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("backup", type=table.backup_id, metavar="BACKUP_ID")
+    add_site_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     with open_bank(arguments.bank) as bank:
-        manifest = open_backup(bank, arguments.backup).manifest
+        manifest = open_backup(bank, arguments.backup, arguments.site).manifest
         about = manifest.description
         degraded = told_damage(bank).has_backup(about.site, about.backup_id)
         if arguments.output == "json":
@@ -30,17 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             table.print_fields(_fields(manifest, degraded))
     return 0
-
-
-def open_backup(bank: StoredBank, backup_id: BackupId) -> BackupReader:
-    """The backup of this id, whichever site wrote it. Raises SourceGone (BackupNotFound), DataCorrupt."""
-    for site in state.sites(bank.store):
-        if state.read_seal(bank.store, site, backup_id) is not None:
-            return BackupReader.open(bank.store, site, backup_id, bank.keys)
-    raise SourceGone(
-        f"the bank at {bank.store.where()} holds no backup {backup_id}; `cinderbank bank ls` lists them",
-        reason="BackupNotFound",
-    )
 
 
 def _document(manifest: Manifest, degraded: bool) -> dict[str, Any]:

@@ -10,14 +10,14 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; DeleteFromBank when deleted with policy Delete; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| committed | the bank holds our seal | Conclude(Completed), then clean-up, then Finish |
+| committed | the bank holds our seal | Conclude(Completed), then clean-up, then Finish; Failed if not ours |
 | ending | it failed or was canceled | clean-up in the cloud, then in the bank, then Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
 | source | no volume is pinned yet | GiveBack, Conclude(Failed), AddFinalizer, MintBackupId, PinSource |
 | guarded | our finalizer was taken off | AddFinalizer |
 | session | our intent is not in the bank | OpenSession, or Conclude(Failed: SessionBroken) |
 | transport | how it goes through Glance is not chosen yet | ChooseTransport |
-| sealing | the manifest is there and nothing runs | Seal |
+| sealing | the manifest is there and nothing runs | Seal, or Conclude(Failed: it is not ours) |
 | transfer | a transfer runs or has ended | Wait, ForgetTransfer, FallBack, Conclude(Failed) |
 | image, volume, snapshot | from the farthest stage back | see backup_stages |
 
@@ -51,7 +51,13 @@ from cinderbank.domain.backup_steps import (
 from cinderbank.domain.claim import claimed
 from cinderbank.domain.deletion import ended_step, held_step
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, Retryable, SourceGone
-from cinderbank.domain.facts import GIB, TransferFailed, TransferRunning, TransferSucceeded
+from cinderbank.domain.facts import (
+    GIB,
+    BankFacts,
+    TransferFailed,
+    TransferRunning,
+    TransferSucceeded,
+)
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.record import (
     DeletionPolicy,
@@ -154,6 +160,8 @@ def committed(o: BackupObserved) -> BackupStep | None:
     outcome = o.memory.outcome
     if outcome is not None and outcome.phase is Phase.COMPLETED:
         return _cloud_step(o) or Finish(replace(outcome, final=True))
+    if o.bank is not None and o.bank.sealed and o.bank.not_ours:
+        return fail(o, _not_ours(o.bank)) if outcome is None else None
     if o.bank is not None and o.bank.sealed:
         # Also when we were about to fail or to cancel: the seal went through, it is a backup.
         what = f"backup {o.memory.backup_id}"
@@ -230,6 +238,8 @@ def sealing(o: BackupObserved) -> BackupStep | None:
         return None
     if o.memory.backup_id is None or o.memory.source is None:
         return None
+    if o.bank.not_ours:
+        return fail(o, _not_ours(o.bank))
     size = o.memory.size_bytes
     if o.bank.size_bytes is not None and size is not None and o.bank.size_bytes != size:
         message = (
@@ -238,6 +248,10 @@ def sealing(o: BackupObserved) -> BackupStep | None:
         )
         return fail(o, DataCorrupt(message, reason="ManifestSizeMismatch"))
     return Seal(o.memory.backup_id, o.memory.source.id)
+
+
+def _not_ours(bank: BankFacts) -> DataCorrupt:
+    return DataCorrupt(bank.not_ours, reason="ManifestNotEncrypted")
 
 
 def transfer(o: BackupObserved) -> BackupStep | None:
@@ -294,6 +308,8 @@ def _session_step(o: BackupObserved) -> BackupStep | None:
         return None
     if o.bank is None:
         return _bank_unknown(o)
+    if o.bank.sealed:
+        return None  # not by us (`committed`): to readers it is a backup, and is left as it is
     # A seal that is still on its way would make data of what is discarded here.
     return cleanup.settle_step(o.memory, [intents.SEAL], o.now) or DiscardSession(
         o.memory.backup_id

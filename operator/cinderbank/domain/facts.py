@@ -114,6 +114,8 @@ class BankFacts:
     """The earlier backup whose chunks it shares, when it does."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like; known while it is not sealed."""
+    not_ours: str = ""
+    """Why the manifest can not be what we wrote; empty when it may be. Nothing else is told of it then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC
 
-from cinderbank.bank import state
+from cinderbank.bank import layout, state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.journal import (
@@ -49,7 +49,7 @@ def run_backup(
     nor an earlier attempt has stored is sent. Idempotent: a session whose manifest is there is done.
     Nothing is stored before status, format and size of the image are right; no manifest is stored when
     length or hash differ. `uploads`: whoever hears the store ask for less tells it. Raises DataCorrupt
-    (ImageSizeMismatch among others), SourceGone (SessionBroken), Forbidden (another site's part),
+    (ImageSizeMismatch, ManifestNotEncrypted among others), SourceGone (SessionBroken), Forbidden (another site's part),
     Unsupported (an image of a kind that is not read), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
@@ -69,7 +69,7 @@ def run_backup(
         limits = limits or limits_for(geometry.chunk_bytes)
         done = attempt.run(glance, meter, limits, uploads or UploadSlots(), bank_id)
     else:
-        _already_done(transfer, done, meter)
+        _already_done(transfer, done, meter, keys)
     # Only now: an attempt that finds the manifest needs no journal any more.
     sweep_journal(bank.store, session)
     return done.description.content_hash
@@ -138,7 +138,12 @@ class _Attempt:
         )
 
 
-def _already_done(transfer: BackupTransfer, done: Manifest, meter: ProgressMeter) -> None:
+def _already_done(
+    transfer: BackupTransfer, done: Manifest, meter: ProgressMeter, keys: BackupKeys | None
+) -> None:
+    key = layout.manifest(transfer.site, transfer.source.id, transfer.backup_id)
+    if problem := state.why_not_ours(key, keys, encrypted=done.hash_key is not None):
+        raise DataCorrupt(problem, reason="ManifestNotEncrypted")
     if done.geometry.size_bytes != transfer.size_bytes:
         raise DataCorrupt(
             f"an earlier attempt at {transfer.backup_id} stored {done.geometry.size_bytes} bytes, "

@@ -11,12 +11,22 @@ from typing import Any
 import pytest
 
 from cinderbank.bank import keys as bank_keys
-from cinderbank.bank import layout
+from cinderbank.bank import layout, state
+from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, Unsupported
 from cinderbank.domain.facts import BackupId
-from tests.fakes.backups import BACKUP, OTHER_BACKUP, SITE, VOLUME, back_up, bank_on, sample
+from tests.fakes.backups import (
+    BACKUP,
+    OTHER_BACKUP,
+    SITE,
+    VOLUME,
+    back_up,
+    bank_on,
+    sample,
+    write_chunks,
+)
 from tests.fakes.object_store import MemoryStore
 from tests.unit.bank.test_round_trip import read_all
 
@@ -117,6 +127,76 @@ def test_p2_a_plain_backup_put_in_place_of_an_encrypted_one_is_refused() -> None
     with pytest.raises(CinderbankError) as raised:
         read_all(store, ring(store), backup_id=OTHER_BACKUP)
     assert raised.value.reason == "BankPlainBackup"
+
+
+def planted(*, sealed: bool) -> tuple[MemoryStore, StoredBank]:
+    """A session of ours in a bank with a key, and a plain manifest in it that somebody else has put."""
+    store = MemoryStore()
+    bank = bank_on(store, keks=[KEK], accepts_plain=True)
+    bank.open_session(SITE, BACKUP, VOLUME)
+    bank.writing_keys()
+    forged = MemoryStore()
+    forged.objects[layout.BANK] = store.objects[layout.BANK]
+    back_up(forged, CHANGED)
+    for key, body in forged.objects.items():
+        if sealed or "/seals/" not in key:
+            store.objects[key] = body
+    return store, bank
+
+
+def test_a_plain_manifest_in_a_session_of_ours_is_never_sealed() -> None:
+    store, bank = planted(sealed=False)
+    facts = bank.observe(SITE, BACKUP)
+    assert (facts.intent, facts.manifest, facts.sealed) == (True, True, False)
+    assert "not encrypted" in facts.not_ours
+    with pytest.raises(DataCorrupt, match="not encrypted") as raised:
+        bank.seal(SITE, BACKUP, VOLUME)
+    assert raised.value.reason == "ManifestNotEncrypted"
+    assert not [key for key in store.objects if "/seals/" in key]
+    while not bank.discard(SITE, BACKUP):
+        pass
+    assert not [key for key in store.objects if "/chunks/" in key or key.endswith("/manifest")]
+
+
+def test_a_plain_manifest_that_came_with_a_seal_is_not_ours_either() -> None:
+    _, bank = planted(sealed=True)
+    facts = bank.observe(SITE, BACKUP)
+    assert facts.sealed
+    assert "not encrypted" in facts.not_ours
+    assert (facts.manifest_digest, facts.size_bytes) == (None, None)
+    with pytest.raises(DataCorrupt) as raised:
+        bank.seal(SITE, BACKUP, VOLUME)
+    assert raised.value.reason == "ManifestNotEncrypted"
+
+
+@pytest.mark.parametrize("keks", [[], [KEK]])
+def test_what_we_wrote_ourselves_is_ours(keks: list[KeyEncryptionKey]) -> None:
+    store = MemoryStore()
+    bank = bank_on(store, keks=keks)
+    bank.open_session(SITE, BACKUP, VOLUME)
+    header, written_with = bank.open(), bank.writing_keys()
+    write_chunks(store, CONTENT, bank_id=header.bank_id, keys=written_with)
+    assert bank.observe(SITE, BACKUP).not_ours == ""
+    bank.seal(SITE, BACKUP, VOLUME)
+    facts = bank.observe(SITE, BACKUP)
+    assert (facts.sealed, facts.not_ours) == (True, "")
+
+
+def test_an_attempt_that_meets_a_plain_manifest_does_not_take_it_for_an_earlier_ones() -> None:
+    """Not even one that says the content hash which we have computed."""
+    store, bank = planted(sealed=False)
+    key = layout.manifest(SITE, VOLUME, BACKUP)
+    forged = store.objects.pop(key)
+    document = json.loads(forged)
+    keys = bank.writing_keys()
+    before = dict(store.objects)
+    write_chunks(store, CHANGED, bank_id=bank.open().bank_id, attempt=2, keys=keys)
+    ours = state.read_manifest(store, SITE, VOLUME, BACKUP, bank.keys)
+    assert ours is not None
+    document["content"]["content_hash"] = ours[0].description.content_hash
+    store.objects = {**before, key: json.dumps(document).encode()}
+    with pytest.raises(DataCorrupt, match="another content"):
+        write_chunks(store, CHANGED, bank_id=bank.open().bank_id, attempt=2, keys=keys)
 
 
 def test_nothing_of_the_volume_is_in_the_clear() -> None:

@@ -19,7 +19,7 @@ from cinderbank.bank.scrub import Damage, Report
 from cinderbank.domain.errors import InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
-from tests.fakes.backups import CHUNK, NOW, VOLUME, back_up, bank_on, describe, sample
+from tests.fakes.backups import BACKUP, CHUNK, NOW, VOLUME, back_up, bank_on, describe, sample
 from tests.fakes.clock import FakeClock
 from tests.fakes.object_store import MemoryStore
 
@@ -318,6 +318,22 @@ def test_a_key_that_is_missing_is_told_when_nothing_else_fits() -> None:
 
 
 VERIFIED = replace(BY_ID, require_verified=True)
+
+
+def test_a_planted_plain_manifest_renames_no_volume() -> None:
+    """Else who can write the bucket, without its key, has the data of one volume restored as another's."""
+    encrypted = MemoryStore()
+    made = back_up(encrypted, sample("t"), keks=(KEK,)).find(BACKUP)
+    assert made is not None
+    planted = add(encrypted, 10, volume_name="renamed")
+    assert planted > made.backup_id
+    bank = bank_on(encrypted, keks=(KEK,))
+    found = bank.select(BY_NAME)
+    assert isinstance(found, Chosen)
+    assert (found.backup_id, made.volume_name) == (made.backup_id, BY_NAME.volume_name)
+    with pytest.raises(InvalidSpec) as raised:
+        bank.select(BackupSelector(volume_name="renamed"))
+    assert raised.value.reason == "BankPlainBackup"
 
 
 def test_verified_is_looked_at_before_it_is_chosen() -> None:

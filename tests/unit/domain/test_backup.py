@@ -51,6 +51,8 @@ from tests.builders import (
 from tests.fakes.clock import START
 
 SEALED = BankFacts(manifest=True, sealed=True)
+PLANTED = "the manifest is not encrypted, and this bank has a key"
+PLANTED_AND_SEALED = BankFacts(True, True, sealed=True, not_ours=PLANTED)
 COMPLETED = Outcome(Phase.COMPLETED, "Committed", "", LONG_AGO)
 FAILED = Outcome(Phase.FAILED, "VolumeFailed", "", LONG_AGO)
 RUNNING = TransferRunning(None, moved_at=START)
@@ -142,6 +144,19 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("sealed", {"bank": SEALED}, steps.Conclude),
     ("sealed while failing", {"bank": SEALED, "memory": memory(outcome=FAILED)}, steps.Conclude),
     ("sealed while canceled", {"bank": SEALED, **request(cancel=True)}, steps.Conclude),
+    (
+        "failed, somebody else's seal is left as it is",
+        {"bank": PLANTED_AND_SEALED, "memory": memory(seen("session"), outcome=FAILED)},
+        steps.Finish,
+    ),
+    (
+        "failed, somebody else's manifest goes with our session",
+        {
+            "bank": BankFacts(True, True, not_ours=PLANTED),
+            "memory": memory(seen("session"), outcome=FAILED),
+        },
+        b.DiscardSession,
+    ),
     ("committed, transfer known", {"memory": memory(outcome=COMPLETED), "transfer": SUCCEEDED}, steps.CancelTransfer),
     ("committed, image left", {"memory": memory(outcome=COMPLETED), "images": [image()], "volumes": [temporary_volume()]}, steps.DeleteImage),
     ("committed, volume left", {"memory": memory(outcome=COMPLETED), "volumes": [temporary_volume()], "snapshots": [snapshot()]}, steps.DeleteVolume),
@@ -350,6 +365,11 @@ REASONS: list[tuple[str, dict[str, Any]]] = [
         "ManifestSizeMismatch",
         {"memory": snapshotted(), "bank": BankFacts(True, True, size_bytes=1)},
     ),
+    (
+        "ManifestNotEncrypted",
+        {"memory": snapshotted(), "bank": BankFacts(True, True, not_ours=PLANTED)},
+    ),
+    ("ManifestNotEncrypted", {"memory": snapshotted(), "bank": PLANTED_AND_SEALED}),
     ("ImageSizeMismatch", {"memory": snapshotted(), "images": [image(size_bytes=1)]}),
     ("Canceled", request(cancel=True)),
 ]

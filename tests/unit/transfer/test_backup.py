@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cinderbank.bank import layout, state
+from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import (
@@ -28,6 +30,7 @@ from tests.fakes.backups import (
     IMAGE,
     SITE,
     VOLUME,
+    back_up,
     backup_transfer,
     bank_on,
     content_hash_of,
@@ -73,6 +76,25 @@ def test_a_backup_and_what_it_remembers_of_glances_hash(algo: str | None) -> Non
     assert manifest.description.stored_bytes == progress.bytes_stored
     assert manifest.zero_bytes == 2 * CHUNK
     assert manifest.description.tags == {"a": "b"}
+
+
+def test_a_plain_manifest_in_a_bank_with_a_key_is_no_earlier_attempts() -> None:
+    """Who can write the bucket, without the key, must not have his content taken for the volume's."""
+    store, forged = MemoryStore(), MemoryStore()
+    bank = bank_on(store, keks=[KeyEncryptionKey(os.urandom(32))], accepts_plain=True)
+    bank.open_session(SITE, BACKUP, VOLUME)
+    forged.objects[layout.BANK] = store.objects[layout.BANK]
+    back_up(forged, sample("ssssss", tail=1000))
+    key = layout.manifest(SITE, VOLUME, BACKUP)
+    store.objects[key] = forged.objects[key]
+    meter = ProgressMeter(len(CONTENT), lambda progress: None)
+    with pytest.raises(DataCorrupt, match="not encrypted") as raised:
+        run_backup(backup_transfer(CONTENT), bank, glance_with(CONTENT).api(), meter)
+    assert raised.value.reason == "ManifestNotEncrypted"
+    del store.objects[key]
+    run_backup(backup_transfer(CONTENT), bank, glance_with(CONTENT).api(), meter)
+    bank.seal(SITE, BACKUP, VOLUME)
+    assert read_all(store, bank.keys) == CONTENT
 
 
 @settings(max_examples=40, deadline=None)

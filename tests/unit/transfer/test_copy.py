@@ -213,6 +213,19 @@ def test_a_plain_one_from_before_the_key_counts_when_that_is_allowed() -> None:
     assert banks.copy(len(CONTENT), allow_plain=True, target=target) == first
 
 
+def test_what_is_allowed_to_be_plain_is_never_sealed_by_us_in_a_bank_with_a_key() -> None:
+    """What was sealed before the key may count; a manifest without a seal is nobody's copy yet."""
+    banks = pair("encrypted", "encrypted")
+    target = banks.bank_b(accepts_plain=True)
+    target.open()
+    back_up(banks.target, CHANGED)
+    del banks.target.objects[layout.seal(SITE, BACKUP, VOLUME)]
+    with pytest.raises(DataCorrupt) as raised:
+        banks.copy(len(CONTENT), allow_plain=True, target=target)
+    assert raised.value.reason == "ManifestNotEncrypted"
+    assert not [key for key in banks.target.objects if "/seals/" in key]
+
+
 def test_what_is_allowed_to_be_plain_is_compared_all_the_same() -> None:
     banks = pair("plain", "encrypted")
     target = banks.bank_b(accepts_plain=True)
