@@ -44,6 +44,8 @@ class FakeBank:
     chunks: ChunkLook = field(default_factory=lambda: ChunkLook(256, 256, 0))
     asked: list[tuple[str, str | None, VolumeId | None]] = field(default_factory=list)
     """What `find` was called with."""
+    verdicts: set[tuple[str, bool]] = field(default_factory=set)
+    is_read_only: bool = False
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -179,6 +181,14 @@ class FakeBank:
             transport=session.transport,
             content_format=content_format(session.content),
         )
+
+    def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
+        with self.faults.effect("note_drill"):
+            session = self.sessions.get(backup_id)
+            if self.is_read_only or session is None or session.tombed:
+                return False
+            self.verdicts.add((backup_id, is_whole))
+        return True
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         with self.faults.effect("pin"):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cinderbank.domain.errors import Conflict
 from cinderbank.domain.facts import (
+    LostRanges,
     TransferAbsent,
     TransferFacts,
     TransferFailed,
@@ -16,7 +17,7 @@ from cinderbank.domain.facts import (
     TransferSucceeded,
 )
 from cinderbank.domain.qcow2_size import max_length_bytes
-from cinderbank.ports.transfers import BackupTransfer, Transfer
+from cinderbank.ports.transfers import BackupTransfer, CompareTransfer, Transfer
 from tests.fakes.bank import FakeBank, sha512_of
 from tests.fakes.cloud import FakeCloud, Image
 
@@ -69,8 +70,9 @@ class FakeTransfers:
         with self.cloud.faults.effect("transfer.start"):
             if self._running is not None:
                 raise Conflict("one runs already")
-            assert transfer.attempt not in self.attempts, "an attempt number was used twice"
-            self.attempts.append(transfer.attempt)
+            if not isinstance(transfer, CompareTransfer):
+                assert transfer.attempt not in self.attempts, "an attempt number was used twice"
+                self.attempts.append(transfer.attempt)
             self._running = (transfer, self.cloud.after(self.seconds))
             session = self.bank.sessions.get(transfer.backup_id)
             self._finds_nothing = session is None or session.tombed
@@ -90,6 +92,8 @@ class FakeTransfers:
         progress = TransferProgress(transfer.size_bytes, transfer.size_bytes)
         if isinstance(transfer, BackupTransfer):
             return self._banked(transfer, progress)
+        if isinstance(transfer, CompareTransfer):
+            return self._compared(transfer, progress)
         self.cloud.settle()
         image = self.cloud.images.get(transfer.image_id)
         session = self.bank.sessions.get(transfer.backup_id)
@@ -107,6 +111,22 @@ class FakeTransfers:
         if image.content != session.content:
             return TransferFailed("ImageDiffers", "image and backup differ", True)
         return TransferSucceeded(progress, sha512_of(session.content))
+
+    def _compared(self, transfer: CompareTransfer, progress: TransferProgress) -> TransferFacts:
+        self.cloud.settle()
+        image = self.cloud.images.get(transfer.image_id)
+        session = self.bank.sessions.get(transfer.backup_id)
+        if session is None:
+            return TransferFailed("BackupNotFound", "the backup was deleted", False)
+        if image is None or image.status != "active":
+            return TransferFailed("SourceNotFound", "the image is gone", False)
+        if self._unreadable is not None and self._unreadable[0](image):
+            return self._unreadable[1]
+        found = sha512_of(session.content)
+        if image.content == session.content:
+            return TransferSucceeded(progress, found, compared=True)
+        different = LostRanges(1, 512, ((1024, 1535),))
+        return TransferSucceeded(progress, found, compared=True, different=different)
 
     def _banked(self, transfer: BackupTransfer, progress: TransferProgress) -> TransferFacts:
         self.cloud.settle()

@@ -73,7 +73,11 @@ class Child(EventChild):
             if last is not None and last["event"] == "result" and code == 0:
                 progress = TransferProgress(**last["progress"])
                 return TransferSucceeded(
-                    progress, str(last["content_hash"]), _lost(last.get("lost"))
+                    progress,
+                    str(last["content_hash"]),
+                    _lost(last.get("lost")),
+                    compared=last.get("compared") is True,
+                    different=_lost(last.get("different")),
                 )
             if last is not None and last["event"] == "error":
                 return TransferFailed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from cinderbank.bank import (
@@ -12,8 +12,8 @@ from cinderbank.bank import (
     deletion,
     layout,
     one_site,
+    proofs,
     removal,
-    scrub,
     state,
 )
 from cinderbank.bank import manifest as manifests
@@ -35,6 +35,7 @@ from cinderbank.domain.errors import (
     Unsupported,
 )
 from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
+from cinderbank.domain.proofs import Backup, Standing
 from cinderbank.domain.selection import BackupSelector, Selection
 from cinderbank.ports.bank import BackupDescription
 
@@ -263,7 +264,10 @@ class StoredBank:
 
     def delete(self, site: str, backup_id: BackupId) -> bool:
         self._writable(site)
-        return deletion.delete(self.store, site, backup_id, self.keys)
+        finished = deletion.delete(self.store, site, backup_id, self.keys)
+        if finished:
+            proofs.forget(self.store, self.site, site, backup_id)
+        return finished
 
     def find(
         self, backup_id: BackupId, site: str | None = None, volume_id: VolumeId | None = None
@@ -300,19 +304,28 @@ class StoredBank:
         return Search(store, selector, self.keys, damage, look, self._now()).run()
 
     def damaged_backups(self) -> frozenset[tuple[str, BackupId]]:
-        """Site and id of those that a check of any site found not whole, and nobody mended since.
-
-        Raises what stopped a check's report from being read: then nobody knows.
+        """Site and id of those that a check of any site found not whole, and nobody mended since, or that
+        a drill found to come back as something else. Raises what stopped a report from being read: then
+        nobody knows.
         """
-        self.open()
-        found = scrub.known_damage(self.store).backups
-        return frozenset((ref.site, ref.backup_id) for ref in found)
+        return frozenset(backup for backup, known in self.standings().items() if known.is_bad)
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()
         store = self.within(LOOK_SECONDS)
         damage = chunk_look.told_damage(store)
         return chunk_look.look_for_chunks(store, site, backup_id, self.keys, damage)
+
+    def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
+        self.open()
+        if self.read_only:
+            return False
+        return proofs.note_drill(self.store, self.site, site, backup_id, is_whole, self._now())
+
+    def standings(self) -> Mapping[Backup, Standing]:
+        """What is known of each backup from drills and checks of every site; raises as `damaged_backups`."""
+        self.open()
+        return proofs.known(self.within(LOOK_SECONDS), self._now())
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

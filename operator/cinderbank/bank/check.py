@@ -20,9 +20,14 @@ from cinderbank.bank.check_backup import BackupCheck, Run, SharedChunks
 from cinderbank.bank.check_plan import Level, Outcome, Plan, Tally, Verdict
 from cinderbank.bank.chunk_listing import ChunkListing
 from cinderbank.bank.manifest import SessionRef
+from cinderbank.bank.proofs import OwnProofs
 from cinderbank.bank.scrub import Damage
 from cinderbank.bank.scrub_ledger import Ledger
 from cinderbank.domain.errors import DataCorrupt, InvalidSpec, SourceGone, Unsupported
+from cinderbank.domain.proofs import Found
+
+PROVES = {Level.SAMPLE: Found.SAMPLE, Level.FULL: Found.FULL}
+"""Levels that read what is stored; that it is there proves little."""
 
 
 class Checker:
@@ -47,6 +52,7 @@ class Checker:
         self._new_run = new_run
         self._now = now
         self._ledger = Ledger()
+        self._proofs: OwnProofs | None = None
         self.tally = Tally()
 
     def run(self) -> Tally:
@@ -59,6 +65,8 @@ class Checker:
         self._ledger = Ledger.read(self._store)
         self.tally.unreadable_reports = tuple(self._ledger.unreadable)
         keys = self._keys()
+        if self._plan.level in PROVES and not self._bank.read_only:
+            self._proofs = OwnProofs(self._store, self._bank.site)
         self.tally.backups_total = len(keys)
         # Volumes together, and in each the oldest first: bases come before what borrows from them.
         keys.sort(key=lambda key: (key.volume_id, key.backup_id))
@@ -68,6 +76,8 @@ class Checker:
                 self._volume(run, list(backups))
         if not self._bank.read_only:
             self._settle()
+        if self._proofs is not None and self._plan.covers_all:
+            self._proofs.keep_only((key.site, key.backup_id) for key in keys)
         self.tally.percent = 100.0
         self._on_progress(self.tally)
         return self.tally
@@ -92,19 +102,22 @@ class Checker:
         return found
 
     def _volume(self, run: Run, backups: Sequence[layout.SealKey]) -> None:
-        shared, found = SharedChunks(ChunkListing(self._store)), Damage()
+        shared, broken = SharedChunks(ChunkListing(self._store)), Damage()
         for key in backups:
             judged = self._judge(run, shared, key)
             if judged is None:
                 continue
             verdict, damage = judged
             if verdict.outcome is Outcome.DAMAGED:
-                found.backups[SessionRef(key.site, key.backup_id)] = key.volume_id
-                found.add_all(damage)
+                broken.backups[SessionRef(key.site, key.backup_id)] = key.volume_id
+                broken.add_all(damage)
             elif verdict.outcome is Outcome.OK:
                 self._ledger.is_whole(key)
+                if self._proofs is not None:
+                    found = PROVES[self._plan.level]
+                    self._proofs.note(key.site, key.backup_id, found, self._now())
             self._tell(verdict)
-        fresh = self._ledger.found(found)
+        fresh = self._ledger.found(broken)
         # At once, and not at the end: a check of a large bank takes days.
         if fresh and not self._bank.read_only:
             self._put_report(fresh)

@@ -1,4 +1,4 @@
-"""Every key of a bank, and the only place where a key is built or taken apart.
+"""Every key of a bank, and the only place where a key is built or taken apart (but for proof_keys).
 
 Keys are ASCII and relative to the bank's own prefix. An id is checked before it becomes a part of a
 key, and again when it comes out of a listing: what does not match is foreign, and never used.

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from cinderbank.bank import catalog, state
+from cinderbank.bank import catalog, proofs, state
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.layout import SealKey
 from cinderbank.bank.scrub import Damage
@@ -31,6 +31,7 @@ from cinderbank.bank.store import ObjectStore
 from cinderbank.bank.timed_store import OutOfTime
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, Retryable
 from cinderbank.domain.facts import ChunkLook, VolumeId
+from cinderbank.domain.proofs import Found
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
 
@@ -203,6 +204,8 @@ class Search:
         if self.damage.has_backup(key.site, key.backup_id):
             return "a check found it damaged"
         try:
+            if self._is_different(key):
+                return "a restore drill found that other bytes come back"
             sealed = state.read_seal_of(self.store, key.site, key.backup_id, key.volume_id)
             if sealed is None or not sealed.is_ok:
                 return "it is not committed, or was deleted meanwhile"
@@ -212,6 +215,10 @@ class Search:
             return self._unverified(key) if self.selector.require_verified else ""
         except CinderbankError as error:
             return self._skip(error)
+
+    def _is_different(self, key: SealKey) -> bool:
+        known = proofs.of_backup(self.store, key.site, key.backup_id, self.now)
+        return any(proof.found is Found.DIFFERENT for proof in known)
 
     def _unverified(self, key: SealKey) -> str:
         if self._tally.verified >= MAX_VERIFIED:

@@ -40,8 +40,9 @@ from cinderbank.domain.errors import (
     SourceGone,
     Unsupported,
 )
-from cinderbank.ports.transfers import BackupTransfer, CopyTransfer
+from cinderbank.ports.transfers import BackupTransfer, CompareTransfer, CopyTransfer
 from cinderbank.transfer.backup import run_backup
+from cinderbank.transfer.compare import Comparison, run_compare
 from cinderbank.transfer.copy import run_copy
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
@@ -95,7 +96,10 @@ def _run(argv: Sequence[str]) -> int:
         log.error("unexpected %s at %s", type(error).__name__, _place(error))
         events.error(Retryable(f"unexpected {type(error).__name__} at {_place(error)}"))
         return TRY_AGAIN
-    events.result(done.content_hash, meter.now(), done.lost)
+    if isinstance(done, Comparison):
+        events.compared(done.content_hash, meter.now(), done.different)
+    else:
+        events.result(done.content_hash, meter.now(), done.lost)
     return OK
 
 
@@ -133,7 +137,7 @@ def exit_code(error: CinderbankError) -> int:
     return CLOUD
 
 
-def _run_job(job: Job, meter: ProgressMeter) -> Restored:
+def _run_job(job: Job, meter: ProgressMeter) -> Restored | Comparison:
     uploads = UploadSlots()
     with ExitStack() as opened:
         if isinstance(job.transfer, CopyTransfer):
@@ -157,6 +161,8 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored:
                 job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
             )
             return Restored(digest)
+        if isinstance(job.transfer, CompareTransfer):
+            return run_compare(job.transfer, bank, glance, meter)
         return run_restore(job.transfer, bank, glance, meter, job.workers)
 
 

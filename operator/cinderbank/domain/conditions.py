@@ -34,6 +34,8 @@ BACKUP_PHASES = (
     (intents.VOLUME, Phase.CLONING),
 )
 RESTORE_PHASES = (
+    (intents.COMPARE, Phase.COMPARING),
+    (intents.DRILL_IMAGE, Phase.IMAGING),
     (intents.VOLUME, Phase.CREATING_VOLUME),
     (intents.IMAGE, Phase.TRANSFERRING),
 )
@@ -48,6 +50,7 @@ PHASE_MESSAGES = {
     Phase.TRANSFERRING: "moving the data between image and bank",
     Phase.COMMITTING: "committing the backup to the bank",
     Phase.CREATING_VOLUME: "making the new volume of the image",
+    Phase.COMPARING: "comparing the scratch volume with the backup",
     Phase.DELETING: "being deleted",
 }
 
@@ -90,8 +93,20 @@ def backup_conditions(s: Situation) -> tuple[Condition, ...]:
     return (*_kstatus(s), _accepted(s), _banked(s), _cleaned_up(s))
 
 
-def restore_conditions(s: Situation) -> tuple[Condition, ...]:
-    return (*_kstatus(s), _accepted(s), _cleaned_up(s))
+def restore_conditions(s: Situation, *, drill: bool = False) -> tuple[Condition, ...]:
+    told = (*_kstatus(s), _accepted(s), _cleaned_up(s))
+    return (*told, _verified(s.memory)) if drill else told
+
+
+def _verified(memory: Memory) -> Condition:
+    """Of a drill. That it could not be run says nothing about the backup."""
+    drill, outcome = memory.drill, memory.outcome
+    if drill is None or not drill.compared or outcome is None:
+        reason = "NotCompared" if outcome is None else outcome.reason
+        return Condition("Verified", "Unknown", reason, "the backup was not compared by this drill")
+    if drill.different is None:
+        return Condition("Verified", "True", "RestoreDrill", outcome.message)
+    return Condition("Verified", "False", "DrillFoundDifference", outcome.message)
 
 
 def _kstatus(s: Situation) -> tuple[Condition, ...]:

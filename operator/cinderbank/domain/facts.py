@@ -20,6 +20,11 @@ BackupId = NewType("BackupId", str)
 GIB = 1 << 30
 
 
+def size_gib(size_bytes: int) -> int:
+    """Bytes as whole GiB, rounded up."""
+    return -(-size_bytes // GIB)
+
+
 @dataclass(frozen=True, slots=True)
 class VolumeFacts:
     """A Cinder volume, GET /v3/volumes/{id}."""
@@ -220,6 +225,10 @@ class TransferSucceeded:
     """The manifest's, of a backup that was salvaged too: what it should be."""
     lost: LostRanges | None = None
     """Restore with salvage: what is zeros now; None when nothing is lost."""
+    compared: bool = False
+    """Of a drill: every byte of the scratch volume was compared with the backup."""
+    different: LostRanges | None = None
+    """Of that: the sectors (512 bytes) that differ; None when all is the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,8 @@ def held_back(step: Step, memory: Memory, now: datetime) -> Wait | None:
     if not step.waits_for_back_off or memory.next_try_at is None:
         return None
     error = memory.last_error
-    if step.intent == intents.TRANSFER and error is not None and error.reason == NO_TRANSFER_SLOT:
+    waits_for_slot = error is not None and error.reason == NO_TRANSFER_SLOT
+    if step.intent in (intents.TRANSFER, intents.COMPARE) and waits_for_slot:
         return None  # woken because a slot is free; asking for it costs nobody anything
     seconds = (memory.next_try_at - now).total_seconds()
     if seconds <= 0:

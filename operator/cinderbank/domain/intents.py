@@ -37,6 +37,9 @@ PERSISTENT_VOLUME = "persistent-volume"
 CLAIM = "claim"
 IMAGE_METADATA = "image-metadata"
 SET_IMAGE_METADATA = "set-image-metadata"
+DRILL_IMAGE = "drill-image"
+COMPARE = "compare"
+VERDICT = "verdict"
 
 
 def find(memory: Memory, step: str) -> Intent | None:

@@ -18,6 +18,10 @@ RESTORE_TAG = "cinderbank.io/restore-uid"
 """On the volume that a restore makes, and as a label on its PersistentVolume and its claim; it stays
 there, as the proof of where they came from."""
 
+DRILL_TAG = "cinderbank.io/drill"
+"""On the scratch volume of a restore drill, beside RESTORE_TAG: it is nobody's, and goes by itself. The
+value is the id of the backup."""
+
 TAG_PREFIX = "cinderbank.io/"
 
 
@@ -35,6 +39,16 @@ def image_name(backup_id: BackupId) -> str:
 
 def restore_image_name(uid: str) -> str:
     return f"cinderbank-restore-{uid}"
+
+
+def drill_volume_name(uid: str) -> str:
+    """Of the scratch volume of a drill. Only what has this name and the tags is ever deleted."""
+    return f"cinderbank-drill-{uid}-volume"
+
+
+def drill_image_name(uid: str) -> str:
+    """Of the image by which the scratch volume is read back."""
+    return f"cinderbank-drill-{uid}-image"
 
 
 def persistent_volume_name(uid: str) -> str:

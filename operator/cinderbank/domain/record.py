@@ -40,6 +40,8 @@ class Phase(StrEnum):
     COMMITTING = "Committing"
     # restore (Queued and Transferring are shared)
     CREATING_VOLUME = "CreatingVolume"
+    # drill (Imaging is shared)
+    COMPARING = "Comparing"
     # both
     CLEANING_UP = "CleaningUp"
     DELETING = "Deleting"
@@ -172,6 +174,8 @@ class RestoreRequest:
     volume_id: VolumeId | None = None
     selector: BackupSelector | None = None
     dry_run: bool = False
+    drill: bool = False
+    """The volume is a scratch volume: compared with the backup, then deleted, whatever the outcome."""
     transport: Transport = Transport.AUTO
     salvage: bool = False
     """Go on where the bank has lost something: zeros in its place, told as `Memory.lost`."""
@@ -223,6 +227,17 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Drill:
+    """How the scratch volume of a drill comes back, and what the comparison came to."""
+
+    transport: Transport
+    reason: str
+    compared: bool = False
+    different: LostRanges | None = None
+    """The sectors that differ; None while not compared, and when all is the same."""
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
     """What status must keep; for a backup and for a restore alike (unused fields stay None)."""
 
@@ -263,6 +278,8 @@ class Memory:
     """Restore: the type and zone of the new volume, chosen when the backup is pinned."""
     plan: Plan | None = None
     """Restore: what a dry run found."""
+    drill: Drill | None = None
+    """Restore that is a drill: from the moment when the scratch volume is there."""
     outcome: Outcome | None = None
     completed_at: datetime | None = None
 

@@ -19,6 +19,7 @@ Rules, top to bottom, the first that answers wins:
 | dry | spec.dryRun | Conclude(Completed) |
 | guarded | our finalizer was taken off | AddFinalizer |
 | pinned | the bank was not told that we read | PinReader |
+| drill | spec.drill, and the scratch volume is read back or compared | see drill_stage |
 | volume, transfer, image | from the farthest stage back | see restore_stages, claim_stage |
 
 How it goes through Glance, and which type and zone the new volume gets, is chosen when the backup is
@@ -31,12 +32,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import claim_stage, cleanup, intents
+from cinderbank.domain import claim_stage, cleanup, drill_stage, intents
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, ResourceFailed, SourceGone
-from cinderbank.domain.facts import TransferAbsent, VolumeFacts
+from cinderbank.domain.facts import TransferAbsent, VolumeFacts, size_gib
 from cinderbank.domain.failure import held_back
 from cinderbank.domain.placement import Offered, Placement, place
 from cinderbank.domain.plan import Plan, Survey, make_plan, summary
@@ -48,7 +49,7 @@ from cinderbank.domain.record import (
     Transport,
     TransportChoice,
 )
-from cinderbank.domain.restore_stages import RECEIVING, size_gib, volume_stage
+from cinderbank.domain.restore_stages import RECEIVING, volume_stage
 from cinderbank.domain.restore_steps import (
     FoundBackup,
     PinBackup,
@@ -63,7 +64,7 @@ from cinderbank.domain.stages import USELESS_VOLUME, fail
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
 from cinderbank.domain.transport import for_restore
 
-CREATES = (intents.IMAGE, intents.VOLUME)
+CREATES = (intents.IMAGE, intents.VOLUME, intents.DRILL_IMAGE)
 
 
 def next_step(o: RestoreObserved) -> RestoreStep:
@@ -78,8 +79,9 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
     memory = claim_stage.claim_sighted(o, memory)
+    memory = intents.sighted(memory, intents.DRILL_IMAGE, [i.id for i in o.drill_images])
     usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
-    if usable and memory.outcome is None:
+    if usable and memory.outcome is None and not o.request.drill:
         memory = replace(memory, created_volume_id=usable[0].id)
     return replace(o, memory=_with_abandoned_since(o, memory))
 
@@ -101,7 +103,7 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         o.identity,
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE
-        and not o.request.dry_run,
+        and not (o.request.dry_run or o.request.drill),
         delete_end_product=lambda: (
             claim_stage.claim_kept(o)
             or claim_stage.claim_cleanup(o)
@@ -122,7 +124,7 @@ def untouched(o: RestoreObserved) -> RestoreStep | None:
 
 def restored(o: RestoreObserved) -> RestoreStep | None:
     outcome = o.memory.outcome
-    if outcome is None or outcome.phase is not Phase.COMPLETED:
+    if outcome is None or outcome.phase is not Phase.COMPLETED or o.request.drill:
         return None
     return (
         cleanup.transfer_step(o.transfer)
@@ -134,7 +136,8 @@ def restored(o: RestoreObserved) -> RestoreStep | None:
 
 
 def ending(o: RestoreObserved) -> RestoreStep | None:
-    """Volumes that can go, then the image, then the others.
+    """Volumes that can go, then the image, then the others. So ends every drill, too: first of all goes
+    the image by which its volume is read back, as that is uploading until it is done.
 
     A volume may be a clone of the image, which can not go before it; and a volume that still copies
     from the image can not be deleted, but fails at once when the image goes.
@@ -146,10 +149,12 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
     return (
         cleanup.transfer_step(o.transfer)
         or claim_stage.claim_cleanup(o)
+        or cleanup.image_step(o.drill_images, o.memory, o.now, seed)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
         or cleanup.settle_step(o.memory, (*CREATES, *claim_stage.CREATES), o.now)
+        or drill_stage.verdict(o)
         or _unpin(o)
         or Finish(replace(o.memory.outcome, final=True))
     )
@@ -281,6 +286,7 @@ RULES = (
     dry,
     guarded,
     pinned,
+    drill_stage.drill_stage,
     volume_stage,
 )
 """The last one always answers."""

@@ -6,16 +6,16 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 
 from __future__ import annotations
 
-from cinderbank.domain import claim_stage, intents, messages
+from cinderbank.domain import claim_stage, drill_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
 from cinderbank.domain.facts import (
-    GIB,
     ImageFacts,
     TransferFailed,
     TransferSucceeded,
     VolumeFacts,
+    size_gib,
 )
 from cinderbank.domain.fidelity import not_put_back, put_back
 from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
@@ -58,11 +58,6 @@ NO_QCOW2 = frozenset({"ImageContentRefused", "SizeNotInSectors", "TooManyChunks"
 """Reasons of a transfer: Glance has answered 415, or the backup can not be made a qcow2 image of."""
 
 
-def size_gib(size_bytes: int) -> int:
-    """Bytes as whole GiB, rounded up."""
-    return -(-size_bytes // GIB)
-
-
 def volume_stage(o: RestoreObserved) -> RestoreStep:
     volume = first_usable(o.volumes, USELESS_VOLUME)
     if volume is None:
@@ -87,6 +82,8 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
 
 def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     """Put back what a volume from an image has differently, then its claim, then it is done."""
+    if o.request.drill:
+        return drill_stage.read_back(o, volume)
     if step := put_back(o, volume) or claim_stage.claim_stage(o, volume):
         return step
     message = ", but ".join(
@@ -236,7 +233,7 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     # Without a placement it was begun by an operator that knew none: what was asked for, then.
     placed, wanted = o.memory.placement, o.request.wanted
     asked = o.request.description
-    return CreateVolume(
+    made = CreateVolume(
         image_id=image.id,
         name=claim_stage.volume_name(o, source),
         description=source.description if asked is None else asked,
@@ -249,6 +246,7 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
             RESTORE_TAG: o.identity.uid,
         },
     )
+    return drill_stage.scratch(o, made) if o.request.drill else made
 
 
 def _remake_image(o: RestoreObserved, image: ImageFacts, error: CinderbankError) -> RestoreStep:

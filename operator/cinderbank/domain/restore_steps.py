@@ -9,6 +9,7 @@ from datetime import datetime
 from cinderbank.domain import intents
 from cinderbank.domain.claim import ClaimedVolume
 from cinderbank.domain.claim_steps import ClaimLook, ClaimStep
+from cinderbank.domain.drill_steps import DrillStep
 from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
@@ -63,7 +64,8 @@ class FoundBackup:
 
 @dataclass(frozen=True, slots=True)
 class RestoreObserved:
-    """One look at everything; volumes carry our tag, images our name, oldest first."""
+    """One look at everything; volumes carry our tag, images our name, oldest first. Volumes are read before
+    images, as for a backup."""
 
     identity: Identity
     request: RestoreRequest
@@ -79,6 +81,8 @@ class RestoreObserved:
     """Only for a dry run."""
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
+    drill_images: Sequence[ImageFacts] = ()
+    """Of a drill: by which its scratch volume is read back."""
     transfer: TransferFacts = field(default_factory=TransferAbsent)
     messages: Sequence[UserMessage] = ()
     claims: ClaimLook = field(default_factory=ClaimLook)
@@ -185,7 +189,8 @@ class SetImageMetadata(Effect):
 
 
 RestoreStep = (
-    AddFinalizer
+    DrillStep
+    | AddFinalizer
     | RemoveFinalizer
     | Resolve
     | PinBackup

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from cinderbank.domain import cleanup, conditions, intents, names, transport
 from cinderbank.domain.claim_steps import CreateClaim, CreatePersistentVolume, PinClaim
+from cinderbank.domain.drill_steps import DrillStep
 from cinderbank.domain.errors import (
     Conflict,
     Forbidden,
@@ -52,6 +53,7 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.engine.course import unexpected
+from cinderbank.engine.drill import perform_drill_step, silent_uploads, with_drill_look
 from cinderbank.engine.fall_back import fall_back, told_way_out
 from cinderbank.engine.messages import messages_about
 from cinderbank.engine.restore_claim import (
@@ -120,12 +122,19 @@ class RestoreCourse:
         self, memory: Memory, observed: RestoreObserved | None, waiting: Wait | None
     ) -> Report:
         phase = self.phase(memory)
-        handed_over = memory.outcome is not None and memory.outcome.phase is Phase.COMPLETED
+        drill = self.record.request.drill
+        handed_over = (
+            memory.outcome is not None and memory.outcome.phase is Phase.COMPLETED and not drill
+        )
         left = (
             ()
             if observed is None
             else (
-                *cleanup.temporaries((), () if handed_over else observed.volumes, observed.images),
+                *cleanup.temporaries(
+                    (),
+                    () if handed_over else observed.volumes,
+                    (*observed.images, *observed.drill_images),
+                ),
                 *(() if handed_over else made_for_claim(observed)),
             )
         )
@@ -138,7 +147,7 @@ class RestoreCourse:
         )
         return Report(
             phase=phase,
-            conditions=conditions.restore_conditions(situation),
+            conditions=conditions.restore_conditions(situation, drill=drill),
             progress=None if observed is None else _progress(memory, observed),
             temporaries=left,
         )
@@ -165,12 +174,15 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid),
         images=world.glance.images_named(names.restore_image_name(uid)),
     )
+    if request.drill:
+        seen = with_drill_look(seen, world)
     if cleaning:
         return with_leftovers(seen, world)
     seen = with_bind_look(seen, world)
     if intents.is_done(memory, intents.PIN):
         world.bank.beat(uid)
     failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
+    failed += silent_uploads(seen)
     return replace(seen, messages=messages_about(failed, memory, world.cinder))
 
 
@@ -179,6 +191,8 @@ def perform(  # noqa: C901  one arm per step
 ) -> Memory:
     """Exactly one effect; returns memory with what it answered."""
     reader = record.identity.uid
+    if isinstance(step, DrillStep):
+        return perform_drill_step(step, world, memory)
     match step:
         case Resolve(chosen=chosen):
             world.records.event(NEWEST_THAT_FITS, chosen.message)
@@ -233,12 +247,9 @@ def perform(  # noqa: C901  one arm per step
             world.cinder.delete_volume(volume_id)
             return memory
         case (
-            PinClaim()
-            | CreatePersistentVolume()
-            | CreateClaim()
-            | DeleteClaim()
+            PinClaim() | CreatePersistentVolume() | CreateClaim() | DeleteClaim()
             | DeletePersistentVolume()
-        ):
+        ):  # fmt: skip
             return perform_claim_step(step, world, memory)
         case (
             AddFinalizer()
@@ -331,13 +342,8 @@ def _put_back(
 
 
 def _progress(memory: Memory, observed: RestoreObserved) -> TransferProgress | None:
-    match observed.transfer:
-        case TransferRunning(progress=progress):
-            return progress
-        case TransferSucceeded(progress=progress):
-            return progress
-        case _:
-            pass
+    if isinstance(observed.transfer, (TransferRunning, TransferSucceeded)):
+        return observed.transfer.progress
     if memory.image_proven is None or memory.size_bytes is None:
         return None
     return TransferProgress(bytes_total=memory.size_bytes, bytes_processed=memory.size_bytes)

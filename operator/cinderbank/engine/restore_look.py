@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from cinderbank.domain import claim
-from cinderbank.domain.facts import VolumeFacts
+from cinderbank.domain.facts import VolumeFacts, size_gib
 from cinderbank.domain.placement import Offered
 from cinderbank.domain.plan import Survey
-from cinderbank.domain.restore_stages import size_gib
 from cinderbank.domain.restore_steps import FoundBackup, RestoreObserved
 from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.bank import BackupDescription

@@ -265,7 +265,8 @@ def is_quiet(
         return False
     spec = raw.get("spec") or {}
     policy = spec.get("deletionPolicy") or spec.get("onDelete")
-    made = memory.outcome.phase is Phase.COMPLETED and not spec.get("dryRun")
+    ends_with_nothing = spec.get("dryRun") or spec.get("drill")
+    made = memory.outcome.phase is Phase.COMPLETED and not ends_with_nothing
     keeps = made and policy == goes_along
     observed = raw["status"].get("observedGeneration")
     return bool(observed == identity.generation and keeps == identity.has_finalizer)

@@ -114,6 +114,11 @@ class Bank(Protocol):
         SourceGone (BackupNotFound)."""
         ...
 
+    def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
+        """Note what a restore drill found, for every site; that it found a difference stays for ever.
+        False when nothing was noted: a ReadOnly bank, or the backup is gone. Idempotent."""
+        ...
+
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Read pin of a restore (`reader` is its uid); no-op on a ReadOnly bank. Idempotent."""
         ...

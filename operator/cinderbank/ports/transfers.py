@@ -42,6 +42,21 @@ class RestoreTransfer:
 
 
 @dataclass(frozen=True, slots=True)
+class CompareTransfer:
+    """Glance image <-> bank: whether an `active` image of a scratch volume holds what the backup does.
+    Changes nothing anywhere."""
+
+    site: str
+    backup_id: BackupId
+    image_id: ImageId
+    size_bytes: int
+    """Of the backup."""
+    volume_bytes: int
+    """Of the scratch volume; the image MUST be of a disk of that size. What lies behind the backup's end
+    is not compared."""
+
+
+@dataclass(frozen=True, slots=True)
 class CopyTransfer:
     """Bank -> another bank: reads a sealed backup and ends with the seal of its copy. No cloud."""
 
@@ -56,7 +71,7 @@ class CopyTransfer:
     """Whether what is encrypted may be written into a bank without keys."""
 
 
-Transfer = BackupTransfer | RestoreTransfer | CopyTransfer
+Transfer = BackupTransfer | RestoreTransfer | CompareTransfer | CopyTransfer
 
 
 class Transfers(Protocol):

@@ -2,7 +2,8 @@
 
 {"event":"progress","bytes_total":...,...}            at most two a second
 {"event":"result","content_hash":"...","progress":{...}}    the last line of a good end;
-    with "lost":{"count":...,"lost_bytes":...,"ranges":[[first,last],...]} when a salvage lost something
+    with "lost":{"count":...,"lost_bytes":...,"ranges":[[first,last],...]} when a salvage lost something;
+    of a comparison with "compared":true, and "different" as "lost" when there is a difference
 {"event":"error","reason":"...","message":"...","retryable":true}    the last line of a bad one
 """
 
@@ -43,6 +44,13 @@ class EventWriter:
     ) -> None:
         event = {"event": "result", "content_hash": content_hash, "progress": asdict(progress)}
         self._write(event if lost is None else {**event, "lost": asdict(lost)})
+
+    def compared(
+        self, content_hash: str, progress: TransferProgress, different: LostRanges | None
+    ) -> None:
+        event = {"event": "result", "content_hash": content_hash, "progress": asdict(progress)}
+        told = {} if different is None else {"different": asdict(different)}
+        self._write({**event, "compared": True, **told})
 
     def error(self, error: CinderbankError) -> None:
         self._write(

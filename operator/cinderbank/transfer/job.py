@@ -16,12 +16,19 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 from cinderbank.bank.chunk import DEFAULT_CHUNK_BYTES
 from cinderbank.domain.errors import InvalidSpec
-from cinderbank.ports.transfers import BackupTransfer, CopyTransfer, RestoreTransfer, Transfer
+from cinderbank.ports.transfers import (
+    BackupTransfer,
+    CompareTransfer,
+    CopyTransfer,
+    RestoreTransfer,
+    Transfer,
+)
 
 JOB_VERSION = 1
 KINDS: dict[str, type[Transfer]] = {
     "backup": BackupTransfer,
     "restore": RestoreTransfer,
+    "compare": CompareTransfer,
     "copy": CopyTransfer,
 }
 

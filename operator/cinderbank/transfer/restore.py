@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cinderbank.bank import state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.reader import BackupReader
 from cinderbank.domain.errors import Conflict, DataCorrupt, SourceGone, Unsupported
-from cinderbank.domain.facts import ImageFacts, LostRanges
+from cinderbank.domain.facts import BackupId, ImageFacts, LostRanges
 from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
@@ -48,28 +49,35 @@ def run_restore(
     bank and Glance raise.
     """
     bank.open()
-    try:
+    site, backup_id = transfer.site, transfer.backup_id
+    with deleted_meanwhile(bank, site, backup_id):
         restored = _restored(transfer, bank, glance, meter, workers, sleep)
-    except DataCorrupt as error:
-        if not _is_deleted(bank, transfer):
-            raise
-        raise _deleted(transfer) from error
-    if restored.lost is not None and _is_deleted(bank, transfer):
-        raise _deleted(transfer)
+    if restored.lost is not None and _is_deleted(bank, site, backup_id):
+        raise _deleted(site, backup_id)
     return restored
 
 
-def _is_deleted(bank: StoredBank, transfer: RestoreTransfer) -> bool:
-    """What is missing because it was freed is no damage: neither to be told as such, nor to be zeros."""
-    site, backup_id = transfer.site, transfer.backup_id
+@contextmanager
+def deleted_meanwhile(bank: StoredBank, site: str, backup_id: BackupId) -> Iterator[None]:
+    """What is missing because it was freed is no damage: SourceGone instead of DataCorrupt then."""
+    try:
+        yield
+    except DataCorrupt as error:
+        if not _is_deleted(bank, site, backup_id):
+            raise
+        raise _deleted(site, backup_id) from error
+
+
+def _is_deleted(bank: StoredBank, site: str, backup_id: BackupId) -> bool:
+    """Neither to be told as damage, nor to be zeros."""
     if state.read_tomb(bank.store, site, backup_id) is not None:
         return True
     return state.read_seal(bank.store, site, backup_id) is None
 
 
-def _deleted(transfer: RestoreTransfer) -> SourceGone:
+def _deleted(site: str, backup_id: BackupId) -> SourceGone:
     return SourceGone(
-        f"backup {transfer.backup_id} of site {transfer.site} was deleted while it was restored, and what it"
+        f"backup {backup_id} of site {site} was deleted while it was restored, and what it"
         " had is being freed; restore another backup. (The read pin of a restore keeps it there, but none"
         " is left by a BackupBank with accessMode: ReadOnly, or by one that gave no sign for a day)",
         reason="BackupNotFound",

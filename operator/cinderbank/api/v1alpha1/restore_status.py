@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from cinderbank.api.v1alpha1.model import ApiModel, CloudID
+from cinderbank.api.v1alpha1.model import ApiModel, CloudID, clipped
 from cinderbank.api.v1alpha1.restore_plan import (
     Placement,
     Plan,
@@ -20,7 +20,7 @@ from cinderbank.api.v1alpha1.restore_plan import (
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
 from cinderbank.api.v1alpha1.run_status import Bytes, RunStatus
 from cinderbank.domain.facts import MAX_LOST_RANGES, ImageId, LostRanges, VolumeId
-from cinderbank.domain.record import Memory, Report, Transport
+from cinderbank.domain.record import Drill, Memory, Report, Transport
 
 
 class LostRange(ApiModel):
@@ -38,6 +38,42 @@ class Lost(ApiModel):
     ranges: Annotated[tuple[LostRange, ...], Field(max_length=MAX_LOST_RANGES)] = Field(
         description="The first 100 of them."
     )
+
+
+class Different(ApiModel):
+    """Where the scratch volume of a drill is not what the backup is, in sectors of 512 bytes."""
+
+    count: Annotated[int, Field(ge=1)] = Field(description="How many ranges differ.")
+    different_bytes: Bytes = Field(description="Bytes in all of them.")
+    ranges: Annotated[tuple[LostRange, ...], Field(max_length=MAX_LOST_RANGES)] = Field(
+        description="The first 100 of them."
+    )
+
+
+class DrillStatus(ApiModel):
+    """How the scratch volume of a drill was read back, and what the comparison came to."""
+
+    transport: Annotated[str, Field(pattern="^(Raw|Qcow2|Vdi)$")] = Field(
+        description="How it was read back through Glance: Raw, Qcow2 or Vdi."
+    )
+    transport_reason: Annotated[str, Field(max_length=128)] = Field(
+        default="", description="Why so, in one CamelCase word."
+    )
+    compared: bool = Field(default=False, description="Whether all of it was compared.")
+    different: Different | None = Field(
+        default=None, description="What differs; unset when nothing does."
+    )
+
+    def to_domain(self) -> Drill:
+        different = self.different
+        return Drill(
+            Transport(self.transport),
+            self.transport_reason,
+            self.compared,
+            None
+            if different is None
+            else LostRanges(different.count, different.different_bytes, _pairs(different.ranges)),
+        )
 
 
 class VolumeRestoreStatus(RunStatus):
@@ -63,6 +99,7 @@ class VolumeRestoreStatus(RunStatus):
         default=None, description="Volume type and availability zone of the new volume, and why."
     )
     plan: Plan | None = Field(default=None, description="Only with spec.dryRun.")
+    drill: DrillStatus | None = Field(default=None, description="Only with spec.drill.")
 
 
 def memory_of(status: object) -> Memory:
@@ -76,6 +113,7 @@ def memory_of(status: object) -> Memory:
         resolved=None if read.resolved is None else read.resolved.to_domain(),
         placement=None if read.placement is None else read.placement.to_domain(),
         plan=None if read.plan is None else read.plan.to_domain(),
+        drill=None if read.drill is None else read.drill.to_domain(),
     )
 
 
@@ -96,7 +134,24 @@ def status_of(
         resolved=None if memory.resolved is None else resolved_of(memory.resolved),
         placement=None if memory.placement is None else placement_of(memory.placement),
         plan=_plan(memory),
+        drill=None if memory.drill is None else _drill(memory.drill),
     )
+
+
+def _drill(drill: Drill) -> dict[str, Any]:
+    different = drill.different
+    return {
+        "transport": drill.transport,
+        "transport_reason": clipped(drill.reason, 128),
+        "compared": drill.compared,
+        "different": None
+        if different is None
+        else {
+            "count": different.count,
+            "different_bytes": different.lost_bytes,
+            "ranges": _rows(different),
+        },
+    }
 
 
 def _plan(memory: Memory) -> dict[str, Any] | None:
@@ -106,13 +161,20 @@ def _plan(memory: Memory) -> dict[str, Any] | None:
 
 
 def _lost_ranges(lost: Lost) -> LostRanges:
-    ranges = tuple((each.first_byte, each.last_byte) for each in lost.ranges)
-    return LostRanges(lost.count, lost.lost_bytes, ranges)
+    return LostRanges(lost.count, lost.lost_bytes, _pairs(lost.ranges))
+
+
+def _pairs(ranges: tuple[LostRange, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple((each.first_byte, each.last_byte) for each in ranges)
+
+
+def _rows(lost: LostRanges) -> list[dict[str, int]]:
+    return [{"first_byte": first, "last_byte": last} for first, last in lost.ranges]
 
 
 def _told(lost: LostRanges) -> dict[str, Any]:
     return {
         "count": lost.count,
         "lost_bytes": lost.lost_bytes,
-        "ranges": [{"first_byte": first, "last_byte": last} for first, last in lost.ranges],
+        "ranges": _rows(lost),
     }

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cinderbank.api.v1alpha1.claim import ClaimTarget
-from cinderbank.api.v1alpha1.model import ApiModel, Ruled, immutable, one_way
+from cinderbank.api.v1alpha1.model import ApiModel, Ruled, immutable, one_way, rule
 from cinderbank.api.v1alpha1.references import CloudCredentialsRef
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 from cinderbank.api.v1alpha1.restore_source import RestoreSource
@@ -101,6 +101,21 @@ class Mappings(ApiModel):
 
 _ANEW = "make a new VolumeRestore instead"
 
+DRILL_RULES = (
+    rule(
+        "!has(self.drill) || !self.drill || !(has(self.dryRun) && self.dryRun"
+        " || has(self.salvage) && self.salvage || has(self.onDelete) && self.onDelete == 'Delete')",
+        "a drill goes without dryRun, salvage and onDelete: Delete; its volume is always deleted",
+    ),
+    rule(
+        "!has(self.drill) || !self.drill || !has(self.target)"
+        " || !(has(self.target.name) || has(self.target.description) || has(self.target.sizeGiB)"
+        " || has(self.target.bootable) || has(self.target.persistentVolumeClaim)"
+        " || has(self.target.metadata) && self.target.metadata.size() > 0)",
+        "of spec.target a drill takes only volumeType and availabilityZone",
+    ),
+)
+
 
 class VolumeRestoreSpec(ApiModel):
     """What to restore, and as what. All but onDelete and cancel stays as created."""
@@ -111,6 +126,8 @@ class VolumeRestoreSpec(ApiModel):
         immutable("target", _ANEW),
         immutable("mappings", _ANEW),
         immutable("dryRun", _ANEW),
+        immutable("drill", _ANEW),
+        *DRILL_RULES,
         immutable("timeouts", _ANEW),
         immutable("retryLimit", _ANEW),
         immutable("transport", _ANEW),
@@ -133,6 +150,12 @@ class VolumeRestoreSpec(ApiModel):
         default=False,
         description="Make nothing: look at everything, tell a plan in status.plan, and end in Completed"
         " with the reason DryRun; or in Failed with the reason that a restore would fail with.",
+    )
+    drill: bool = Field(
+        default=False,
+        description="A restore drill: the volume is a scratch volume. It is read back, compared with the"
+        " backup byte for byte, and deleted, whatever the outcome; condition Verified tells it. Of"
+        " spec.target only volumeType and availabilityZone may be given. See docs/verification.md.",
     )
     on_delete: OnDelete = Field(
         default=OnDelete.DETACH,
@@ -179,6 +202,7 @@ class VolumeRestoreSpec(ApiModel):
             bank_name=bank_name,
             selector=selector,
             dry_run=self.dry_run,
+            drill=self.drill,
             salvage=self.salvage,
             claim=None if claim is None else claim.to_domain(),
             cancel=self.cancel,
@@ -202,6 +226,11 @@ VOLUME_RESTORE = Resource(
         Column("Progress", ".status.progress.summary", "Percent, rate and time left"),
         Column("Restored-Volume", ".status.volumeID", "The new volume in Cinder"),
         Column("Target", ".spec.target.name", "Name asked for the new volume"),
+        Column(
+            "Verified",
+            '.status.conditions[?(@.type=="Verified")].status',
+            "Of a drill: were all bytes the backup's",
+        ),
         Column("Claim", ".status.persistentVolumeClaim.name", "The claim that gets it", wide=True),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
         AGE,

@@ -1,7 +1,7 @@
 """Which volumes of a project a policy is for.
 
 A volume is selected when any part of the selector names it and no part of the excludes does. What we
-made for a backup of ours is never selected, nor what is not there yet or not there for long.
+made for a backup or a drill of ours is never selected, nor what is not there yet or not there for long.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from cinderbank.domain.facts import VolumeFacts, VolumeId
-from cinderbank.domain.names import BACKUP_TAG
+from cinderbank.domain.names import BACKUP_TAG, DRILL_TAG, RESTORE_TAG
 
 MOST_CLAIMS = 5000
 """PersistentVolumeClaims that one selector is read for; of more the first by name, and it is told."""
@@ -76,7 +76,7 @@ def select(
     chosen = []
     for volume in volumes:
         present.add(volume.id)
-        if BACKUP_TAG in volume.metadata or volume.status in PASSING_STATUSES:
+        if _is_ours(volume) or volume.status in PASSING_STATUSES:
             continue
         if volume.id not in claimed.volumes and not selector.include.names(volume):
             continue
@@ -103,5 +103,11 @@ def protectable(volumes: Iterable[VolumeFacts]) -> frozenset[VolumeId]:
     return frozenset(
         volume.id
         for volume in volumes
-        if BACKUP_TAG not in volume.metadata and volume.status not in PASSING_STATUSES
+        if not _is_ours(volume) and volume.status not in PASSING_STATUSES
     )
+
+
+def _is_ours(volume: VolumeFacts) -> bool:
+    """A temporary volume of a backup, or the scratch volume of a drill."""
+    has = volume.metadata
+    return BACKUP_TAG in has or (DRILL_TAG in has and RESTORE_TAG in has)

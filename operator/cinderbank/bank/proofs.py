@@ -1,0 +1,126 @@
+"""Proofs: what drills and checks of this site, and of others, have found out about backups.
+
+    sites/<who looked>/proofs/<who wrote>/<backup id>/<found>-<YYYYMMDDhhmmss>
+
+Everything is in the key, so that a listing tells all: one request for 1000. A site writes and deletes
+its own ones only. Of those that say `whole` the newest counts; that a drill found a difference stays as
+long as the backup does. What a proof is of may be gone: it then says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from cinderbank.bank import one_site, proof_keys, scrub, state
+from cinderbank.bank.manifest import to_json
+from cinderbank.bank.removal import BATCH_KEYS, delete_or_raise
+from cinderbank.bank.store import ObjectStore
+from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.facts import BackupId
+from cinderbank.domain.proofs import Backup, Found, Proof, Standing, standings
+
+PROOF_NAME = "cinderbank-proof"
+MAX_PROOFS = 200_000
+"""Of all sites: a bank of 100,000 backups, each looked at from two sites; 200 LISTs."""
+MAX_PROOFS_OF_ONE = 1000
+
+
+def all_proofs(store: ObjectStore, now: datetime) -> Iterator[Proof]:
+    """Of every site about every backup; a time of the future counts as `now`. Raises DataCorrupt when
+    there are more than MAX_PROOFS: that is not our doing."""
+    count = 0
+    for by in state.sites(store):
+        for row in store.list_keys(proof_keys.proofs_prefix(by)):
+            count += 1
+            if count > MAX_PROOFS:
+                raise DataCorrupt(f"{store.where()}: more than {MAX_PROOFS} proofs")
+            if (proof := _read(row.key, now)) is not None:
+                yield proof
+
+
+def known(store: ObjectStore, now: datetime) -> Mapping[Backup, Standing]:
+    """With what checks found damaged. Raises what stopped a check's report from being read."""
+    damaged = ((ref.site, ref.backup_id) for ref in scrub.known_damage(store).backups)
+    return standings(all_proofs(store, now), damaged)
+
+
+def of_backup(store: ObjectStore, site: str, backup_id: BackupId, now: datetime) -> Iterator[Proof]:
+    """One LIST for each site of the bank."""
+    for by in state.sites(store):
+        prefix = proof_keys.proof_prefix(by, site, backup_id)
+        for row in state.bounded(store, prefix, MAX_PROOFS_OF_ONE):
+            if (proof := _read(row.key, now)) is not None:
+                yield proof
+
+
+def note(
+    store: ObjectStore, by: str, site: str, backup_id: BackupId, found: Found, now: datetime
+) -> None:
+    """Put ours, then take away what it replaces. Idempotent."""
+    prefix = proof_keys.proof_prefix(by, site, backup_id)
+    listed = [row.key for row in state.bounded(store, prefix, MAX_PROOFS_OF_ONE)]
+    _put(store, by, Proof(site, backup_id, found, now), listed)
+
+
+def note_drill(
+    store: ObjectStore, by: str, site: str, backup_id: BackupId, is_whole: bool, now: datetime
+) -> bool:
+    """As `note`; False when the backup is gone."""
+    if one_site.committed(store, site, backup_id) is None:
+        return False
+    note(store, by, site, backup_id, Found.DRILL if is_whole else Found.DIFFERENT, now)
+    return True
+
+
+def forget(store: ObjectStore, by: str, site: str, backup_id: BackupId) -> None:
+    """The backup is deleted."""
+    prefix = proof_keys.proof_prefix(by, site, backup_id)
+    rows = state.bounded(store, prefix, MAX_PROOFS_OF_ONE)
+    delete_or_raise(store, [row.key for row in rows if proof_keys.parse_proof(row.key)])
+
+
+class OwnProofs:
+    """Those of our site, listed once: for who notes many. Some 200 bytes for each; NOT thread-safe."""
+
+    def __init__(self, store: ObjectStore, by: str) -> None:
+        self._store = store
+        self._by = by
+        self._known: dict[Backup, list[str]] = {}
+        for number, row in enumerate(store.list_keys(proof_keys.proofs_prefix(by))):
+            if number >= MAX_PROOFS:
+                raise DataCorrupt(f"{store.where()}: more than {MAX_PROOFS} proofs of site {by}")
+            if (read := proof_keys.parse_proof(row.key)) is not None:
+                self._known.setdefault((read.site, read.backup_id), []).append(row.key)
+
+    def note(self, site: str, backup_id: BackupId, found: Found, now: datetime) -> None:
+        listed = self._known.get((site, backup_id), [])
+        _put(self._store, self._by, Proof(site, backup_id, found, now), listed)
+
+    def keep_only(self, backups: Iterable[Backup]) -> None:
+        """Forget what is about backups that are gone."""
+        kept = frozenset(backups)
+        gone = [key for backup, keys in self._known.items() if backup not in kept for key in keys]
+        for first in range(0, len(gone), BATCH_KEYS):
+            delete_or_raise(self._store, gone[first : first + BATCH_KEYS])
+
+
+def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> None:
+    ours = proof_keys.proof(by, proof)
+    store.put(ours, to_json({}, PROOF_NAME))
+    if proof.found is Found.DIFFERENT:
+        return
+    replaced = [
+        key
+        for key in listed
+        if key != ours
+        and (read := proof_keys.parse_proof(key)) is not None
+        and read.found is not Found.DIFFERENT
+    ]
+    delete_or_raise(store, replaced)
+
+
+def _read(key: str, now: datetime) -> Proof | None:
+    read = proof_keys.parse_proof(key)
+    return None if read is None else replace(read, at=min(read.at, now))
