@@ -16,8 +16,8 @@ from cinderbank.domain.policy.selection import MOST_CLAIMS, Claimed
 
 YOUNG_SECONDS = 60.0
 """Policies that name the same labels list the claims once a minute."""
-FORGOTTEN_SECONDS = 3600.0
-"""Of labels that nobody asks for any more."""
+FORGOTTEN_SECONDS = 1500.0
+"""Of labels that nobody asks for any more: a policy at rest asks every ten minutes."""
 
 State = tuple[str, str]
 """uid and resourceVersion of a claim."""
