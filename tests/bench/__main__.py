@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench import growth, machine, memory, path, peers, plots, report
+from tests.bench import growth, machine, memory, path, peers, plots, policies, report
 from tests.bench.bench import Bench, boot_id
 from tests.bench.ground import ground
 from tests.bench.measurement import load, save
@@ -29,6 +29,7 @@ RUN: dict[str, Callable[[Bench, Any], None]] = {
     "path": path.run,
     "growth": growth.run,
     "memory": memory.run,
+    "policies": policies.run,
 }
 
 

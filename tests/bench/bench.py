@@ -26,6 +26,7 @@ class Done:
 
     stages: Mapping[str, float] = field(default_factory=dict)
     cpu_seconds: float | None = None
+    api_writes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Bench:
@@ -68,6 +69,7 @@ class Bench:
             machine_cpu_seconds=round(machine_cpu_seconds() - machine, 2),
             peak_mib=round(watched.peak_mib, 1),
             stages={name: round(at, 2) for name, at in done.stages.items()},
+            api_writes=done.api_writes,
         )
         self._rows.append(row)
         self.say(

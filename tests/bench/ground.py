@@ -19,6 +19,7 @@ GROUPS = {
     "growth": ("openstack", "kubernetes", "s3"),
     "path": ("openstack", "s3"),
     "memory": (),
+    "policies": ("kubernetes",),
 }
 # Nothing is measured there, and two cores are few.
 IDLE = ("site-b.", "cluster-b.")

@@ -32,6 +32,8 @@ class Measurement:
     stages: Mapping[str, float] = field(default_factory=dict)
     """Seconds from the beginning until a stage was seen."""
     error: str | None = None
+    api_writes: Mapping[str, int] = field(default_factory=dict)
+    """What the Kubernetes API server was asked to write, by kind and verb."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,11 @@ FULL, INCREMENTAL, RESTORE = "backup", "incremental, nothing changed", "restore"
 STORE, READ_BACK = "image into the bank", "bank to /dev/null"
 PEAK = "peak memory of a backup"
 
+FIRST_LOOK, ONE_RUN = "started, all looked at", "a run of all of them"
+ALL_COMPLETED, AT_REST = "its backups are Completed", "at rest"
+IN_MEMORY = "in memory"
+"""Part `policies`."""
+
 OWN = "cinderbank"
 OWN_ENCRYPTED = "cinderbank, encrypted"
 ZLIB, ZSTD = "cinder-backup zlib", "cinder-backup zstd"

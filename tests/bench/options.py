@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PARTS = ("peers", "path", "growth", "memory")
+PARTS = ("peers", "path", "growth", "memory", "policies")
 """In the order in which they run."""
 
 REPORT = "report"

@@ -51,6 +51,17 @@ One backup and one restore for each: the curve counts here, not the point.
 A backup of a volume that exists only as a pattern (2/5 zeros, 2/5 text, 1/5 noise), whose chunks are
 thrown away: all that grows would be ours.
 """,
+    "policies": """
+## Many policies on one operator
+
+A real operator on a real API server; its cloud is an HTTP server that knows a token and a list of volumes. `at rest`
+is long enough for one look at every policy and one list of everything. Writes are what the API server has
+counted for our kinds and Events, without those of the bench. Without a bank, the backups of a run say so and wait;
+then the bench itself writes that they are Completed. The operator's own limit of status writes (5 a second) is
+lifted to 1,000, or it would be what is measured: divide the status writes by 5 for the seconds that they take with it.
+`in memory` is the policies' own code alone (seconds are CPU seconds, without the stand-ins for API server and
+cloud): it has the deletes of retention, each of which is proven in the bank before.
+""",
 }
 
 HOW = """

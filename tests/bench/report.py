@@ -140,11 +140,33 @@ def _memory(result: PartResult) -> str:
     return table(("volume", "peak MiB", "s", "CPU s", ""), rows, right=(1, 2, 3))
 
 
+def _policies(result: PartResult) -> str:
+    lines = [
+        (row.case, row.action, _number(row.seconds), _number(row.mover_cpu_seconds, 2),
+         _number(row.peak_mib, 0), str(sum(row.api_writes.values())), _writes(row))
+        for row in result.measurements
+    ]  # fmt: skip
+    head = ("how many", "what", "s", "CPU s", "peak MiB", "writes", "which, or why it failed")
+    rests = [
+        f"At rest, {row.case}: {3600 * row.mover_cpu_seconds / row.seconds:.0f} s of CPU an hour,"
+        f" {60 * sum(row.api_writes.values()) / row.seconds:.1f} writes a minute."
+        for row in result.measurements
+        if row.action == names.AT_REST and row.seconds and row.mover_cpu_seconds is not None
+    ]
+    return "\n\n".join([table(head, lines, right=(2, 3, 4, 5)), *rests])
+
+
+def _writes(row: Measurement) -> str:
+    told = ", ".join(f"{what} {count}" for what, count in sorted(row.api_writes.items()) if count)
+    return _reason(row.error) if row.error else told
+
+
 _PARTS: dict[str, Callable[[PartResult], str]] = {
     "peers": _peers,
     "path": _path,
     "growth": _growth,
     "memory": _memory,
+    "policies": _policies,
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from cinderbank.domain.errors import Unavailable
 from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.policy.runs import MOST_AT_WORK
 from cinderbank.kube.known import VOLUME_BACKUP_POLICY
 from cinderbank.kube.policies import BATCH
 from tests.gitops.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING
@@ -31,6 +32,20 @@ def runs(house: House) -> None:
 def cloud_is_away(house: House) -> None:
     house.clouds.error = Unavailable("away")
     house.tick()
+
+
+def away_too_long(house: House) -> None:
+    house.days(1)
+    house.clouds.error = Unavailable("away")
+    house.clock.advance(27 * HOUR)
+    house.tick()
+    assert house.condition("RPOMet") == ("False", "TooOld")
+
+
+def crowds(house: House) -> None:
+    for _ in range(MOST_AT_WORK + 1):
+        house.clock.advance(60)
+        house.settle()
 
 
 def a_day(house: House) -> None:
@@ -70,9 +85,18 @@ COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = 
     ("dry run", {"retention": {"keepLast": 1, "dryRun": True}}, last_failed, CURRENT, False),
     ("retention keeps nothing", {"retention": {"keepLast": 0}}, a_day, CURRENT, False),
     ("the cloud is away", {}, cloud_is_away, IN_PROGRESS, False),
+    ("the cloud is away for too long", {"rpo": "26h"}, away_too_long, IN_PROGRESS, False),
     ("changed, and not looked at yet", {}, changed, IN_PROGRESS, False),
     ("no such time", {"schedule": "61 * * * *"}, rests, FAILED, False),
     ("nothing is selected", {"selector": {"volumeIDs": [ABSENT]}}, rests, FAILED, False),
+    ("too much is selected", {"maxVolumes": 2, "rpo": "26h"}, rests, FAILED, False),
+    (
+        "too many are at work",
+        {"schedule": "* * * * *", "concurrencyPolicy": "Allow"},
+        crowds,
+        FAILED,
+        False,
+    ),
 ]
 
 

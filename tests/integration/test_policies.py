@@ -16,7 +16,7 @@ from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
 from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.app.policies import AppPolicyWorlds
-from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.errors import InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, key_of
@@ -94,15 +94,15 @@ class Operator:
         listed = self.api.list_all(collection_path(VOLUME_BACKUP, self.namespace))
         return [{"kind": VOLUME_BACKUP, **each} for each in listed]
 
-    def end(self) -> None:
-        """Every backup that is at work is Completed."""
+    def end(self, phase: str = "Completed") -> None:
+        """Every backup that is at work comes to this end."""
         now = self.clock.now().replace(microsecond=0).isoformat().replace("+00:00", "Z")
-        outcome = {"phase": "Completed", "reason": "Committed", "message": "", "time": now}
+        outcome = {"phase": phase, "reason": "Committed", "message": "", "time": now}
         for raw in self.children():
             if "outcome" in raw.get("status", {}):
                 continue
             status = {
-                "phase": "Completed",
+                "phase": phase,
                 "outcome": {**outcome, "final": True},
                 "snapshotTime": now,
                 "completionTime": now,
@@ -151,6 +151,37 @@ def test_from_a_policy_to_backups_to_retention(api: KubeApi, namespace: Namespac
         assert leaving == (raw["metadata"]["name"] in old)
         assert raw["spec"]["deletionPolicy"] == ("Delete" if leaving else "Retain")
         assert not leaving or raw["metadata"]["finalizers"] == ["cinderbank.io/protect"]
+
+
+def test_rpo_goes_on_while_the_cloud_is_away(api: KubeApi, namespace: Namespace) -> None:
+    """What it needs for that is in the status, as the API server keeps it."""
+    namespace.apply(policy(rpo="26h"))
+    operator = Operator(api, namespace)
+    made_at = operator.clock.now().replace(microsecond=0)
+    operator.clouds.found = [volume(1, "v1", created_at=made_at)]
+    found = operator.settle()
+    [told] = found["status"]["volumes"]
+    assert datetime.fromisoformat(told["createdTime"]) == made_at
+    assert condition(found, "RPOMet")["status"] == "True"
+    operator.clouds.error = Unavailable("away")
+    operator.clock.advance(27 * 3600)
+    found = operator.settle()
+    assert condition(found, "Reconciling")["status"] == "True"
+    assert condition(found, "RPOMet")["reason"] == "TooOld"
+
+
+def test_failed_ones_go_without_any_rule(api: KubeApi, namespace: Namespace) -> None:
+    namespace.apply(policy(trigger="1"))
+    operator = Operator(api, namespace)
+    operator.settle()
+    for number in range(2, 6):
+        operator.end("Failed")
+        operator.clock.advance(60)
+        namespace.apply(policy(trigger=f"{number}"))
+        operator.settle()
+    operator.end("Failed")
+    operator.settle()
+    assert len(operator.children()) == 6, "the newest three of each of two volumes"
 
 
 def test_a_status_that_is_lost_makes_nothing_twice(api: KubeApi, namespace: Namespace) -> None:
@@ -203,6 +234,7 @@ def test_the_sample_is_taken(namespace: Namespace) -> None:
         ({"rpo": "1d"}, "duration"),
         ({"concurrencyPolicy": "Maybe"}, "Unsupported value"),
         ({"retention": {"minGood": 0}}, "minGood"),
+        ({"maxVolumes": 0}, "maxVolumes"),
         (
             {
                 "template": {

@@ -16,8 +16,8 @@ from cinderbank.domain.policy.selection import MOST_CLAIMS, Claimed
 
 YOUNG_SECONDS = 60.0
 """Policies that name the same labels list the claims once a minute."""
-FORGOTTEN_SECONDS = 3600.0
-"""Of labels that nobody asks for any more."""
+FORGOTTEN_SECONDS = 1500.0
+"""Of labels that nobody asks for any more: a policy at rest asks every ten minutes."""
 
 State = tuple[str, str]
 """uid and resourceVersion of a claim."""
@@ -27,6 +27,7 @@ State = tuple[str, str]
 class _Listing:
     lock: threading.Lock = field(default_factory=threading.Lock)
     at: float = float("-inf")
+    asked_at: float = 0.0
     behind: Mapping[State, VolumeId] = field(default_factory=dict)
     cut: bool = False
 
@@ -50,8 +51,9 @@ class ClaimedVolumes:
         Raises what the API server's answers raise."""
         wanted = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
         with self._lock:
-            self._forget_old()
             listing = self._listings.setdefault((namespace, wanted), _Listing())
+            listing.asked_at = self._clock()
+            self._forget_old()
         with listing.lock:
             if self._clock() - listing.at > YOUNG_SECONDS:
                 self._look(listing, namespace, wanted)
@@ -86,5 +88,5 @@ class ClaimedVolumes:
     def _forget_old(self) -> None:
         limit = self._clock() - FORGOTTEN_SECONDS
         for key, listing in list(self._listings.items()):
-            if float("-inf") < listing.at < limit:
+            if listing.asked_at < limit:
                 del self._listings[key]

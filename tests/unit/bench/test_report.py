@@ -121,7 +121,21 @@ def test_the_report(tmp_path: Path) -> None:
         "growth",
         Measurement(names.FULL, names.OWN, f"{names.BY_SIZE}: 1 GiB", 0, 9.0, 1, 1, 1, 1, 0.05),
     )
-    results = {"peers": PEERS, "path": path, "growth": growth, "memory": MEMORY}
+    policies = part(
+        "policies",
+        Measurement(
+            names.AT_REST, names.OWN, "500 policies", 0, 600.0, 5.0, 9.0, 120.0,
+            api_writes={"volumebackuppolicies/status APPLY": 20, "events POST": 0},
+        ),
+        Measurement(names.ONE_RUN, names.OWN, "500 policies", error="away"),
+    )  # fmt: skip
+    results = {
+        "peers": PEERS,
+        "path": path,
+        "growth": growth,
+        "memory": MEMORY,
+        "policies": policies,
+    }
     report.write(tmp_path, results, MACHINE)
     text = (tmp_path / "benchmarks.md").read_text()
     assert "| `sparse_backup_vs_cinder_backup` | 2.00 |" in text
@@ -133,6 +147,9 @@ def test_the_report(tmp_path: Path) -> None:
     assert "restic: 0.14" in text
     assert "| by size: 1 GiB | backup | 9.0 |" in text
     assert "| 100 GiB | 90 |" in text
+    assert "| at rest | 600.0 | 5.00 | 120 | 20 | volumebackuppolicies/status APPLY 20 |" in text
+    assert "At rest, 500 policies: 30 s of CPU an hour, 2.0 writes a minute." in text
+    assert "| a run of all of them | – | – | – | 0 | away |" in text
     body = json.loads((tmp_path / "benchmarks.json").read_text())
     assert set(body) == {"date", "machine", "ratios", "missing", "noise", "raw"}
     assert body["ratios"]["data_path_vs_curl"] == 1.0
@@ -142,7 +159,7 @@ def test_the_report(tmp_path: Path) -> None:
 
 def test_a_report_of_one_part_says_what_it_lacks(tmp_path: Path) -> None:
     report.write(tmp_path, {"memory": MEMORY}, MACHINE)
-    assert (tmp_path / "benchmarks.md").read_text().count("This part has not been run.") == 3
+    assert (tmp_path / "benchmarks.md").read_text().count("This part has not been run.") == 4
 
 
 @pytest.mark.parametrize("name", sorted(PROMISED))

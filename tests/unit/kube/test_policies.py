@@ -169,6 +169,27 @@ class House:
             path = f"{BACKUPS}/{raw['metadata']['name']}"
             self.kube.put(path, raw)
 
+    def put_child(self, number: int, at: datetime, state: str) -> None:
+        """A backup of that run: Good, Lost (Completed, not in the bank), Failed, or at Work."""
+        name = child_name("nightly", volume_id(number), at)
+        labels = labels_of("nightly", volume_id(number), at)
+        status: dict[str, Any] = {}
+        if state != "W":
+            backup_id, phase = self._new_id(), "Failed" if state == "F" else "Completed"
+            if state == "L":
+                self.not_held.add(backup_id)
+            status = {
+                "phase": phase,
+                "outcome": {"final": True},
+                "snapshotTime": at.isoformat(),
+                "completionTime": at.isoformat(),
+                "backupID": backup_id,
+                "site": "a",
+            }
+        metadata = {"namespace": "team", "name": name, "labels": labels}
+        body = {"kind": "VolumeBackup", "metadata": metadata, "spec": TEMPLATE["spec"]}
+        self.kube.put(f"{BACKUPS}/{name}", {**body, "status": status})
+
     def _new_id(self) -> str:
         self._ids += 1
         return f"01JD{self._ids:022d}"

@@ -9,10 +9,18 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cinderbank.domain.errors import CinderbankError, Unavailable
 from cinderbank.domain.facts import BackupId
-from cinderbank.domain.policy.children import POLICY_LABEL, RUN_LABEL, VOLUME_LABEL, labels_of
+from cinderbank.domain.policy.children import (
+    POLICY_LABEL,
+    RUN_LABEL,
+    VOLUME_LABEL,
+    child_name,
+    labels_of,
+)
 from cinderbank.kube.known import key_of
 from cinderbank.kube.policy_retention import BATCH
 from tests.fakes.clock import START
@@ -343,3 +351,48 @@ def test_without_rules_all_good_ones_stay() -> None:
     assert remaining(house) == ["23", "24", "25", "26", "27"]
     assert house.condition("RetentionApplied") == ("True", "Applied")
     assert house.status["retention"]["preview"][0]["why"] == ["NoRule"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("GLFW"), min_size=1, max_size=5), min_size=1, max_size=6),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.sampled_from([None, 0, 1, 5]),
+)
+def test_what_the_bank_holds_never_falls_below_the_promise(
+    volumes: list[list[str]], keep_last: int, min_good: int, most: int | None
+) -> None:
+    """Each volume's backups, day by day: Good, Lost in the bank though Completed, Failed, at Work."""
+    house = House(retention={"keepLast": keep_last, "minGood": min_good, "failedLast": 1})
+    if most is not None:
+        house.change(retention={"maxDeletesPerRun": most})
+    house.change(suspend=True)
+    for number, states in enumerate(volumes):
+        for day, state in enumerate(states):
+            house.put_child(number, START + timedelta(days=day), state)
+    house.clouds.found = [volume(n) for n in range(len(volumes))]
+    with pytest.MonkeyPatch.context() as fewer:
+        fewer.setattr("cinderbank.kube.policy_retention.BATCH", 2)
+        house.settle(200)
+    left = {
+        raw["metadata"]["name"]
+        for raw in house.children()
+        if "deletionTimestamp" not in raw["metadata"]
+    }
+    gone = 0
+    for number, states in enumerate(volumes):
+        names = [
+            child_name("nightly", volume_id(number), START + timedelta(days=day))
+            for day in range(len(states))
+        ]
+        good = [name for name, state in zip(names, states, strict=True) if state == "G"]
+        assert set(good[-min_good:]) <= left
+        assert {n for n, state in zip(names, states, strict=True) if state == "W"} <= left
+        finished = [state for state in states if state != "W"]
+        if finished and finished[-1] != "G":
+            assert set(good) <= left, "what the last one should have replaced stays"
+        elif most is None and "L" not in states:
+            assert set(good) & left == set(good[-max(keep_last, min_good) :])
+        gone += len(set(names) - left)
+    assert most is None or gone <= most

@@ -153,5 +153,7 @@ def test_with_nothing_selected_no_run_begins_and_it_is_told() -> None:
 def test_a_run_that_could_make_nothing_was_none() -> None:
     scheduled = given_up(RunMemory(run=Run(START)))
     assert (scheduled.run, scheduled.missed, scheduled.last_missed_at) == (None, 1, START)
-    triggered = given_up(RunMemory(run=Run(START, "now")))
+    both = given_up(RunMemory(run=Run(START, "now"), judged_until=START))
+    assert (both.run, both.missed, both.last_trigger) == (None, 1, ""), "of the schedule, too"
+    triggered = given_up(RunMemory(run=Run(START, "now"), judged_until=START - DAY))
     assert (triggered.run, triggered.missed, triggered.last_trigger) == (None, 0, "")

@@ -62,7 +62,7 @@ class RetentionStatus(ApiModel):
 
 
 class Unprotected(ApiModel):
-    """Volumes of the project that no policy of this namespace selects."""
+    """Volumes of the project that no policy of this namespace backs up."""
 
     count: Count = Field(description="How many volumes.")
     volumes: Annotated[tuple[PolicyVolume, ...], Field(max_length=MOST_TOLD)] = Field(
@@ -79,7 +79,8 @@ class VolumeBackupPolicyStatus(ApiModel):
     conditions: Conditions | None = Field(
         default=None,
         description="Ready: the policy does its work. RPOMet: every volume's newest good copy is"
-        " young enough. RetentionApplied: what should go, goes.",
+        " young enough. RetentionApplied: what should go, goes. BackupsMade: False when the last run"
+        " could not make all its backups; not there when it could.",
     )
     next_run_time: Time | None = Field(default=None, description="When it runs next.")
     last_run_time: Time | None = Field(
@@ -103,7 +104,7 @@ class VolumeBackupPolicyStatus(ApiModel):
     observed_schedule: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="The schedule and time zone that scheduledUntil is about."
     )
-    volumes_selected: Count = Field(default=0, description="How many volumes the policy selects.")
+    volumes_selected: Count = Field(default=0, description="How many volumes the selector matches.")
     volumes_covered: Count = Field(default=0, description="How many of them have a good copy.")
     volumes: Annotated[tuple[PolicyVolume, ...], Field(max_length=MOST_TOLD)] = Field(
         default=(), description="Selected volumes, those with the oldest recovery point first."
@@ -111,7 +112,7 @@ class VolumeBackupPolicyStatus(ApiModel):
     retention: RetentionStatus | None = Field(default=None, description="What retention does.")
     unprotected: Unprotected | None = Field(
         default=None,
-        description="Volumes of the project that no policy of this namespace selects; told by the"
+        description="Volumes of the project that no policy of this namespace backs up; told by the"
         " first policy (by name) of those that use the same cloud credentials.",
     )
 

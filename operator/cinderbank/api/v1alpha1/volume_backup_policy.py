@@ -66,8 +66,8 @@ class VolumePattern(ApiModel):
     )
     persistent_volume_claims: ClaimPattern | None = Field(
         default=None,
-        description="Volumes behind PersistentVolumeClaims of this namespace (driver"
-        " cinder.csi.openstack.org).",
+        description="Volumes behind bound PersistentVolumeClaims of this namespace (driver"
+        " cinder.csi.openstack.org); at most 5000 claims are looked at, the first by name.",
     )
 
     def to_domain(self) -> Pattern:
@@ -142,10 +142,12 @@ class Retention(ApiModel):
     """Which good copies of each volume stay. Without any keep rule all stay."""
 
     keep_last: Keep = Field(default=None, description="So many newest.")
-    keep_hourly: Keep = Field(default=None, description="The newest of each of so many hours.")
-    keep_daily: Keep = Field(
-        default=None, description="The newest of each of so many days, in spec.timeZone."
+    keep_hourly: Keep = Field(
+        default=None,
+        description="The newest of each of so many hours that have one; hours, days, weeks, months and"
+        " years are those of spec.timeZone.",
     )
+    keep_daily: Keep = Field(default=None, description="The newest of each of so many days.")
     keep_weekly: Keep = Field(
         default=None, description="The newest of each of so many weeks, which begin on Monday."
     )
@@ -153,17 +155,19 @@ class Retention(ApiModel):
     keep_yearly: Keep = Field(default=None, description="The newest of each of so many years.")
     min_good: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
-        description="Never fewer good copies of a volume than this; only Completed ones count.",
+        description="The newest so many good copies of a volume stay, whatever the keep rules say. Good"
+        " is one that is Completed with all its copies made, that the bank itself has, and that no check"
+        " found damaged.",
     )
     failed_last: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=3,
-        description="So many failed VolumeBackups of each volume stay to be read; nothing of them is"
-        " in the bank.",
+        description="The newest so many failed VolumeBackups of each volume stay to be read, and the"
+        " newest of all as long as no good one is newer; nothing of them is in the bank.",
     )
     max_deletes_per_run: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
         default=None,
-        description="At most so many go between two runs, the oldest first. Left out: twice the"
-        " number of volumes, at least 10.",
+        description="At most so many go between two runs, failed ones first, then the oldest. Left out:"
+        " twice the number of volumes that have backups, at least 10.",
     )
     dry_run: bool = Field(
         default=False, description="Delete nothing; status.retention.preview says what would go."
@@ -211,7 +215,8 @@ class VolumeBackupPolicySpec(ApiModel):
     concurrency_policy: Concurrency = Field(
         default=Concurrency.FORBID,
         description="What a run does for a volume whose backup of an earlier run is still at work:"
-        " Forbid leaves the volume out, Replace cancels the earlier one, Allow makes another.",
+        " Forbid leaves the volume out, Replace cancels the earlier one, Allow makes another. With 10 of"
+        " them at work all three leave it out.",
     )
     suspend: bool = Field(
         default=False,
@@ -219,8 +224,9 @@ class VolumeBackupPolicySpec(ApiModel):
     )
     trigger: Annotated[str, Field(max_length=256)] | None = Field(
         default=None,
-        description="Change it to any new text to run now; status.lastTrigger repeats it when all"
-        " backups of that run have been made.",
+        description="Change it to any new text to run now; status.lastTrigger repeats it when the"
+        " backups of that run have been made (condition BackupsMade tells of those that were refused)."
+        " While nothing is selected it waits.",
     )
     selector: VolumeSelector = Field(description="Which volumes of the project.")
     max_volumes: Annotated[int, Field(ge=1, le=10_000)] = Field(
@@ -231,12 +237,14 @@ class VolumeBackupPolicySpec(ApiModel):
     )
     template: Template = Field(description="What each backup is made from.")
     retention: Retention | None = Field(
-        default=None, description="Which backups stay. Left out: all of them."
+        default=None,
+        description="Which backups stay. Left out: all good ones, and the newest 3 failed ones of each"
+        " volume.",
     )
     rpo: Duration | None = Field(
         default=None,
-        description="No volume's newest good copy should be older than this; condition RPOMet says"
-        " whether that is so.",
+        description="The newest good copy of each volume, made by this policy, should be no older than"
+        " this; condition RPOMet says whether that is so, also while the cloud is away.",
     )
 
     def to_rules(self, uid: str) -> RunRules:

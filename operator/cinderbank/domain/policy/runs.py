@@ -189,8 +189,11 @@ def ended(memory: RunMemory) -> RunMemory:
 
 
 def given_up(memory: RunMemory) -> RunMemory:
-    """The run has made nothing, and there is nothing more to make: it is missed, and a trigger waits."""
-    assert memory.run is not None
-    if memory.run.trigger:
-        return replace(memory, run=None)
-    return replace(memory, run=None, missed=memory.missed + 1, last_missed_at=memory.run.at)
+    """The run has made nothing, and there is nothing more to make: a trigger waits, and a time of the
+    schedule is missed."""
+    run = memory.run
+    assert run is not None
+    memory = replace(memory, run=None)
+    if run.trigger and memory.judged_until != run.at:
+        return memory
+    return replace(memory, missed=memory.missed + 1, last_missed_at=run.at)
