@@ -147,9 +147,7 @@ def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     about = replace(describe(b""), size_bytes=size)
     store.put(layout.intent(SITE, BACKUP), b"{}")
     manifest = writer.finish(about, "bank", 0, SourceHash())
-    body = RawBody(
-        BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2
-    )
+    body = RawBody(BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None))
     assert sum(map(len, body)) == size
 
 
