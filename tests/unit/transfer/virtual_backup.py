@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,7 @@ def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     assert sum(map(len, body)) == size
 
 
-def _s3() -> object:
+def _s3() -> Any:
     from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 
     location = S3Location(
