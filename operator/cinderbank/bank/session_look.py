@@ -8,7 +8,7 @@ from cinderbank.bank.chunk import is_envelope
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.state import Sealed
 from cinderbank.bank.store import ObjectStore
-from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.errors import CinderbankError, DataCorrupt
 from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
 
 
@@ -28,7 +28,7 @@ def _sealed(
     store: ObjectStore, sealed: Sealed, keys: Keyring | None, *, intent: bool, tombed: bool
 ) -> BankFacts:
     key = layout.manifest(sealed.key.site, sealed.key.volume_id, sealed.key.backup_id)
-    body = store.get(key, manifests.MAX_MANIFEST_BYTES)
+    body = _manifest(store, key)
     # Seals are not encrypted: who can put a manifest can put its seal as well.
     if body is not None and (why := _why_not_ours(body, key, keys)):
         return BankFacts(intent=intent, manifest=True, sealed=True, tombed=tombed, not_ours=why)
@@ -56,7 +56,7 @@ def _unsealed(
     tombed: bool,
 ) -> BankFacts:
     key = layout.manifest(site, volume_id, backup_id)
-    body = store.get(key, manifests.MAX_MANIFEST_BYTES)
+    body = _manifest(store, key)
     if body is None:
         return BankFacts(intent=True, tombed=tombed)
     if why := _why_not_ours(body, key, keys):
@@ -78,6 +78,15 @@ def _unsealed(
         base_id=about.base_id,
         content_format=about.content_format,
     )
+
+
+def _manifest(store: ObjectStore, key: str) -> bytes | None:
+    """Empty, which is no manifest of anybody, when it is larger than one may be."""
+    try:
+        return store.get(key, manifests.MAX_MANIFEST_BYTES)
+    except DataCorrupt:
+        # As above: a session that somebody spoils must still end.
+        return b""
 
 
 def _why_not_ours(manifest: bytes, key: str, keys: Keyring | None) -> str:
