@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 from cinderbank.adapters.transfer_process import MALLOC
 from tests.bench.bench import Bench
@@ -21,16 +22,16 @@ LIMIT_SECONDS = 3600
 def run(bench: Bench, _stage: object) -> None:
     """Zeros, text and noise; chunks are made and thrown away, so that what grows is ours."""
     for size_gib in (1, 8) if bench.options.quick else (1, 100):
-        about = {"action": PEAK, "tool": OWN, "case": f"{size_gib} GiB", "size_gib": size_gib}
+        about = Measurement(PEAK, OWN, f"{size_gib} GiB", size_gib=size_gib)
         began = time.monotonic()
         try:
             said = _program(size_gib)
         except (subprocess.SubprocessError, ValueError) as error:
-            bench.note(Measurement(**about, error=str(error)[:500]))
+            bench.note(replace(about, error=str(error)[:500]))
             continue
         bench.note(
-            Measurement(
-                **about,
+            replace(
+                about,
                 seconds=round(time.monotonic() - began, 2),
                 mover_cpu_seconds=round(said["cpu_seconds"], 2),
                 peak_mib=round(said["rss_mib"], 1),

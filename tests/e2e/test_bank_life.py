@@ -38,7 +38,7 @@ def test_a_site_name_that_two_clusters_have_is_told_in_both(
         assert other in condition(told, "SiteShared")["message"]
         assert condition(told, "Ready")["status"] == "True", "and nothing stops"
         until(
-            lambda n=namespace: any(e["reason"] == "SiteNameShared" for e in n.events("twin")),
+            lambda n=namespace: any(e["reason"] == "SiteNameShared" for e in n.events("twin")),  # type: ignore[misc]
             LIMIT_SECONDS,
             "the Event",
         )

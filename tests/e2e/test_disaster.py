@@ -43,8 +43,11 @@ class Lost:
 
 
 @pytest.fixture
-def lost(stage: Stage, a: Running, scene: Scene) -> Iterator[Lost]:
-    """Ten volumes with a backup each; then nothing of site A answers any more."""
+def lost(stage: Stage, a: Running, b: Running, scene: Scene) -> Iterator[Lost]:
+    """Ten volumes with a backup each; then nothing of site A answers any more.
+
+    Site B has a volume of its own in the same bank, which did not burn.
+    """
     cloud = a.site.cloud
     ids = [
         cloud.make_volume(f"lost-{number}", Content(size_gib=1, used_mib=number, seed=number))
@@ -53,6 +56,9 @@ def lost(stage: Stage, a: Running, scene: Scene) -> Iterator[Lost]:
     scene.at_a.apply(*[backup(f"of-{each}", source={"volumeID": each}) for each in ids])
     for each in ids:
         scene.at_a.wait_phase("vbk", f"of-{each}", "Completed", seconds=900)
+    unharmed = b.site.cloud.make_volume("unharmed", Content(size_gib=1, used_mib=1, seed=99))
+    scene.at_b.apply(backup("of-b", source={"volumeID": unharmed}))
+    scene.at_b.wait_phase("vbk", "of-b", "Completed", seconds=900)
     contents = {each: a.site.volume_sha256(each) for each in ids}
     a.operator.kill()
     supervisor = stage.rig.supervisor
@@ -64,6 +70,7 @@ def lost(stage: Stage, a: Running, scene: Scene) -> Iterator[Lost]:
     a.operator.start()
     for each in ids:
         cloud.delete_volume(each)
+    b.site.cloud.delete_volume(unharmed)
 
 
 def test_the_runbook_as_written(
@@ -80,6 +87,7 @@ def test_the_runbook_as_written(
         "S3_ENDPOINT": stage.environment["S3_ENDPOINT"],
         "S3_BUCKET": stage.environment["S3_BUCKET"],
         "S3_PREFIX": lost.prefix,
+        "SITE": "site-a",
     }
     said = ""
     for block in commands():

@@ -74,7 +74,9 @@ def trips(
         if CASES[name].attached:
             trip.source.cloud.detach(trip.volume_id)
             until(
-                lambda t=trip: t.source.cloud.volume(t.volume_id).status == "available", 240, name
+                lambda t=trip: t.source.cloud.volume(t.volume_id).status == "available",  # type: ignore[misc]
+                240,
+                name,
             )
         trip.source.cloud.delete_volume(trip.volume_id)
 

@@ -65,10 +65,12 @@ class KubeObjects(KubeApi):
         found["metadata"]["resourceVersion"] = self._next()
         return found
 
-    def delete(self, path: str, uid: str) -> None:
+    def delete(self, path: str, uid: str, resource_version: str | None = None) -> None:
         name = self._note("DELETE", path)
         if name not in self.objects:
             raise SourceGone(f"{path} is not there")
         if self.objects[name]["metadata"]["uid"] != uid:
             raise Conflict(f"{path} is another one")
+        if resource_version not in (None, self.objects[name]["metadata"]["resourceVersion"]):
+            raise Conflict(f"{path} has changed")
         del self.objects[name]

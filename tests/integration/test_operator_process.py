@@ -279,7 +279,7 @@ def test_a_re_created_object_begins_anew(home: Namespace, operator: OperatorProc
         found = home.get("vbk", "again")
         assert found is not None
         uid = found["metadata"]["uid"]
-        home.wait("vbk", "again", lambda o, uid=uid: seen(uid), seconds=LIMIT_SECONDS)
+        home.wait("vbk", "again", lambda o, uid=uid: seen(uid), seconds=LIMIT_SECONDS)  # type: ignore[misc]
         uids.add(uid)
         home.delete("vbk", "again")
         home.wait_gone("vbk", "again", seconds=LIMIT_SECONDS)

@@ -70,7 +70,7 @@ def writer(world: World, session: int, bases: tuple[int, ...], attempt: int = 1)
     own = [Key("chunk", session, attempt * 100 + i) for i in range(chance.randint(1, 3))]
     for key in own:
         yield Request("PUT", "chunk", session)
-        if not store.answered(lambda key=key: store.put(key, 1)):
+        if not store.answered(lambda key=key: store.put(key, 1)):  # type: ignore[misc]
             yield Request("PUT", "chunk", session)
             store.put(key, 1)
     yield Request("PUT", "manifest", session)

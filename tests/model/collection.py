@@ -138,7 +138,7 @@ class Collection:
             if key.session not in sessions or spared or key in live:
                 continue
             yield Request("DELETE", "chunk", key.session)
-            self.store.answered(lambda key=key: self.store.delete(key))
+            self.store.answered(lambda key=key: self.store.delete(key))  # type: ignore[misc]
 
     def _bury(self, sessions: set[int]) -> Actor:
         """G8: the tomb again, so that it is as young as the end of the data; seal; manifest."""

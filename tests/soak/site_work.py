@@ -104,7 +104,7 @@ class SiteWork:
                 continue
             self._namespace.delete("volumebackup", entry.name)
             until(
-                lambda name=entry.name: self._look("volumebackups", name) is None,
+                lambda name=entry.name: self._look("volumebackups", name) is None,  # type: ignore[misc]
                 LIMIT_SECONDS,
                 f"the end of {entry.name}",
             )

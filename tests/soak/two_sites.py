@@ -94,7 +94,7 @@ def soak(
         _collect_all(works)
         for letter, work in works.items():
             until(
-                lambda w=work: w.site.cloud.temporaries() == [],
+                lambda w=work: w.site.cloud.temporaries() == [],  # type: ignore[misc]
                 LIMIT_SECONDS,
                 f"the end of what is temporary at site {letter}",
             )

@@ -6,29 +6,31 @@ import struct
 import subprocess
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 QEMU_FORMATS = {"qcow2": "qcow2", "vmdk": "vmdk", "vhd": "vpc", "vhdx": "vhdx", "vdi": "vdi", "qed": "qed"}  # fmt: skip
 """As qemu-img calls them."""
 
 FORMATS = (*QEMU_FORMATS, "luks", "gpt", "iso")
-INNER_MIB = 64
-"""Virtual size of the disk inside."""
+INNER_BYTES = 64 << 20
+"""Virtual size of the disk inside, if nothing else is said."""
 
 
-def head(disk_format: str) -> bytes:
-    """The first bytes of a disk of that format: its headers, and next to no data."""
+def head(disk_format: str, size_bytes: int = INNER_BYTES, options: Sequence[str] = ()) -> bytes:
+    """The first bytes of a disk of that format: its headers, and next to no data. `options` are more
+    words for `qemu-img create`."""
+    if disk_format == "iso":
+        # ECMA-119: the primary volume descriptor is sector 16 of 2048 bytes.
+        return bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
+    if disk_format == "luks":
+        return _luks()
+    if disk_format == "gpt":
+        return _gpt()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "disk")
-        if disk_format == "iso":
-            # ECMA-119: the primary volume descriptor is sector 16 of 2048 bytes.
-            return bytes(16 * 2048) + b"\x01CD001\x01" + bytes(2041)
-        if disk_format == "luks":
-            return _luks()
-        if disk_format == "gpt":
-            return _gpt()
-        create = ["qemu-img", "create", "-q", "-f", QEMU_FORMATS[disk_format]]
-        subprocess.run([*create, str(path), f"{INNER_MIB}M"], check=True)
+        create = ["qemu-img", "create", "-q", "-f", QEMU_FORMATS[disk_format], *options]
+        subprocess.run([*create, str(path), str(size_bytes)], check=True, timeout=60)
         with path.open("rb") as file:
             return file.read(16 << 20)
 
@@ -51,11 +53,15 @@ def _gpt() -> bytes:
 
 
 def _luks() -> bytes:
-    """A LUKS1 header by its on-disk specification; `qemu-img create -f luks` fails on a busy machine,
-    where it can not measure how long its key derivation takes."""
-    names = b"".join(name.ljust(32, b"\0") for name in (b"aes", b"xts-plain64", b"sha256"))
-    numbers = struct.pack(">II20s32sI40s", 4096, 32, b"digest", b"salt", 1000, b"00000000-0000")
-    free = (struct.pack(">II32sII", 0x0000DEAD, 0, b"", 8 + 256 * i, 4000) for i in range(8))
-    return (b"LUKS\xba\xbe" + struct.pack(">H", 1) + names + numbers + b"".join(free)).ljust(
-        4096, b"\0"
+    """A LUKS 1 header with one key, by its on-disk specification. Not by qemu-img: it times its key
+    derivation, and fails on a busy machine."""
+    head = struct.pack(
+        ">6sH32s32s32sII20s32sI40s",
+        b"LUKS\xba\xbe", 1, b"aes", b"xts-plain64", b"sha256", 4096, 64, b"d" * 20, b"s" * 32,
+        1000, b"11111111-2222-4333-8444-555555555555",
+    )  # fmt: skip
+    slots = b"".join(
+        struct.pack(">II32sII", 0xDEAD if slot else 0xAC71F3, 1000, b"s" * 32, 8 + 504 * slot, 4000)
+        for slot in range(8)
     )
+    return (head + slots).ljust(4096, b"\0")

@@ -19,7 +19,7 @@ ANSWER_BYTES = 8 << 20
 class _BoundedPool(urllib3.PoolManager):
     """Reads what the SDK wants in memory up to ANSWER_BYTES; follows no redirect.
 
-    The SDK takes a listing or an error however long it is, and the endpoint is whatever a tenant
+    The SDK takes a listing or an error however long it is, and the endpoint is whatever a project
     names: one without an end would take the memory of all.
     """
 

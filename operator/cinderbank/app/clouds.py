@@ -107,7 +107,7 @@ def claims_refusal(cloud: Cloud, trusted_auth_urls: Collection[str]) -> str | No
 def authority_file(folder: Path, content: bytes) -> Path:
     """A CA certificate as a file, named by its content; every new socket reads it, so ask for it anew
     in every tick. Those that were not asked for the longest go when all together are too much: what
-    is temporary is one small file system, and a tenant may change his Secret as often as he likes.
+    is temporary is one small file system, and a project may change its Secret as often as it likes.
 
     Raises InvalidSpec when it is too long.
     """

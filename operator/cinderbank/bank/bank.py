@@ -10,15 +10,15 @@ from cinderbank.bank import (
     chunk_look,
     commit,
     deletion,
+    key_layout,
     layout,
     one_site,
     proofs,
     removal,
+    session_look,
     state,
 )
-from cinderbank.bank import manifest as manifests
 from cinderbank.bank.beats import Beats
-from cinderbank.bank.chunk import is_envelope
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
@@ -27,7 +27,6 @@ from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
 from cinderbank.bank.timed_store import TimedStore
 from cinderbank.bank.wrapped_keys import key_missing
 from cinderbank.domain.errors import (
-    CinderbankError,
     DataCorrupt,
     Forbidden,
     InvalidSpec,
@@ -117,7 +116,7 @@ class StoredBank:
         keys = self.keys
         if keys is not None:
             return keys.writing()
-        if next(iter(self.store.list_keys(layout.KEYS)), None) is not None:
+        if next(iter(self.store.list_keys(key_layout.KEYS)), None) is not None:
             raise key_missing(self.store, "this bank")
         return None
 
@@ -183,60 +182,7 @@ class StoredBank:
 
     def observe(self, site: str, backup_id: BackupId) -> BankFacts:
         self.open()
-        intent = state.read_intent(self.store, site, backup_id)
-        sealed = state.read_seal(self.store, site, backup_id)
-        tombed = state.read_tomb(self.store, site, backup_id) is not None
-        if sealed is not None and sealed.is_ok:
-            key = layout.manifest(site, sealed.key.volume_id, backup_id)
-            manifest = self.store.get(key, manifests.MAX_MANIFEST_BYTES)
-            # Seals are not encrypted: who can put a manifest can put its seal as well.
-            if manifest is not None and (why := self._why_not_ours(manifest, key)):
-                return BankFacts(intent is not None, True, True, tombed, not_ours=why)
-            return BankFacts(
-                intent=intent is not None,
-                manifest=manifest is not None,
-                sealed=True,
-                tombed=tombed,
-                manifest_digest=sealed.seal.manifest_digest,
-                size_bytes=sealed.seal.size_bytes,
-                stored_bytes=sealed.seal.stored_bytes,
-                zero_bytes=sealed.seal.zero_bytes,
-                reused_bytes=sealed.seal.reused_bytes,
-                base_id=sealed.seal.base_id,
-            )
-        if intent is None or intent.volume_id is None:
-            return BankFacts(intent=intent is not None, tombed=tombed)
-        return self._unsealed(site, backup_id, intent.volume_id, tombed)
-
-    def _unsealed(
-        self, site: str, backup_id: BackupId, volume_id: VolumeId, tombed: bool
-    ) -> BankFacts:
-        key = layout.manifest(site, volume_id, backup_id)
-        body = self.store.get(key, manifests.MAX_MANIFEST_BYTES)
-        if body is None:
-            return BankFacts(intent=True, tombed=tombed)
-        if why := self._why_not_ours(body, key):
-            return BankFacts(True, True, tombed=tombed, not_ours=why)
-        digest = manifests.object_digest(body)
-        try:
-            about = state.parse_manifest(self.store, body, key, self.keys).description
-        except CinderbankError:
-            # `seal` refuses it and says why; observing must not, or it could never be discarded.
-            return BankFacts(intent=True, manifest=True, tombed=tombed, manifest_digest=digest)
-        return BankFacts(
-            intent=True,
-            manifest=True,
-            tombed=tombed,
-            manifest_digest=digest,
-            size_bytes=about.size_bytes,
-            stored_bytes=about.stored_bytes,
-            reused_bytes=about.reused_bytes,
-            base_id=about.base_id,
-            content_format=about.content_format,
-        )
-
-    def _why_not_ours(self, manifest: bytes, key: str) -> str:
-        return state.why_not_ours(key, self.keys, encrypted=is_envelope(manifest))
+        return session_look.look(self.store, site, backup_id, self.keys)
 
     def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
         self.open()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from cinderbank.bank import layout
+from cinderbank.bank import key_layout
 from cinderbank.bank.crypto import DataKey, KeyEncryptionKey
 from cinderbank.bank.store import ObjectStore
 from cinderbank.bank.wrapped_keys import (
@@ -79,8 +79,8 @@ class Keyring:
         return self._unwrapped(data_key_id) is not None
 
     def _wrong(self, name: str) -> InvalidSpec | DataCorrupt:
-        rows = self.store.list_keys(layout.data_key_prefix(name))
-        pairs = (layout.parse_wrapped_key(row.key) for row in rows)
+        rows = self.store.list_keys(key_layout.data_key_prefix(name))
+        pairs = (key_layout.parse_wrapped_key(row.key) for row in rows)
         there = {pair[1] for pair in pairs if pair is not None}
         if not there:
             return DataCorrupt(f"data key {name} is not in the bank at {self.store.where()}")
@@ -150,7 +150,7 @@ class Keyring:
         # mark: one of us sees the other.
         retired = list_keys(self.store).retired
         gone = [kek for kek in keks if kek.id in retired]
-        keys = [layout.wrapped_key(data_key.id.hex(), kek.id) for kek in gone]
+        keys = [key_layout.wrapped_key(data_key.id.hex(), kek.id) for kek in gone]
         if keys:
             self.store.delete_many(keys)
             raise self._retired()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cinderbank.bank import layout
+from cinderbank.bank import key_layout
 from cinderbank.bank.crypto import KEY_BYTES, KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.manifest import to_json
@@ -138,7 +138,7 @@ def remove(keys: Keyring, kek_id: str) -> int:
         if kek_id in kek_ids:
             _prove_openable(others, kek_id, data_key_id)
     mark = to_json({"key_encryption_key": kek_id}, RETIRED_NAME)
-    keys.store.put(layout.retired_key(kek_id), mark)
+    keys.store.put(key_layout.retired_key(kek_id), mark)
     # After the mark: whoever wraps by this KEK from now on sees it, and takes it back.
     listing = list_keys(keys.store)
     held = [name for name, kek_ids in listing.wrapped.items() if kek_id in kek_ids]
@@ -146,7 +146,7 @@ def remove(keys: Keyring, kek_id: str) -> int:
         others.new_data_key(listing)
     for data_key_id in held:
         _prove_openable(others, kek_id, data_key_id)
-        delete_or_raise(keys.store, [layout.wrapped_key(data_key_id, kek_id)])
+        delete_or_raise(keys.store, [key_layout.wrapped_key(data_key_id, kek_id)])
     if kek_id in list_keys(keys.store).kek_ids:
         raise Conflict(
             f"key {kek_id} wraps a data key again: somebody uses it; remove it once more"

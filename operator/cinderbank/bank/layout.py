@@ -1,4 +1,5 @@
-"""Every key of a bank, and the only place where a key is built or taken apart (but for proof_keys).
+"""Every key of a bank, and the only place where a key is built or taken apart (but for key_layout and
+proof_keys).
 
 Keys are ASCII and relative to the bank's own prefix. An id is checked before it becomes a part of a
 key, and again when it comes out of a listing: what does not match is foreign, and never used.
@@ -14,7 +15,6 @@ from cinderbank.domain.facts import BackupId, VolumeId
 
 BANK = "bank.json"
 SITES = "sites/"
-KEYS = "keys/"
 SCRUBS = "scrub/"
 
 MAX_ATTEMPT = 0xFFFF
@@ -47,7 +47,8 @@ def is_reader(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def _checked(text: str, valid: bool, what: str) -> str:
+def checked(text: str, valid: bool, what: str) -> str:
+    """An id that is to become a part of a key; InvalidSpec (InvalidIdentifier) when it is none."""
     if not valid:
         raise InvalidSpec(f"{text[:80]!r} is not a {what}", reason="InvalidIdentifier")
     return text
@@ -59,63 +60,16 @@ def _number(value: int, highest: int, what: str) -> int:
     return value
 
 
-_DATA_KEY = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_KEK = re.compile(r"[0-9a-f]{16}", re.ASCII)
-_RETIRED = "retired"
-
-
-def is_kek_id(text: str) -> bool:
-    """True for the id of a key-encryption key: 16 hex digits."""
-    return _KEK.fullmatch(text) is not None
-
-
-def is_data_key_id(text: str) -> bool:
-    """True for the id of a data key: 32 hex digits."""
-    return _DATA_KEY.fullmatch(text) is not None
-
-
-def data_key_prefix(data_key_id: str) -> str:
-    return f"{KEYS}{_checked(data_key_id, is_data_key_id(data_key_id), 'data key id')}/"
-
-
-def wrapped_key(data_key_id: str, kek_id: str) -> str:
-    """A data key as one key-encryption key wraps it."""
-    return data_key_prefix(data_key_id) + _checked(kek_id, is_kek_id(kek_id), "kek id")
-
-
-def retired_keys_prefix() -> str:
-    return f"{KEYS}{_RETIRED}/"
-
-
-def retired_key(kek_id: str) -> str:
-    """The mark that a key-encryption key was removed, and is never to come back."""
-    return retired_keys_prefix() + _checked(kek_id, is_kek_id(kek_id), "kek id")
-
-
-def parse_wrapped_key(key: str) -> tuple[str, str] | None:
-    """Data key and kek of a listed wrapped key; None when it is foreign."""
-    fields = key.split("/")
-    if len(fields) != 3 or f"{fields[0]}/" != KEYS:
-        return None
-    return (fields[1], fields[2]) if is_data_key_id(fields[1]) and is_kek_id(fields[2]) else None
-
-
-def parse_retired_key(key: str) -> str | None:
-    """The kek of a listed mark of retirement; None when it is foreign."""
-    kek_id = key.removeprefix(retired_keys_prefix())
-    return kek_id if key.startswith(retired_keys_prefix()) and is_kek_id(kek_id) else None
-
-
 def site_prefix(site: str) -> str:
-    return f"{SITES}{_checked(site, is_site(site), 'site name (a DNS label)')}/"
+    return f"{SITES}{checked(site, is_site(site), 'site name (a DNS label)')}/"
 
 
 def _session(backup_id: str) -> str:
-    return _checked(backup_id, is_backup_id(backup_id), "backup id (a ULID)")
+    return checked(backup_id, is_backup_id(backup_id), "backup id (a ULID)")
 
 
 def _volume(volume_id: str) -> str:
-    return _checked(volume_id, is_volume_id(volume_id), "volume id (a lower-case UUID)")
+    return checked(volume_id, is_volume_id(volume_id), "volume id (a lower-case UUID)")
 
 
 def intents_prefix(site: str) -> str:
@@ -129,7 +83,7 @@ def intent(site: str, backup_id: str) -> str:
 
 def read_pin(site: str, reader: str) -> str:
     """The intent of somebody who only reads; lies among the writers' so that one LIST shows both."""
-    return intents_prefix(site) + _checked(reader, is_reader(reader), "reader's uid (a UUID)")
+    return intents_prefix(site) + checked(reader, is_reader(reader), "reader's uid (a UUID)")
 
 
 def session_chunks_prefix(site: str, backup_id: str) -> str:
@@ -162,7 +116,7 @@ def beats_prefix(site: str) -> str:
 def beat(site: str, session: str) -> str:
     """The sign of life of a session that writes, or of a reader."""
     valid = is_backup_id(session) or is_reader(session)
-    return beats_prefix(site) + _checked(session, valid, "session or reader id")
+    return beats_prefix(site) + checked(session, valid, "session or reader id")
 
 
 def writers_prefix(site: str) -> str:
@@ -171,7 +125,7 @@ def writers_prefix(site: str) -> str:
 
 def writer(site: str, token: str) -> str:
     """The mark of one who writes as this site."""
-    return writers_prefix(site) + _checked(token, is_reader(token), "writer's id (a UUID)")
+    return writers_prefix(site) + checked(token, is_reader(token), "writer's id (a UUID)")
 
 
 def probes_prefix(site: str) -> str:
@@ -242,8 +196,8 @@ def tomb(site: str, backup_id: str) -> str:
 
 def scrub(site: str, run: str) -> str:
     """A report of damage that a check at this site found; `run` is a ULID of its own."""
-    checked = _checked(site, is_site(site), "site name (a DNS label)")
-    return f"{SCRUBS}{checked}/{_checked(run, is_backup_id(run), 'run (a ULID)')}"
+    owner = checked(site, is_site(site), "site name (a DNS label)")
+    return f"{SCRUBS}{owner}/{checked(run, is_backup_id(run), 'run (a ULID)')}"
 
 
 def parse_scrub(key: str) -> tuple[str, str] | None:
@@ -256,7 +210,7 @@ def parse_scrub(key: str) -> tuple[str, str] | None:
 
 def probe(site: str, token: str) -> str:
     """A scratch object of the self-test; deleted at its end, meaningless when found later."""
-    return f"{site_prefix(site)}probes/{_checked(token, is_reader(token), 'probe token (a UUID)')}"
+    return f"{site_prefix(site)}probes/{checked(token, is_reader(token), 'probe token (a UUID)')}"
 
 
 @dataclass(frozen=True, slots=True)

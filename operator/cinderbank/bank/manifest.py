@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from cinderbank.bank import features, layout
+from cinderbank.bank import features, key_layout, layout
 from cinderbank.bank.chunk import Envelope, EnvelopeKeys, is_envelope
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import ENTRY_BYTES
@@ -136,7 +136,7 @@ def _parse(body: bytes, where: str) -> Manifest:
     content, index = document.object("content"), document.object("index")
     algorithm, hash_key = content.text("chunk_hash"), None
     if algorithm == KEYED_HASH_ALGORITHM:
-        hash_key = content.checked("hash_key", layout.is_data_key_id, "data key id")
+        hash_key = content.checked("hash_key", key_layout.is_data_key_id, "data key id")
     elif algorithm != HASH_ALGORITHM:
         raise content.bad("chunk_hash", f"not {HASH_ALGORITHM}")
     if index.integer("entry_bytes") != ENTRY_BYTES:

@@ -14,7 +14,7 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cinderbank.bank import features, layout
+from cinderbank.bank import features, key_layout, layout
 from cinderbank.bank.crypto import (
     KEY_BYTES,
     NONCE_BYTES,
@@ -79,7 +79,7 @@ class WrappedKey:
     @classmethod
     def make(cls, data_key: DataKey, kek: KeyEncryptionKey) -> WrappedKey:
         data_key_id = data_key.id.hex()
-        nonce, wrapped = kek.wrap(data_key, layout.wrapped_key(data_key_id, kek.id))
+        nonce, wrapped = kek.wrap(data_key, key_layout.wrapped_key(data_key_id, kek.id))
         return cls(data_key.bank_id, data_key_id, kek.id, nonce, wrapped, data_key.commitment())
 
     def dump(self) -> bytes:
@@ -104,8 +104,8 @@ class WrappedKey:
             raise document.bad("algorithm", f"not {ALGORITHM}")
         return cls(
             document.checked("bank_id", layout.is_reader, "UUID"),
-            document.checked("data_key", layout.is_data_key_id, "data key id"),
-            document.checked("key_encryption_key", layout.is_kek_id, "kek id"),
+            document.checked("data_key", key_layout.is_data_key_id, "data key id"),
+            document.checked("key_encryption_key", key_layout.is_kek_id, "kek id"),
             bytes.fromhex(document.hex("nonce", 2 * NONCE_BYTES)),
             bytes.fromhex(document.hex("wrapped", 2 * (KEY_BYTES + TAG_BYTES))),
             bytes.fromhex(document.hex("commitment", 64)),
@@ -129,12 +129,12 @@ def list_keys(store: ObjectStore) -> KeyListing:
     """One LIST; foreign keys are passed over. DataCorrupt when there are absurdly many."""
     wrapped: dict[str, set[str]] = {}
     retired: set[str] = set()
-    for number, row in enumerate(store.list_keys(layout.KEYS)):
+    for number, row in enumerate(store.list_keys(key_layout.KEYS)):
         if number >= MAX_KEY_OBJECTS:
             raise DataCorrupt(f"{store.where()}: more than {MAX_KEY_OBJECTS} objects in keys/")
-        if (pair := layout.parse_wrapped_key(row.key)) is not None:
+        if (pair := key_layout.parse_wrapped_key(row.key)) is not None:
             wrapped.setdefault(pair[0], set()).add(pair[1])
-        elif (kek_id := layout.parse_retired_key(row.key)) is not None:
+        elif (kek_id := key_layout.parse_retired_key(row.key)) is not None:
             retired.add(kek_id)
     return KeyListing({i: frozenset(wrapped[i]) for i in sorted(wrapped)}, frozenset(retired))
 
@@ -143,7 +143,7 @@ def unwrap(
     store: ObjectStore, bank_id: str, data_key_id: str, kek: KeyEncryptionKey
 ) -> DataKey | None:
     """The data key, commitment compared; None when this KEK does not wrap it. Raises DataCorrupt."""
-    key = layout.wrapped_key(data_key_id, kek.id)
+    key = key_layout.wrapped_key(data_key_id, kek.id)
     body = store.get(key, MAX_CONTROL_BYTES)
     if body is None:
         return None
@@ -163,7 +163,7 @@ def put_wrapped(store: ObjectStore, data_key: DataKey, kek: KeyEncryptionKey) ->
     """Store the data key wrapped by this KEK and read it back; idempotent. Raises DataCorrupt."""
     data_key_id = data_key.id.hex()
     if unwrap(store, data_key.bank_id, data_key_id, kek) is None:
-        key = layout.wrapped_key(data_key_id, kek.id)
+        key = key_layout.wrapped_key(data_key_id, kek.id)
         store.put(key, WrappedKey.make(data_key, kek).dump(), if_absent=True)
     found = unwrap(store, data_key.bank_id, data_key_id, kek)
     if found is None or not same(found.secret, data_key.secret):

@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from cinderbank.bank import keys, layout
+from cinderbank.bank import key_layout, keys
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _kek_id(text: str) -> str:
-    if not layout.is_kek_id(text):
+    if not key_layout.is_kek_id(text):
         raise argparse.ArgumentTypeError("not the id of a key: 16 hex digits")
     return text
 

@@ -47,7 +47,6 @@ from cinderbank.transfer.copy import run_copy
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.job import BankJob, Job, load
-from cinderbank.transfer.pipeline import limits_for
 from cinderbank.transfer.restore import Restored, run_restore
 from cinderbank.transfer.upload_limit import UploadSlots
 
@@ -156,14 +155,11 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored | Comparison:
         glance = Glance(connection, mapped, _refused)
         if isinstance(job.transfer, BackupTransfer):
             geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
-            limits = limits_for(geometry.chunk_bytes, job.workers)
-            digest = run_backup(
-                job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
-            )
+            digest = run_backup(job.transfer, bank, glance, meter, geometry, uploads=uploads)
             return Restored(digest)
         if isinstance(job.transfer, CompareTransfer):
             return run_compare(job.transfer, bank, glance, meter)
-        return run_restore(job.transfer, bank, glance, meter, job.workers)
+        return run_restore(job.transfer, bank, glance, meter)
 
 
 def _open_bank(

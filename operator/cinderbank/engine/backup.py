@@ -48,7 +48,7 @@ from cinderbank.domain.steps import (
 )
 from cinderbank.engine.backup_look import observe
 from cinderbank.engine.course import unexpected
-from cinderbank.engine.fall_back import fall_back, told_way_out
+from cinderbank.engine.fall_back import fall_back, refused_format
 from cinderbank.engine.world import BackupWorld
 from cinderbank.ports.transfers import BackupTransfer
 
@@ -186,18 +186,14 @@ def perform(  # noqa: C901  one arm per step
 def _upload(
     step: UploadToImage, record: BackupRecord, world: BackupWorld, memory: Memory
 ) -> Memory:
-    name, asked = names.image_name(step.backup_id), record.request.transport
+    name = names.image_name(step.backup_id)
     try:
         image_id = world.cinder.upload_to_image(
             step.volume_id, image_name=name, disk_format=step.disk_format
         )
     except Unsupported as error:
-        if error.reason != transport.IMAGE_FORMAT_REFUSED:
-            raise
-        choice = transport.fallback(asked, memory, error.reason, error.message)
-        if choice is None:
-            raise told_way_out(error, asked) from error
-        return fall_back(world.transfers, world.records, memory, choice)
+        asked = record.request.transport
+        return refused_format(error, asked, world.transfers, world.records, memory)
     return intents.answered(memory, step.intent, image_id)
 
 

@@ -9,6 +9,25 @@ from cinderbank.ports.records import Records
 from cinderbank.ports.transfers import Transfers
 
 
+def refused_format(
+    error: Unsupported,
+    asked: Transport,
+    transfers: Transfers,
+    records: Records,
+    memory: Memory,
+) -> Memory:
+    """The memory that goes on as another image when this cloud does not take the format of one.
+
+    Raises the error when it is about something else, or with the user's way out when he asked for it.
+    """
+    if error.reason != transport.IMAGE_FORMAT_REFUSED:
+        raise error
+    choice = transport.fallback(asked, memory, error.reason, error.message)
+    if choice is None:
+        raise _told_way_out(error, asked) from error
+    return fall_back(transfers, records, memory, choice)
+
+
 def fall_back(
     transfers: Transfers, records: Records, memory: Memory, choice: TransportChoice
 ) -> Memory:
@@ -18,7 +37,7 @@ def fall_back(
     return transport.fallen_back(memory, choice)
 
 
-def told_way_out(error: Unsupported, asked: Transport) -> Unsupported:
+def _told_way_out(error: Unsupported, asked: Transport) -> Unsupported:
     """The same error with what the user can do about it."""
     return Unsupported(
         transport.with_way_out(error.message, asked),

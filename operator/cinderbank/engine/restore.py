@@ -54,7 +54,7 @@ from cinderbank.domain.steps import (
 )
 from cinderbank.engine.course import unexpected
 from cinderbank.engine.drill import perform_drill_step, silent_uploads, with_drill_look
-from cinderbank.engine.fall_back import fall_back, told_way_out
+from cinderbank.engine.fall_back import fall_back, refused_format
 from cinderbank.engine.messages import messages_about
 from cinderbank.engine.restore_claim import (
     made_for_claim,
@@ -299,16 +299,11 @@ def _pin_backup(
 def _create_image(
     step: CreateImage, record: RestoreRecord, world: RestoreWorld, memory: Memory
 ) -> Memory:
-    asked = record.request.transport
     try:
         image = world.glance.create_image(name=step.name, disk_format=step.disk_format)
     except Unsupported as error:
-        if error.reason != transport.IMAGE_FORMAT_REFUSED:
-            raise
-        choice = transport.fallback(asked, memory, error.reason, error.message)
-        if choice is None:
-            raise told_way_out(error, asked) from error
-        return fall_back(world.transfers, world.records, memory, choice)
+        asked = record.request.transport
+        return refused_format(error, asked, world.transfers, world.records, memory)
     return intents.answered(memory, intents.IMAGE, image.id)
 
 

@@ -71,7 +71,6 @@ class Job:
     cloud: CloudJob | None
     """None exactly in a copy."""
     transfer: Transfer
-    workers: int | None = None
     target: BankJob | None = None
     """The bank that a copy goes to; exactly a copy has one."""
 
@@ -98,15 +97,11 @@ def load(path: Path) -> Job:
     kind = document.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise _bad("kind", f"not one of {', '.join(KINDS)}")
-    workers = document.get("workers")
-    if workers is not None and (type(workers) is not int or not 1 <= workers <= 64):
-        raise _bad("workers", "not an integer in 1..64")
     copies = KINDS[kind] is CopyTransfer
     return Job(
         bank=_bank(document, "bank"),
         cloud=None if copies else _decode(document.get("cloud"), CloudJob, "cloud"),
         transfer=_decode(document.get("transfer"), KINDS[kind], "transfer"),
-        workers=workers,
         target=_bank(document, "target") if copies else None,
     )
 

@@ -29,12 +29,11 @@ class Qcow2Body(ImageBody):
         self,
         reader: BackupReader,
         meter: ProgressMeter,
-        workers: int | None = None,
         salvage: bool = False,
     ) -> None:
         """Raises what the index does (an outage only, with `salvage`: what is lost has no data then), and
         Unsupported (SizeNotInSectors, TooManyChunks)."""
-        super().__init__(reader, meter, workers, salvage)
+        super().__init__(reader, meter, salvage)
         if reader.geometry.chunk_count > MOST_CHUNKS:
             raise Unsupported(
                 f"the backup has {reader.geometry.chunk_count} chunks, and a qcow2 image is made of at most "

@@ -38,7 +38,6 @@ def run_restore(
     bank: StoredBank,
     glance: Glance,
     meter: ProgressMeter,
-    workers: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Restored:
     """Fill the queued image with the backup, or prove an active one.
@@ -51,7 +50,7 @@ def run_restore(
     bank.open()
     site, backup_id = transfer.site, transfer.backup_id
     with deleted_meanwhile(bank, site, backup_id):
-        restored = _restored(transfer, bank, glance, meter, workers, sleep)
+        restored = _restored(transfer, bank, glance, meter, sleep)
     if restored.lost is not None and _is_deleted(bank, site, backup_id):
         raise _deleted(site, backup_id)
     return restored
@@ -89,7 +88,6 @@ def _restored(
     bank: StoredBank,
     glance: Glance,
     meter: ProgressMeter,
-    workers: int | None,
     sleep: Callable[[float], None],
 ) -> Restored:
     reader = BackupReader.open(bank.store, transfer.site, transfer.backup_id, bank.keys)
@@ -99,7 +97,7 @@ def _restored(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
-    body = _body(image, reader, meter, workers, transfer.salvage)
+    body = _body(image, reader, meter, transfer.salvage)
     if image.status == "queued":
         try:
             glance.upload(image.id, body)
@@ -121,14 +119,13 @@ def _body(
     image: ImageFacts,
     reader: BackupReader,
     meter: ProgressMeter,
-    workers: int | None,
     salvage: bool,
 ) -> ImageBody:
     """In the format that the image was made for."""
     if image.disk_format == "raw":
-        return RawBody(reader, meter, workers, salvage)
+        return RawBody(reader, meter, salvage)
     if image.disk_format == "qcow2":
-        return Qcow2Body(reader, meter, workers, salvage)
+        return Qcow2Body(reader, meter, salvage)
     raise Unsupported(
         f"image {image.id} is {image.disk_format or 'of no format'}, neither raw nor qcow2"
     )

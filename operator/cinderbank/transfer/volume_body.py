@@ -33,11 +33,11 @@ class _Pending:
     lost: bool
 
 
-def fetches_for(chunk_bytes: int, most: int | None = None) -> tuple[int, int]:
-    """How many chunks are fetched and checked at once (at most `most`), and how many wait for their turn
-    besides: what fits into the memory that ImageBody states."""
+def fetches_for(chunk_bytes: int) -> tuple[int, int]:
+    """How many chunks are fetched and checked at once, and how many wait for their turn besides: what
+    fits into the memory that ImageBody states."""
     held = max(2, min(16, HELD_BYTES // chunk_bytes))
-    return min(most or MOST_FETCHED, max(1, held // 2 + held % 2)), held
+    return min(MOST_FETCHED, max(1, held // 2 + held % 2)), held
 
 
 class ImageBody(ABC):
@@ -57,13 +57,12 @@ class ImageBody(ABC):
         self,
         reader: BackupReader,
         meter: ProgressMeter,
-        workers: int | None = None,
         salvage: bool = False,
     ) -> None:
         self._reader = reader
         self._geometry = reader.geometry
         self._meter = meter
-        self._fetched, self._held = fetches_for(reader.geometry.chunk_bytes, workers)
+        self._fetched, self._held = fetches_for(reader.geometry.chunk_bytes)
         self._zeros = memoryview(bytes(reader.geometry.chunk_bytes))
         self._local = threading.local()
         self.salvaged: Salvaged | None = Salvaged() if salvage else None

@@ -146,6 +146,10 @@ class SteppedStore:
         self._scheduler.pause(self._actor, "GET", key)
         return self._memory.get(key, max_bytes)
 
+    def get_range(self, key: str, first: int, count: int) -> bytes | None:
+        self._scheduler.pause(self._actor, "GET", key)
+        return self._memory.get_range(key, first, count)
+
     def head(self, key: str) -> int | None:
         self._scheduler.pause(self._actor, "HEAD", key)
         return self._memory.head(key)

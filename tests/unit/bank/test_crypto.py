@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cinderbank.bank import chunk, layout
+from cinderbank.bank import chunk, key_layout, layout
 from cinderbank.bank.chunk import HEADER_BYTES, Envelope
 from cinderbank.bank.crypto import DataKey, KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
@@ -134,7 +134,7 @@ def test_the_same_bytes_have_another_hash_in_another_bank(one: bytes, other: byt
 def test_p4_a_wrong_data_key_is_told_by_its_commitment() -> None:
     store = MemoryStore()
     data_key = Keyring(store, BANK_ID, [KEK]).writing().current
-    key = layout.wrapped_key(data_key.id.hex(), KEK.id)
+    key = key_layout.wrapped_key(data_key.id.hex(), KEK.id)
     # A second key that our KEK really wraps there: AES-GCM opens it, the commitment does not.
     forged = DataKey(data_key.id, BANK_ID, os.urandom(32))
     nonce, wrapped = KEK.wrap(forged, key)
@@ -148,7 +148,7 @@ def test_p4_a_wrong_data_key_is_told_by_its_commitment() -> None:
 def test_every_damage_to_a_wrapped_key_is_told() -> None:
     store = MemoryStore()
     data_key = Keyring(store, BANK_ID, [KEK]).writing().current
-    key = layout.wrapped_key(data_key.id.hex(), KEK.id)
+    key = key_layout.wrapped_key(data_key.id.hex(), KEK.id)
     body = store.objects[key]
     for bit in range(0, len(body) * 8, 3):
         store.objects[key] = body
@@ -166,10 +166,10 @@ def test_a_wrapped_key_opens_only_where_it_was_stored(where: str) -> None:
     store = MemoryStore()
     data_key = Keyring(store, BANK_ID, [KEK]).writing().current
     other = KeyEncryptionKey(bytes(range(1, 33)))
-    body = store.objects[layout.wrapped_key(data_key.id.hex(), KEK.id)]
+    body = store.objects[key_layout.wrapped_key(data_key.id.hex(), KEK.id)]
     data_key_id = "0" * 32 if where == "data key" else data_key.id.hex()
     kek = KEK if where == "data key" else other
-    store.objects[layout.wrapped_key(data_key_id, kek.id)] = body
+    store.objects[key_layout.wrapped_key(data_key_id, kek.id)] = body
     with pytest.raises(DataCorrupt, match="of another"):
         unwrap(store, BANK_ID, data_key_id, kek)
 

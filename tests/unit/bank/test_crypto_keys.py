@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from cinderbank.bank import key_layout, layout
 from cinderbank.bank import keys as bank_keys
-from cinderbank.bank import layout
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import EPOCH_SECONDS, Keyring
@@ -129,7 +129,7 @@ def test_a_damaged_copy_is_no_other_key() -> None:
     store = MemoryStore()
     back_up(store, CONTENT, keks=[A, B])
     data_key_id = next(iter(list_keys(store).wrapped))
-    store.flip(layout.wrapped_key(data_key_id, B.id), 1500)
+    store.flip(key_layout.wrapped_key(data_key_id, B.id), 1500)
     with refusal("BankKeyInUse"):
         bank_keys.remove(ring(store, A, B), A.id)
     assert reads(store, A, B)
@@ -158,7 +158,7 @@ def test_a_writer_that_wraps_while_its_key_is_removed_takes_it_back() -> None:
         nonlocal done
         if verb == "PUT" and key.endswith(A.id) and not done:
             done = True
-            store.objects[layout.retired_key(A.id)] = b"{}"
+            store.objects[key_layout.retired_key(A.id)] = b"{}"
 
     store.after_request = remove_now
     with refusal("BankKeyRetired"):

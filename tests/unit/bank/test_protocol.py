@@ -9,6 +9,7 @@ import pytest
 
 from cinderbank.bank import layout
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.manifest import MAX_MANIFEST_BYTES
 from cinderbank.bank.store import Listed
 from cinderbank.domain.errors import (
     BrokenInvariant,
@@ -373,6 +374,19 @@ def test_a_damaged_manifest_without_a_seal_can_still_be_discarded() -> None:
     with pytest.raises(CinderbankError):
         bank_on(store).seal(SITE, BACKUP, VOLUME)
     assert bank_on(store).discard(SITE, BACKUP)
+
+
+def test_a_manifest_larger_than_any_without_a_seal_can_still_be_discarded() -> None:
+    store = MemoryStore()
+    _write(store, 1)
+    store.objects[layout.manifest(SITE, VOLUME, BACKUP)] = bytes(MAX_MANIFEST_BYTES + 1)
+    bank = bank_on(store)
+    assert bank.observe(SITE, BACKUP).manifest
+    with pytest.raises(DataCorrupt):
+        bank.seal(SITE, BACKUP, VOLUME)
+    while not bank.discard(SITE, BACKUP):
+        pass
+    assert not [key for key in store.objects if "/chunks/" in key or key.endswith("/manifest")]
 
 
 def test_what_another_site_wrote_is_never_changed() -> None:

@@ -475,9 +475,15 @@ def test_every_combination_has_a_safe_step(mem: Memory) -> None:
 
 FLAGS = {deleting: identity(deleting=deleting) for deleting in (False, True)}
 REQUESTS = {cancel: backup_request(cancel=cancel) for cancel in (False, True)}
-VOLUME_LISTS = {None: (), **{status: (temporary_volume(status),) for status in VOLUMES}}
-SNAPSHOT_LISTS = {None: (), **{status: (snapshot(status),) for status in SNAPSHOTS}}
-IMAGE_LISTS = {
+VOLUME_LISTS: dict[str | None, Any] = {
+    None: (),
+    **{status: (temporary_volume(status),) for status in VOLUMES},
+}
+SNAPSHOT_LISTS: dict[str | None, Any] = {
+    None: (),
+    **{status: (snapshot(status),) for status in SNAPSHOTS},
+}
+IMAGE_LISTS: dict[str | None, Any] = {
     None: (),
     **{status: (image(status),) for status in IMAGES},
     "qcow2": (qcow2(),),

@@ -24,12 +24,12 @@ def test_a_file_is_written_once_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_keeps_changing_does_not_fill_the_disk(tmp_path: Path) -> None:
-    used = authority_file(tmp_path, b"of another tenant")
+    used = authority_file(tmp_path, b"of another project")
     old = authority_file(tmp_path, b"of nobody any more")
     os.utime(old, ns=(1, 1))
     for number in range(2 * AUTHORITIES_BYTES // AUTHORITY_BYTES):
         authority_file(tmp_path, content(number))
-        assert authority_file(tmp_path, b"of another tenant") == used
+        assert authority_file(tmp_path, b"of another project") == used
         assert used.exists()
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= AUTHORITIES_BYTES
     assert not old.exists()

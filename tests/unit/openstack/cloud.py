@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 PROJECT = "0123456789abcdef0123456789abcdef"
-PASSWORD = "pass-word-of-the-tenant"
+PASSWORD = "pass-word-of-the-member"
 REQUEST_ID = "req-11111111-2222-4333-8444-555555555555"
 
 
@@ -101,7 +101,7 @@ class Cloud:
         """The content of a good clouds.yaml, with the cloud `here`."""
         auth = {
             "auth_url": f"{self.url}/identity/v3",
-            "username": "tenant",
+            "username": "member",
             "password": PASSWORD,
             "project_id": PROJECT,
             "user_domain_name": "Default",
@@ -147,7 +147,7 @@ class Cloud:
             "methods": ["password"],
             "expires_at": "2999-01-01T00:00:00.000000Z",
             "issued_at": "2026-01-01T00:00:00.000000Z",
-            "user": {"id": "u", "name": "tenant", "domain": {"id": "default", "name": "Default"}},
+            "user": {"id": "u", "name": "member", "domain": {"id": "default", "name": "Default"}},
             "catalog": [
                 {
                     "type": kind,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from typing import Any
 
@@ -23,7 +24,7 @@ DELETE = Call("delete", "volume v", bad_request=ours.Conflict)
 def response(status: int, body: Any = b"", **headers: str) -> requests.Response:
     answer = requests.Response()
     answer.status_code = status
-    answer._content = body if isinstance(body, bytes) else requests.compat.json.dumps(body).encode()
+    answer._content = body if isinstance(body, bytes) else json.dumps(body).encode()
     answer.headers.update({"Content-Type": "application/json", "x-openstack-request-id": "req-1"})
     answer.headers.update({key.replace("_", "-"): value for key, value in headers.items()})
     return answer

@@ -39,7 +39,7 @@ def test_nothing_of_the_environment_is_read(
     monkeypatch.chdir(tmp_path)
     connect_to()
     user = cloud.asked("POST", "/auth/tokens")[0].json["auth"]["identity"]["password"]["user"]
-    assert (user["name"], user["password"]) == ("tenant", PASSWORD)
+    assert (user["name"], user["password"]) == ("member", PASSWORD)
 
 
 def test_a_vendor_hook_is_not_run(connect_to: Connect) -> None:
@@ -124,13 +124,13 @@ def test_a_token_for_no_project(cloud: Cloud, connect_to: Connect) -> None:
         connect_to()
 
 
-def test_certificates_are_verified_unless_the_tenant_says_no(connect_to: Connect) -> None:
+def test_certificates_are_verified_unless_the_project_says_no(connect_to: Connect) -> None:
     assert connect_to().session.verify is True
     assert connect_to(verify=False).session.verify is False
     assert connect_to(insecure=True).session.verify is False
 
 
-def test_the_tenants_file_cannot_name_a_file_of_ours(cloud: Cloud, tmp_path: Path) -> None:
+def test_the_projects_file_cannot_name_a_file_of_ours(cloud: Cloud, tmp_path: Path) -> None:
     path = tmp_path / "clouds.yaml"
     path.write_text(json.dumps(cloud.clouds_yaml(cacert="/etc/passwd")))
     with pytest.raises(InvalidSpec, match="`cacert` names a file of another machine"):

@@ -35,7 +35,7 @@ TRANSFERS = [backup_transfer(b"1234"), RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4
 
 @pytest.mark.parametrize("transfer", TRANSFERS, ids=["backup", "restore"])
 def test_jobs_round_trip(transfer: Transfer, tmp_path: Path) -> None:
-    job = Job(BANK, CLOUD, transfer, workers=3)
+    job = Job(BANK, CLOUD, transfer)
     path = tmp_path / "job.json"
     path.write_text(dump(job))
     assert load(path) == job
@@ -67,7 +67,6 @@ def _without_version(job: dict[str, Any]) -> None:
     [
         (_without_version, "version"),
         (lambda job: job.update(kind="x"), "kind"),
-        (lambda job: job.update(workers=True), "workers"),
         (lambda job: job["bank"].update(bucket=1), "bank.bucket"),
         (lambda job: job["bank"].update(nonsense=1), "nonsense"),
         (lambda job: job["bank"].pop("bucket"), "bucket"),

@@ -292,7 +292,7 @@ def restore(
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, len(content), salvage)
     meter = ProgressMeter(len(content), lambda progress: None)
     bank = bank_on(store, "site-b", read_only=True)
-    done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
+    done = run_restore(transfer, bank, glance.api(), meter, sleep=lambda seconds: None)
     assert meter.now().bytes_processed == len(content)
     assert done.content_hash == content_hash_of(content)
     return done

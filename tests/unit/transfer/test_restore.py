@@ -36,7 +36,7 @@ def run(store: MemoryStore, glance: FakeGlance, size: int = len(CONTENT)) -> Pro
     meter = ProgressMeter(size, lambda progress: None)
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, size)
     bank = bank_on(store, "site-b", read_only=True)
-    done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
+    done = run_restore(transfer, bank, glance.api(), meter, sleep=lambda seconds: None)
     assert done == Restored(content_hash_of(CONTENT))
     return meter
 
@@ -75,7 +75,7 @@ def test_a_body_that_is_sent_again_after_401_is_whole() -> None:
 def test_the_body_has_a_length_and_starts_anew_each_time() -> None:
     store, _ = make()
     reader = BackupReader.open(store, SITE, BACKUP)
-    body = RawBody(reader, ProgressMeter(1, lambda progress: None), 2)
+    body = RawBody(reader, ProgressMeter(1, lambda progress: None))
     assert len(body) == len(CONTENT)
     first = iter(body)
     assert bytes(next(first)) == CONTENT[:4096]

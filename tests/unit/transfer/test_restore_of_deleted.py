@@ -70,7 +70,7 @@ class Trial:
         try:
             bank.pin(SITE, BACKUP, READER)
             # One worker: only index parts, which another thread reads, come in between.
-            done = run_restore(transfer, bank, self.glance.api(), meter, 1, lambda seconds: None)
+            done = run_restore(transfer, bank, self.glance.api(), meter, lambda seconds: None)
         except SourceGone as gone:
             assert gone.reason == "BackupNotFound"
             assert BACKUP in gone.message

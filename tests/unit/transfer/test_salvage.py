@@ -47,7 +47,7 @@ def restore(store: MemoryStore, glance: FakeGlance, salvage: bool = True) -> Res
     transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, len(CONTENT), salvage)
     meter = ProgressMeter(len(CONTENT), lambda progress: None)
     bank = bank_on(store, "site-b", read_only=True)
-    done = run_restore(transfer, bank, glance.api(), meter, 2, sleep=lambda seconds: None)
+    done = run_restore(transfer, bank, glance.api(), meter, sleep=lambda seconds: None)
     assert meter.now().bytes_processed == len(CONTENT)
     return done
 

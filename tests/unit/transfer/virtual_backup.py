@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -147,13 +148,11 @@ def _restore(store: MemoryStore, writer: BackupWriter) -> None:
     about = replace(describe(b""), size_bytes=size)
     store.put(layout.intent(SITE, BACKUP), b"{}")
     manifest = writer.finish(about, "bank", 0, SourceHash())
-    body = RawBody(
-        BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None), 2
-    )
+    body = RawBody(BackupReader(store, SITE, manifest), ProgressMeter(size, lambda progress: None))
     assert sum(map(len, body)) == size
 
 
-def _s3() -> object:
+def _s3() -> Any:
     from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 
     location = S3Location(

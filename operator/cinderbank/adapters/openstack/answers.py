@@ -44,8 +44,8 @@ def said(response: requests.Response) -> str:
     """The service's own words: Cinder's {"badRequest": {"message"}}, Keystone's {"error": ...},
     Glance's {"message"} or HTML, and the list of the API guidelines; else the body's start.
 
-    Only the reason phrase of what is no OpenStack service: a tenant names the host, and the body of
-    whatever else answers in the operator's network is not his to read.
+    Only the reason phrase of what is no OpenStack service: a project names the host, and the body of
+    whatever else answers in the operator's network is not for it to read.
     """
     if request_id(response) is None:
         return tidy(response.reason or "")

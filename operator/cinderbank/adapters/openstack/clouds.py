@@ -1,4 +1,4 @@
-"""One cloud's entry of a tenant's clouds.yaml, read with suspicion.
+"""One cloud's entry of a project's clouds.yaml, read with suspicion.
 
 Everything is read as text (`project_id: 0123` stays that), aliases are refused (a few lines of them
 can stand for gigabytes), and only the keys named here count: no profile is looked up, no file of the

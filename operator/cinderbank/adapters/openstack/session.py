@@ -1,6 +1,6 @@
-"""A Connection to one project of one cloud, from a tenant's clouds.yaml and nothing else.
+"""A Connection to one project of one cloud, from its own clouds.yaml and nothing else.
 
-The file is the tenant's, the process is the operator's. So openstack.config, which would also read
+The file is the project's, the process is the operator's. So openstack.config, which would also read
 OS_* variables, /etc/openstack, secure.yaml and vendor profiles, and which imports whatever module a
 `vendor_hook` names, is not used: clouds.py reads the file, this module builds the session by hand.
 """

@@ -178,7 +178,8 @@ class RunStatus(ApiModel):
     backup_id: BackupULID | None = Field(
         default=None,
         description="Id of the backup in the bank: 26 letters and digits that sort by time. It is"
-        " written before anything is created, and is all another site needs to restore.",
+        " written before anything is created: of a VolumeBackup the id of the new backup, which with"
+        " its site is all another site needs; of a VolumeRestore the backup that is restored.",
     )
     site: SiteName | None = Field(
         default=None, description="Site that wrote the backup (spec.site of its BackupBank)."

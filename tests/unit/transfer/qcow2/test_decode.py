@@ -139,7 +139,7 @@ def test_any_order_and_any_kinds(seed: int, zstd: bool, block_bytes: int) -> Non
     random = Random(seed)
     kinds = [data(1), data(2), Packed(data(3)), Packed(b"x" * CLUSTER), ZERO, ZERO_WITH_CLUSTER]
     numbers = random.sample(range(300), random.randrange(40))
-    clusters: dict[int, Cluster] = {n: random.choice(kinds) for n in sorted(numbers)}
+    clusters: dict[int, Cluster] = {n: random.choice(kinds) for n in sorted(numbers)}  # type: ignore[misc]
     order = in_order(clusters, CLUSTER)
     if random.random() < 0.7:
         random.shuffle(order)
