@@ -10,8 +10,7 @@ long as the backup does. What a proof is of may be gone: it then says nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cinderbank.bank import one_site, proof_keys, scrub, state
 from cinderbank.bank.manifest import to_json
@@ -25,10 +24,12 @@ PROOF_NAME = "cinderbank-proof"
 MAX_PROOFS = 200_000
 """Of all sites: a bank of 100,000 backups, each looked at from two sites; 200 LISTs."""
 MAX_PROOFS_OF_ONE = 1000
+CLOCK_SKEW = timedelta(hours=1)
+"""A proof is of the clock of who looked; one of the future says nothing until then."""
 
 
 def all_proofs(store: ObjectStore, now: datetime) -> Iterator[Proof]:
-    """Of every site about every backup; a time of the future counts as `now`. Raises DataCorrupt when
+    """Of every site about every backup, but none of the future. Raises DataCorrupt when
     there are more than MAX_PROOFS: that is not our doing."""
     count = 0
     for by in state.sites(store):
@@ -123,4 +124,4 @@ def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> No
 
 def _read(key: str, now: datetime) -> Proof | None:
     read = proof_keys.parse_proof(key)
-    return None if read is None else replace(read, at=min(read.at, now))
+    return None if read is None or read.at > now + CLOCK_SKEW else read

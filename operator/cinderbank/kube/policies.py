@@ -15,33 +15,19 @@ from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
-from cinderbank.domain.errors import (
-    CinderbankError,
-    Conflict,
-    Forbidden,
-    InvalidSpec,
-    Permanent,
-)
+from cinderbank.domain.errors import CinderbankError, Conflict, Forbidden, InvalidSpec, Permanent
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.policy import retention as retention_rules
 from cinderbank.domain.policy import telling
-from cinderbank.domain.policy.children import (
-    Child,
-    ChildState,
-)
+from cinderbank.domain.policy.children import Child, ChildState
+from cinderbank.domain.policy.drills import next_number
 from cinderbank.domain.policy.retention import Verdict, judge, limit_of
-from cinderbank.domain.policy.runs import (
-    Judged,
-    RunMemory,
-    RunRules,
-    ended,
-    judge_runs,
-    plan_run,
-)
+from cinderbank.domain.policy.runs import Judged, RunMemory, RunRules, ended, judge_runs, plan_run
 from cinderbank.domain.policy.selection import Selection, protectable, select
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
@@ -122,8 +108,10 @@ class PolicyRuns:
         coverage: Coverage,
         on_error: Callable[[str], None],
         blocked_retry_seconds: float,
+        proofs: PolicyProofRuns,
     ) -> None:
         self._worlds = worlds
+        self._proofs = proofs
         self._clock = clock
         self._coverage = coverage
         self._on_error = on_error
@@ -164,11 +152,13 @@ class PolicyRuns:
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
+        status, proofs_seconds = self._proofs.go_on(key, tick.raw, spec, status, look)
         self._worlds.write_status(tick.raw, status.dump())
         if told.memory.run is not None or told.more:
             return AT_ONCE_SECONDS
         wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
         soonest = min((at - tick.now).total_seconds() for at in wishes)
+        soonest = min(soonest, proofs_seconds)
         return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest + 0.5))
 
     # What is there.
@@ -242,7 +232,8 @@ class PolicyRuns:
         for volume_id in plan.create:
             if made == BATCH:
                 break
-            body = child_body(tick.key, tick.spec, volume_id, memory.run)
+            number = next_number(children, volume_id)
+            body = child_body(tick.key, tick.spec, volume_id, memory.run, number)
             try:
                 self._worlds.create_child(tick.key.namespace, body)
                 made += 1
