@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -192,9 +192,9 @@ class AppWorlds:
         """Site and id of what checks found not whole; raises as `for_backup` does."""
         return self._open_bank(namespace, bank).bank.damaged_backups()
 
-    def standings(self, namespace: str, bank: str) -> Mapping[Backup, Standing]:
-        """What is known of the backups of a bank; raises as `for_backup` does."""
-        return self._open_bank(namespace, bank).bank.standings()
+    def standings(self, namespace: str, bank: str, among: Set[Backup]) -> Mapping[Backup, Standing]:
+        """What is known of these backups of a bank; raises as `for_backup` does."""
+        return self._open_bank(namespace, bank).bank.standings(among)
 
     def find(self, kind: str, namespace: str, name: str) -> Raw | None:
         return self._objects.find(kind, namespace, name)

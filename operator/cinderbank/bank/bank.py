@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 from cinderbank.bank import (
@@ -294,11 +294,10 @@ class StoredBank:
         return Search(store, selector, self.keys, damage, look, self.now()).run()
 
     def damaged_backups(self) -> frozenset[tuple[str, BackupId]]:
-        """Site and id of those that a check of any site found not whole, and nobody mended since, or that
-        a drill found to come back as something else. Raises what stopped a report from being read: then
-        nobody knows.
-        """
-        return frozenset(backup for backup, known in self.standings().items() if known.is_bad)
+        """Site and id of those that a check found not whole, and nobody mended since, or a drill to come
+        back otherwise. Raises what stopped a report from being read: then nobody knows."""
+        self.open()
+        return proofs.bad(self.within(LOOK_SECONDS), self.now())
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()
@@ -308,14 +307,14 @@ class StoredBank:
 
     def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
         self.open()
-        if self.read_only:
-            return False
-        return proofs.note_drill(self.store, self.site, site, backup_id, is_whole, self.now())
+        return not self.read_only and proofs.note_drill(
+            self.store, self.site, site, backup_id, is_whole, self.now()
+        )
 
-    def standings(self) -> Mapping[Backup, Standing]:
-        """What is known of each backup from drills and checks of every site; raises as `damaged_backups`."""
+    def standings(self, among: Set[Backup]) -> Mapping[Backup, Standing]:
+        """What drills and checks of every site know of these; raises as `damaged_backups`."""
         self.open()
-        return proofs.known(self.within(LOOK_SECONDS), self.now())
+        return proofs.known(self.within(LOOK_SECONDS), among, self.now())
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

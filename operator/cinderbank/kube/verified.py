@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -47,7 +47,7 @@ BankName = tuple[str, str]
 class VerifiedWorlds(Protocol):
     """What this needs of the world."""
 
-    def standings(self, namespace: str, bank: str) -> Mapping[Backup, Standing]:
+    def standings(self, namespace: str, bank: str, among: Set[Backup]) -> Mapping[Backup, Standing]:
         """Raises CinderbankError with a reason when the bank can not be used."""
         ...
 
@@ -146,7 +146,8 @@ class VerifiedRuns:
                 return (due_at - now).total_seconds()
             self._due_at[bank] = now + INTERVAL
         try:
-            standings = self._worlds.standings(*bank)
+            among = frozenset(each.backup for each in known.values())
+            standings = self._worlds.standings(*bank, among)
             more = self._tell_all(known, standings)
         except CinderbankError as error:
             self._on_error(error.reason)

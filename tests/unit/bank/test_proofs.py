@@ -9,6 +9,7 @@ import pytest
 from cinderbank.bank import layout, proof_keys, proofs
 from cinderbank.bank.check import Checker
 from cinderbank.bank.check_plan import Level, Plan
+from cinderbank.bank.store import DeleteFailure
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.proofs import Found, Proof, Standing, condition, standings
@@ -63,7 +64,7 @@ def test_a_key_says_all() -> None:
 def test_foreign_keys_are_passed_over(store: MemoryStore, key: str) -> None:
     store.objects[key] = b"{}"
     assert proof_keys.parse_proof(key) is None
-    assert bank_on(store).standings() == {}
+    assert bank_on(store).standings({OF}) == {}
 
 
 def test_ids_are_checked_before_they_become_keys(store: MemoryStore) -> None:
@@ -74,7 +75,7 @@ def test_ids_are_checked_before_they_become_keys(store: MemoryStore) -> None:
 
 def test_a_drill_of_another_site_is_known_to_all(store: MemoryStore) -> None:
     assert bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
-    assert bank_on(store).standings() == {OF: Standing(NOW, Found.DRILL)}
+    assert bank_on(store).standings({OF}) == {OF: Standing(NOW, Found.DRILL)}
     assert bank_on(store).damaged_backups() == frozenset()
 
 
@@ -83,7 +84,7 @@ def test_a_newer_proof_of_ours_takes_the_place_of_the_older(store: MemoryStore) 
         bank_on(store, now=lambda h=hours: NOW + h * HOUR).note_drill(SITE, BACKUP, is_whole=True)
     assert len(keys(store)) == 1
     late = bank_on(store, now=lambda: NOW + 3 * HOUR)
-    assert late.standings()[OF].verified_at == NOW + 2 * HOUR
+    assert late.standings({OF})[OF].verified_at == NOW + 2 * HOUR
 
 
 def test_a_difference_stays_whatever_is_found_later(store: MemoryStore) -> None:
@@ -91,7 +92,7 @@ def test_a_difference_stays_whatever_is_found_later(store: MemoryStore) -> None:
     bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
     bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
     check(store, Level.FULL)
-    standing = bank_on(store).standings()[OF]
+    standing = bank_on(store).standings({OF})[OF]
     assert standing.is_bad and not standing.is_verified
     told = condition(standing)
     assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
@@ -117,7 +118,7 @@ def test_a_backup_that_came_back_as_something_else_is_not_chosen(store: MemorySt
 )
 def test_a_check_that_reads_proves(store: MemoryStore, level: Level, found: Found | None) -> None:
     check(store, level)
-    standing = bank_on(store).standings().get(OF, Standing())
+    standing = bank_on(store).standings({OF}).get(OF, Standing())
     assert standing.found is found
     assert standing.verified_at == (NOW if found else None)
 
@@ -126,7 +127,7 @@ def test_damage_that_is_found_later_counts_more(store: MemoryStore) -> None:
     check(store, Level.FULL)
     del store.objects[layout.chunk(SITE, BACKUP, 1, 0)]
     check(store, Level.EXISTENCE, site="site-b")
-    standing = bank_on(store).standings()[OF]
+    standing = bank_on(store).standings({OF})[OF]
     assert standing.damaged and not standing.is_verified
     told = condition(standing)
     assert told is not None and (told.status, told.reason) == ("False", "DamageFound")
@@ -159,7 +160,7 @@ def test_a_check_of_one_backup_forgets_no_other(store: MemoryStore) -> None:
 def test_a_clock_that_is_ahead_proves_nothing_yet(store: MemoryStore) -> None:
     ahead = bank_on(store, "site-b", now=lambda: NOW + timedelta(days=400))
     ahead.note_drill(SITE, BACKUP, is_whole=True)
-    assert bank_on(store).standings() == {}
+    assert bank_on(store).standings({OF}) == {}
 
 
 def test_too_many_proofs_are_not_our_doing(
@@ -171,7 +172,23 @@ def test_too_many_proofs_are_not_our_doing(
         key = proof_keys.proof("site-b", Proof(SITE, BACKUP, Found.DIFFERENT, at))
         store.objects[key] = b"{}"
     with pytest.raises(Exception, match="more than 2 proofs"):
-        bank_on(store).standings()
+        bank_on(store).standings({OF})
+
+
+def test_a_store_that_deletes_nothing_stops_no_proof(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object lock: the older ones stay, and the newest counts."""
+    monkeypatch.setattr(
+        store, "delete_many", lambda keys: [DeleteFailure(key, "AccessDenied") for key in keys]
+    )
+    for hours in range(3):
+        at = NOW + hours * HOUR
+        assert bank_on(store, now=lambda at=at: at).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL)
+    late = bank_on(store, now=lambda: NOW + 3 * HOUR)
+    assert len(keys(store)) == 4
+    assert late.standings({OF})[OF].verified_at == NOW + 2 * HOUR
 
 
 def test_order_does_not_matter() -> None:

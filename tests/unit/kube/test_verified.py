@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import timedelta
 from typing import Any
 
@@ -86,11 +86,11 @@ class House:
         self.banks_ran += 1
         return 300.0
 
-    def standings(self, namespace: str, bank: str) -> Mapping[Backup, Standing]:
+    def standings(self, namespace: str, bank: str, among: Set[Backup]) -> Mapping[Backup, Standing]:
         self.asked += 1
         if self.error is not None:
             raise self.error
-        return self.known
+        return {of: each for of, each in self.known.items() if of in among}
 
     def find(self, kind: str, namespace: str, name: str) -> Raw | None:
         return self.objects.get(name)
