@@ -7,7 +7,13 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cinderbank.domain.policy.children import Child, ChildState, labels_of, read_number
+from cinderbank.domain.policy.children import (
+    Child,
+    ChildState,
+    child_name,
+    labels_of,
+    read_number,
+)
 from cinderbank.domain.policy.drills import (
     Drill,
     DrillRules,
@@ -50,6 +56,18 @@ def test_the_name_and_the_labels_are_the_proof() -> None:
     assert is_drill(drill_name(backup.name), labels)
     assert not is_drill(backup.name, labels)
     assert not is_drill(drill_name(backup.name), {**labels, "cinderbank.io/policy": "other"})
+
+
+def test_every_name_is_one_that_kubernetes_takes() -> None:
+    names = set()
+    for length in (1, 27, 28, 29, 33, 34, 35, 63, 253):
+        for day in range(3):
+            at = child(day).run_at
+            labels = labels_of("p" * length, V1, at)
+            name = drill_name(child_name("p" * length, V1, at))
+            assert len(name) <= 63 and is_drill(name, labels) and name.endswith("-drill")
+            names.add(name)
+    assert len(names) == 27
 
 
 def test_numbers_of_labels() -> None:

@@ -116,11 +116,16 @@ def read_number(text: object) -> int:
 
 def is_child(name: str, labels: Mapping[str, str]) -> bool:
     """Whether an object of that name and these labels is what a policy made."""
+    return name == backup_of(labels)
+
+
+def backup_of(labels: Mapping[str, str]) -> str | None:
+    """What the backup of policy, volume and run is called; None when the labels do not say these."""
     policy, volume_id = labels.get(POLICY_LABEL, ""), labels.get(VOLUME_LABEL, "")
     run_at = read_run_label(labels.get(RUN_LABEL, ""))
     if not policy or not volume_id or run_at is None:
-        return False
-    return name == child_name(policy, VolumeId(volume_id), run_at)
+        return None
+    return child_name(policy, VolumeId(volume_id), run_at)
 
 
 FOREIGN = ("argocd.argoproj.io/", "app.kubernetes.io/instance", "cinderbank.io/")

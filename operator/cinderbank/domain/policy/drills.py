@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import blake2b
 
 from cinderbank.domain.facts import VolumeId
-from cinderbank.domain.policy.children import Child, is_child, newest_good
+from cinderbank.domain.policy.children import LONGEST_NAME, Child, backup_of, newest_good
 from cinderbank.domain.record import Condition
 
 DRILL_SUFFIX = "-drill"
@@ -65,12 +66,18 @@ class DrillPlan:
 
 
 def drill_name(backup: str) -> str:
-    return backup + DRILL_SUFFIX
+    """Of the drill of that VolumeBackup: at most 63 characters, never the same for two."""
+    room = LONGEST_NAME - len(DRILL_SUFFIX)
+    if len(backup) <= room:
+        return backup + DRILL_SUFFIX
+    digest = blake2b(backup.encode(), digest_size=5).hexdigest()
+    return f"{backup[: room - len(digest) - 1].rstrip('-')}-{digest}{DRILL_SUFFIX}"
 
 
 def is_drill(name: str, labels: Mapping[str, str]) -> bool:
     """Whether an object of that name and these labels is what a policy made."""
-    return name.endswith(DRILL_SUFFIX) and is_child(name.removesuffix(DRILL_SUFFIX), labels)
+    backup = backup_of(labels)
+    return backup is not None and name == drill_name(backup)
 
 
 def numbers(children: Iterable[Child]) -> dict[str, int]:
