@@ -333,6 +333,15 @@ def test_keys_that_may_not_write() -> None:
     assert outcome_of(simulation).reason == "Verified"
 
 
+def test_a_difference_waits_until_it_can_be_noted() -> None:
+    simulation = drill_that_finds_a_difference()
+    simulation.faults.fail_next("note_drill", Forbidden("no", reason="BankAccessDenied"), times=3)
+    run(simulation)
+    assert_different(simulation)
+    errors = [each.error.reason for each in simulation.results if each.error is not None]
+    assert errors.count("BankAccessDenied") == 3
+
+
 def test_a_bank_that_is_away_at_the_end_is_told_later() -> None:
     simulation = drill()
     simulation.faults.fail_next("note_drill", Unavailable("away"), times=7)

@@ -26,6 +26,8 @@ class FakeKube:
         """By verb: raised instead of doing anything."""
         self.lists: list[tuple[str, str]] = []
         """(path, label selector) of every list."""
+        self.refused: dict[str, CinderbankError] = {}
+        """By plural: raised instead of creating one."""
         self._version = 0
 
     def put(self, path: str, body: Mapping[str, Any]) -> Object:
@@ -50,6 +52,8 @@ class FakeKube:
 
     def create(self, path: str, body: Mapping[str, Any]) -> Object:
         where = f"{path}/{body['metadata']['name']}"
+        if (refusal := self.refused.get(path.rpartition("/")[2])) is not None:
+            raise refusal
         self._wrote("create", where)
         if where in self.objects:
             raise Conflict(f"{where} already exists")
@@ -71,11 +75,12 @@ class FakeKube:
             found["metadata"]["generation"] += 1
         return self._changed(path, found)
 
-    def delete(self, path: str, uid: str, resource_version: str) -> None:
+    def delete(self, path: str, uid: str, resource_version: str | None = None) -> None:
         self._wrote("delete", path)
         if path not in self.objects:
             return
-        found = self._changeable(path, {"uid": uid, "resourceVersion": resource_version})
+        versions = {} if resource_version is None else {"resourceVersion": resource_version}
+        found = self._changeable(path, {"uid": uid, **versions})
         if found["metadata"].get("finalizers"):
             found["metadata"]["deletionTimestamp"] = "2026-11-22T20:00:00Z"
             self._changed(path, found)

@@ -27,8 +27,8 @@ RECORDERS: dict[str, Callable[[], Iterator[Recorded]]] = {
 }
 
 NEVER = {
-    "VolumeBackup": {"CreatingVolume"},
-    "VolumeRestore": {"Snapshotting", "Cloning", "Imaging", "Committing"},
+    "VolumeBackup": {"CreatingVolume", "Comparing"},
+    "VolumeRestore": {"Snapshotting", "Cloning", "Committing"},
 }
 """Phases that the schema allows, as two kinds share it, and that the kind never has."""
 

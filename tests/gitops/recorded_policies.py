@@ -13,6 +13,7 @@ from cinderbank.kube.policies import BATCH
 from tests.gitops.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING
 from tests.gitops.recorded import DELETED_AT, Recorded, unseen
 from tests.unit.kube.test_policies import HOUR, House
+from tests.unit.kube.test_policy_proofs import CHECKED, DRILLED, end_proofs
 from tests.unit.policy.children import volume
 
 ABSENT = VolumeId("ffffffff-0000-4000-8000-000000000000")
@@ -74,6 +75,16 @@ def changed(house: House) -> None:
     house.change(suspend=True)
 
 
+def drills_pass(house: House) -> None:
+    house.days(2)
+    end_proofs(house)
+
+
+def drill_differs(house: House) -> None:
+    house.days(2)
+    end_proofs(house, different=True)
+
+
 COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = [
     ("on schedule", {}, rests, CURRENT, False),
     ("suspended", {"suspend": True}, rests, CURRENT, False),
@@ -84,6 +95,12 @@ COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = 
     ("backups are lost", {"retention": {"keepLast": 1}}, lost, CURRENT, False),
     ("dry run", {"retention": {"keepLast": 1, "dryRun": True}}, last_failed, CURRENT, False),
     ("retention keeps nothing", {"retention": {"keepLast": 0}}, a_day, CURRENT, False),
+    ("drills pass", DRILLED, drills_pass, CURRENT, False),
+    ("no drill yet", DRILLED, rests, CURRENT, False),
+    ("a drill found a difference", DRILLED, drill_differs, CURRENT, True),
+    ("a check found damage", CHECKED, drill_differs, CURRENT, True),
+    ("checks pass", CHECKED, drills_pass, CURRENT, False),
+    ("no such time of checks", {"verify": {"schedule": "61 * * * *"}}, rests, CURRENT, True),
     ("the cloud is away", {}, cloud_is_away, IN_PROGRESS, False),
     ("the cloud is away for too long", {"rpo": "26h"}, away_too_long, IN_PROGRESS, False),
     ("changed, and not looked at yet", {}, changed, IN_PROGRESS, False),

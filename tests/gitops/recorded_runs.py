@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from cinderbank.api.v1alpha1.verified import status_with
 from cinderbank.app.worlds import RENDERS
 from cinderbank.domain.errors import Forbidden, InvalidSpec, Unavailable
+from cinderbank.domain.proofs import Found, Standing
 from cinderbank.domain.record import DeletionPolicy, OnDelete, Phase
 from cinderbank.engine.tick import TickResult
 from tests.crash.simulation import BackupSimulation, RestoreSimulation, Simulation, run
@@ -53,6 +55,18 @@ def record_backups() -> Iterator[Recorded]:
     yield _last(simulation, "deleted while on hold", TERMINATING)
 
     simulation = BackupSimulation()
+    run(simulation)
+    good = _recorded("VolumeBackup", "", simulation.results[-1], CURRENT)
+    for standing, unsound in (
+        (Standing(START, Found.DRILL), False),
+        (Standing(START, Found.DRILL, START), True),
+        (Standing(damaged=True), True),
+    ):
+        told = status_with(good.found["status"], standing, 1, START)
+        found = {**good.found, "status": told}
+        yield Recorded(f"Completed, and {standing}", found, CURRENT, unsound)
+
+    simulation = BackupSimulation()
     result = simulation.blocked(NO_SECRET)
     yield _recorded("VolumeBackup", "its Secret is missing", result, FAILED)
 
@@ -62,6 +76,15 @@ def record_restores() -> Iterator[Recorded]:
     restore = RestoreSimulation()
     restore.bank.sessions.clear()
     yield from _whole(restore, "no such backup")
+    yield from _whole(RestoreSimulation(drill=True), "a drill")
+    different = RestoreSimulation(drill=True)
+    run(different, until=lambda s: s.steps[-1:] == ["ChooseReadBack"])
+    for volume in different.cloud.volumes.values():
+        volume.content = "other bytes"
+    yield from _whole(different, "a drill that finds a difference")
+    unable = RestoreSimulation(drill=True)
+    unable.cloud.turn_out("image", "gone", times=19)
+    yield from _whole(unable, "a drill that can not be run")
 
 
 def _both(kind: str) -> Iterator[Recorded]:

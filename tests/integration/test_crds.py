@@ -232,6 +232,19 @@ BAD: list[tuple[str, Object, str]] = [
         backup(copies=[{"bankRef": {"name": "far"}}, {"bankRef": {"name": "far"}}]),
         "each bank can have one copy",
     ),
+    ("drill and plan", restore(drill=True, dryRun=True), "a drill goes without dryRun"),
+    ("drill and salvage", restore(drill=True, salvage=True), "a drill goes without"),
+    ("drill that deletes", restore(drill=True, onDelete="Delete"), "a drill goes without"),
+    (
+        "drill with a name",
+        restore(drill=True, target={"name": "mine"}),
+        "of spec.target a drill takes only volumeType and availabilityZone",
+    ),
+    (
+        "drill with metadata",
+        restore(drill=True, target={"metadata": {"a": "b"}}),
+        "of spec.target a drill takes only",
+    ),
     ("copy", backup(copies=[{}]), "spec.copies[0].bankRef: Required value"),
     (
         "plain copy",
@@ -330,6 +343,7 @@ FROZEN: list[tuple[Object, Object, str]] = [
     (restore(target={"name": "n"}), {"target": {"name": "o"}}, "target can not be changed"),
     (restore(), {"mappings": {"volumeType": {"a": "b"}}}, "mappings can not be changed"),
     (restore(dryRun=True), {"dryRun": False}, "dryRun can not be changed"),
+    (restore(drill=True), {"drill": False}, "drill can not be changed"),
     (restore(), {"timeouts": {"clone": "2h"}}, "timeouts can not be changed"),
     (restore(), {"retryLimit": 4}, "retryLimit can not be changed"),
     (restore(cancel=True), {"cancel": False}, "cancel can not be taken back"),
@@ -631,6 +645,7 @@ def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -
 KINDS = [f"{GROUP}/{resource.plural}" for resource in RESOURCES if resource.watched]
 MIRROR = f"{GROUP}/recoverypoints"
 BACKUPS = f"{GROUP}/volumebackups"
+MADE_BY_POLICIES = (BACKUPS, f"{GROUP}/volumerestores", f"{GROUP}/bankchecks")
 
 
 def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
@@ -642,8 +657,7 @@ def test_the_operator_may_do_what_it_does(cluster: Cluster) -> None:
         ("get", "/namespaces"),  # is it being torn down?
         ("create", "events.k8s.io/events"),
         ("patch", "events.k8s.io/events"),
-        ("create", BACKUPS),  # what policies make
-        ("delete", BACKUPS),  # what retention gives up
+        *((verb, kind) for kind in MADE_BY_POLICIES for verb in ("create", "delete")),
         *((verb, "/persistentvolumeclaims") for verb in ("get", "list", "create", "delete")),
     ]
     assert [each for each in asked if not may(cluster, OPERATOR, *each, "any")] == []
@@ -655,7 +669,7 @@ def test_the_operator_may_do_no_more(cluster: Cluster) -> None:
             (verb, kind)
             for kind in KINDS
             for verb in ("create", "update", "delete", "deletecollection")
-            if (verb, kind) not in (("create", BACKUPS), ("delete", BACKUPS))
+            if not (verb in ("create", "delete") and kind in MADE_BY_POLICIES)
         ),
         *((verb, MIRROR) for verb in ("update", "patch", "watch", "deletecollection")),
         *((verb, "/secrets") for verb in ("list", "watch", "create", "patch", "delete")),

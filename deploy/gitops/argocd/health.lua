@@ -1,6 +1,7 @@
 -- Health of every kind of cinderbank.io in Argo CD: one script, as all kinds have the same conditions.
 -- It says what kstatus says (Current: Healthy, InProgress: Progressing, Failed: Degraded), and Degraded
--- for what has ended well and has found damage, and a policy whose backups are older than spec.rpo.
+-- for what has ended well and has found damage, a backup that is known to be damaged, and a policy whose
+-- backups are older than spec.rpo, or whose drills or checks are not good.
 local function health(status, message)
   return {status = status, message = message or ""}
 end
@@ -26,7 +27,7 @@ end
 if is("Stalled", "True") then
   return health("Degraded", conditions.Stalled.message)
 end
-for _, kind in ipairs({"Intact", "RPOMet"}) do
+for _, kind in ipairs({"Intact", "RPOMet", "Verified", "Drilled", "Checked"}) do
   if is(kind, "False") then
     return health("Degraded", conditions[kind].message)
   end

@@ -22,6 +22,10 @@ class PolicyFigures(Protocol):
     def missed(self) -> int: ...
     @property
     def last_success_seconds(self) -> float | None: ...
+    @property
+    def drilled(self) -> bool | None: ...
+    @property
+    def checked(self) -> bool | None: ...
 
 
 ProjectName = tuple[str, str, str]
@@ -47,7 +51,17 @@ class PoliciesAtScrape(Collector):
         success = _gauge(
             "last_success_timestamp_seconds", "When the last good copy was completed; Unix time."
         )
+        drilled = _gauge(
+            "drilled", "1 when the last restore drill of every volume got every byte back, else 0."
+        )
+        checked = _gauge(
+            "checked", "1 when the last scheduled check of every bank found all whole, else 0."
+        )
         for name, figures in sorted(self._policies().items()):
+            if figures.drilled is not None:
+                drilled.add_metric(name, figures.drilled)
+            if figures.checked is not None:
+                checked.add_metric(name, figures.checked)
             if figures.rpo_met is not None:
                 met.add_metric(name, 1 if figures.rpo_met else 0)
             selected.add_metric(name, figures.selected)
@@ -55,7 +69,7 @@ class PoliciesAtScrape(Collector):
             missed.add_metric(name, figures.missed)
             if figures.last_success_seconds is not None:
                 success.add_metric(name, figures.last_success_seconds)
-        yield from (met, selected, covered, missed, success)
+        yield from (met, selected, covered, missed, success, drilled, checked)
         unprotected = GaugeMetricFamily(
             "cinderbank_unprotected_volumes",
             "Volumes of the project that no policy of the namespace selects.",

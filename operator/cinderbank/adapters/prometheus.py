@@ -204,6 +204,8 @@ def metrics_reference() -> str:
         "cinderbank_restores": "phase",
         "cinderbank_bank_ready": "namespace, name",
         "cinderbank_policy_rpo_met": "namespace, name",
+        "cinderbank_policy_drilled": "namespace, name",
+        "cinderbank_policy_checked": "namespace, name",
         "cinderbank_policy_volumes_selected": "namespace, name",
         "cinderbank_policy_volumes_covered": "namespace, name",
         "cinderbank_policy_missed_runs": "namespace, name",

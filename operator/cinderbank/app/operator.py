@@ -28,6 +28,7 @@ from cinderbank.adapters.transfer_process import TransferProcesses
 from cinderbank.app.banks import Banks
 from cinderbank.app.clouds import Clouds
 from cinderbank.app.policies import AppPolicyWorlds
+from cinderbank.app.policy_proofs import AppProofWorlds
 from cinderbank.app.worlds import AppWorlds, KubeObjects
 from cinderbank.config import LogFormat, Settings, installed_version
 from cinderbank.domain.errors import CinderbankError
@@ -52,11 +53,13 @@ from cinderbank.kube.known import (
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
+from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
 from cinderbank.kube.probes import ProbeServer
 from cinderbank.kube.queue import Workers, WorkQueue
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter
 from cinderbank.kube.resync import Resync
 from cinderbank.kube.runs import BackupRuns, RestoreRuns
+from cinderbank.kube.verified import VerifiedRuns
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ class Operator:
         self._meter = TickMeter(self._metrics)
         self._known = KnownObjects()
         self._policy_children = PolicyChildren()
+        self._policy_proofs = PolicyProofs()
         self._coverage = Coverage()
         self._queue: WorkQueue[Key] = WorkQueue()
         self._events = KubeEvents(api, socket.gethostname(), clean=redact)
@@ -206,15 +210,20 @@ class Operator:
             self._queue.add(seen.key)
         for key in seen.wakes:
             self._queue.wake(key)
-        policy = self._policy_children.see(raw)
-        if policy is not None:
-            self._queue.wake(policy, POLICY_WAKE_SECONDS)
+        bank = self._verified.see(raw)
+        if bank is not None:
+            self._queue.wake(bank)
+        for policy in (self._policy_children.see(raw), self._policy_proofs.see(raw)):
+            if policy is not None:
+                self._queue.wake(policy, POLICY_WAKE_SECONDS)
         return seen.key
 
     def _on_gone(self, key: Key) -> None:
         for dependent in self._known.drop(key):
             self._queue.wake(dependent)
         self._policy_children.drop(key)
+        self._policy_proofs.drop(key)
+        self._verified.drop(key)
         self._coverage.forget(key)
         self._writer.forget(key.uid)
         self._meter.forget(key)
@@ -274,16 +283,20 @@ class Operator:
             ),
             self._catalogue,
         )
+        self._verified = VerifiedRuns(checks.run, worlds, clock, self._metrics.error)
         policies = PolicyRuns(
             AppPolicyWorlds(self._api, self._writer, self._clouds, self._policy_children, worlds),
             clock,
             self._coverage,
             self._metrics.error,
             retry,
+            PolicyProofRuns(
+                AppProofWorlds(self._api, self._policy_proofs, worlds.say), self._metrics.error
+            ),
         )
         works = {
             VOLUME_BACKUP_POLICY: policies.run,
-            BACKUP_BANK: checks.run,
+            BACKUP_BANK: self._verified.run,
             VOLUME_BACKUP: CopyRuns(
                 BackupRuns(worlds, clock, self._meter, retry).run, worlds, clock, mint, retry
             ).run,

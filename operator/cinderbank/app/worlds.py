@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.copies import Copy, CopyPhase
 from cinderbank.domain.errors import InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId, TransferFacts
+from cinderbank.domain.proofs import Backup, Standing
 from cinderbank.domain.selection import Named
 from cinderbank.engine.bank_validation import BankFound, refusal
 from cinderbank.engine.tick import BackupWorld, RestoreWorld
@@ -189,6 +191,13 @@ class AppWorlds:
     def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
         """Site and id of what checks found not whole; raises as `for_backup` does."""
         return self._open_bank(namespace, bank).bank.damaged_backups()
+
+    def standings(self, namespace: str, bank: str, among: Set[Backup]) -> Mapping[Backup, Standing]:
+        """What is known of these backups of a bank; raises as `for_backup` does."""
+        return self._open_bank(namespace, bank).bank.standings(among)
+
+    def find(self, kind: str, namespace: str, name: str) -> Raw | None:
+        return self._objects.find(kind, namespace, name)
 
     # For copies.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from datetime import UTC, datetime
 
 from cinderbank.bank import (
@@ -69,7 +69,7 @@ class StoredBank:
         self.read_only = read_only
         self._beats = Beats(store)
         self._expected_bank_id = expected_bank_id
-        self._now = now
+        self.now = now
         self._header: BankHeader | None = None
         self._keks = tuple(keks)
         self._accepts_plain = accepts_plain
@@ -103,7 +103,7 @@ class StoredBank:
                 header.bank_id,
                 self._keks,
                 accepts_plain=self._accepts_plain,
-                now_seconds=lambda: self._now().timestamp(),
+                now_seconds=lambda: self.now().timestamp(),
             )
         return self._keys
 
@@ -146,7 +146,7 @@ class StoredBank:
                 "mend endpoint, bucket and prefix",
                 reason="BankFormatUnknown",
             )
-        self.store.put(layout.BANK, BankHeader.new(self._now()).dump(), if_absent=True)
+        self.store.put(layout.BANK, BankHeader.new(self.now()).dump(), if_absent=True)
         # Another site may have been first: what is there counts, not what we sent.
         header = self._read_header()
         if header is None:
@@ -225,7 +225,7 @@ class StoredBank:
 
     def within(self, seconds: float) -> TimedStore:
         """The store, for one look that begins now and takes no longer."""
-        return TimedStore(self.store, self._now, seconds)
+        return TimedStore(self.store, self.now, seconds)
 
     def _find_at(self, site: str, backup_id: BackupId) -> BackupDescription | None:
         sealed = one_site.committed(self.store, site, backup_id)
@@ -247,14 +247,13 @@ class StoredBank:
         def look(key: layout.SealKey) -> ChunkLook:
             return chunk_look.look_for_chunks(store, key.site, key.backup_id, self.keys, damage)
 
-        return Search(store, selector, self.keys, damage, look, self._now()).run()
+        return Search(store, selector, self.keys, damage, look, self.now()).run()
 
     def damaged_backups(self) -> frozenset[tuple[str, BackupId]]:
-        """Site and id of those that a check of any site found not whole, and nobody mended since, or that
-        a drill found to come back as something else. Raises what stopped a report from being read: then
-        nobody knows.
-        """
-        return frozenset(backup for backup, known in self.standings().items() if known.is_bad)
+        """Site and id of those that a check found not whole, and nobody mended since, or a drill to come
+        back otherwise. Raises what stopped a report from being read: then nobody knows."""
+        self.open()
+        return proofs.bad(self.within(LOOK_SECONDS), self.now())
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()
@@ -264,14 +263,14 @@ class StoredBank:
 
     def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
         self.open()
-        if self.read_only:
-            return False
-        return proofs.note_drill(self.store, self.site, site, backup_id, is_whole, self._now())
+        return not self.read_only and proofs.note_drill(
+            self.store, self.site, site, backup_id, is_whole, self.now()
+        )
 
-    def standings(self) -> Mapping[Backup, Standing]:
-        """What is known of each backup from drills and checks of every site; raises as `damaged_backups`."""
+    def standings(self, among: Set[Backup]) -> Mapping[Backup, Standing]:
+        """What drills and checks of every site know of these; raises as `damaged_backups`."""
         self.open()
-        return proofs.known(self.within(LOOK_SECONDS), self._now())
+        return proofs.known(self.within(LOOK_SECONDS), among, self.now())
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

@@ -64,9 +64,10 @@ class Checker:
         self._bank.open()
         self._ledger = Ledger.read(self._store)
         self.tally.unreadable_reports = tuple(self._ledger.unreadable)
-        keys = self._keys()
         if self._plan.level in PROVES and not self._bank.read_only:
+            # Before the backups are listed: what is not among them then is gone for sure.
             self._proofs = OwnProofs(self._store, self._bank.site)
+        keys = self._keys()
         self.tally.backups_total = len(keys)
         # Volumes together, and in each the oldest first: bases come before what borrows from them.
         keys.sort(key=lambda key: (key.volume_id, key.backup_id))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from math import ceil
 
 from cinderbank.bank import layout
 from cinderbank.bank.bank import StoredBank
@@ -47,9 +48,11 @@ class Run:
     def is_sampled(self, ref: AttemptRef, index: int) -> bool:
         if self.plan.level is not Level.SAMPLE:
             return self.plan.level is Level.FULL
-        name = f"{self.plan.seed}/{ref.site}/{ref.backup_id}/{ref.attempt}/{index}"
-        drawn = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
-        return drawn < self.plan.sample_percent / 100.0 * 2**64
+        # Each chunk has its place on a ring; a seed is an arc of it, and the next seed the arc behind that.
+        name = f"{ref.site}/{ref.backup_id}/{ref.attempt}/{index}"
+        place = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+        arc = ceil(self.plan.sample_percent / 100.0 * 2**64)
+        return (place - self.plan.seed * arc) % 2**64 < arc
 
 
 class SharedChunks:

@@ -9,26 +9,30 @@ long as the backup does. What a proof is of may be gone: it then says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
-from datetime import datetime
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from datetime import datetime, timedelta
 
 from cinderbank.bank import one_site, proof_keys, scrub, state
 from cinderbank.bank.manifest import to_json
-from cinderbank.bank.removal import BATCH_KEYS, delete_or_raise
+from cinderbank.bank.removal import BATCH_KEYS
 from cinderbank.bank.store import ObjectStore
 from cinderbank.domain.errors import DataCorrupt
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.proofs import Backup, Found, Proof, Standing, standings
 
+log = logging.getLogger(__name__)
+
 PROOF_NAME = "cinderbank-proof"
 MAX_PROOFS = 200_000
 """Of all sites: a bank of 100,000 backups, each looked at from two sites; 200 LISTs."""
 MAX_PROOFS_OF_ONE = 1000
+CLOCK_SKEW = timedelta(hours=1)
+"""A proof is of the clock of who looked; one of the future says nothing until then."""
 
 
 def all_proofs(store: ObjectStore, now: datetime) -> Iterator[Proof]:
-    """Of every site about every backup; a time of the future counts as `now`. Raises DataCorrupt when
+    """Of every site about every backup, but none of the future. Raises DataCorrupt when
     there are more than MAX_PROOFS: that is not our doing."""
     count = 0
     for by in state.sites(store):
@@ -40,10 +44,21 @@ def all_proofs(store: ObjectStore, now: datetime) -> Iterator[Proof]:
                 yield proof
 
 
-def known(store: ObjectStore, now: datetime) -> Mapping[Backup, Standing]:
+def known(store: ObjectStore, among: Set[Backup], now: datetime) -> Mapping[Backup, Standing]:
     """With what checks found damaged. Raises what stopped a check's report from being read."""
-    damaged = ((ref.site, ref.backup_id) for ref in scrub.known_damage(store).backups)
-    return standings(all_proofs(store, now), damaged)
+    found = (proof for proof in all_proofs(store, now) if (proof.site, proof.backup_id) in among)
+    return standings(found, _damaged(store) & among)
+
+
+def bad(store: ObjectStore, now: datetime) -> frozenset[Backup]:
+    """Those that are damaged, or came back as something else. Raises as `known`."""
+    different = (proof for proof in all_proofs(store, now) if proof.found is Found.DIFFERENT)
+    return _damaged(store) | {(proof.site, proof.backup_id) for proof in different}
+
+
+def _damaged(store: ObjectStore) -> frozenset[Backup]:
+    found = scrub.known_damage(store).backups
+    return frozenset((ref.site, ref.backup_id) for ref in found)
 
 
 def of_backup(store: ObjectStore, site: str, backup_id: BackupId, now: datetime) -> Iterator[Proof]:
@@ -78,7 +93,7 @@ def forget(store: ObjectStore, by: str, site: str, backup_id: BackupId) -> None:
     """The backup is deleted."""
     prefix = proof_keys.proof_prefix(by, site, backup_id)
     rows = state.bounded(store, prefix, MAX_PROOFS_OF_ONE)
-    delete_or_raise(store, [row.key for row in rows if proof_keys.parse_proof(row.key)])
+    _delete(store, [row.key for row in rows if proof_keys.parse_proof(row.key)])
 
 
 class OwnProofs:
@@ -103,7 +118,7 @@ class OwnProofs:
         kept = frozenset(backups)
         gone = [key for backup, keys in self._known.items() if backup not in kept for key in keys]
         for first in range(0, len(gone), BATCH_KEYS):
-            delete_or_raise(self._store, gone[first : first + BATCH_KEYS])
+            _delete(self._store, gone[first : first + BATCH_KEYS])
 
 
 def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> None:
@@ -118,9 +133,15 @@ def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> No
         and (read := proof_keys.parse_proof(key)) is not None
         and read.found is not Found.DIFFERENT
     ]
-    delete_or_raise(store, replaced)
+    _delete(store, replaced)
+
+
+def _delete(store: ObjectStore, keys: Sequence[str]) -> None:
+    """What a store keeps (an object lock) does no harm: of several proofs the newest counts."""
+    if keys and (failures := store.delete_many(keys)):
+        log.warning("%d old proofs stay: the store refused to delete them", len(failures))
 
 
 def _read(key: str, now: datetime) -> Proof | None:
     read = proof_keys.parse_proof(key)
-    return None if read is None else replace(read, at=min(read.at, now))
+    return None if read is None or read.at > now + CLOCK_SKEW else read

@@ -7,11 +7,11 @@ manifest, reports of damage; and an id that claims to be of the future never cro
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime
 from itertools import islice
 
-from cinderbank.bank import scrub, state
+from cinderbank.bank import proofs, scrub, state
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.catalog import (
     FUTURE,
@@ -22,8 +22,9 @@ from cinderbank.bank.catalog import (
 )
 from cinderbank.bank.store import Listed, ObjectStore
 from cinderbank.domain.catalog import PointKey
-from cinderbank.domain.errors import CinderbankError, Retryable, Unsupported
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, Retryable, Unsupported
 from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.domain.proofs import Backup, Standing, standings
 from cinderbank.ports.catalog import Choice, Described, Newest, Unreadable
 
 MAX_ROWS = 200_000
@@ -40,6 +41,7 @@ class StoredCatalog:
         self._bank = bank
         self._max_rows = max_rows
         self._timed: ObjectStore | None = None
+        self._known: Mapping[Backup, Standing] | None = None
 
     def newest(self, choice: Choice, passed: Set[PointKey], now: datetime) -> Newest:
         self._bank.open()
@@ -92,7 +94,29 @@ class StoredCatalog:
             for session, volume_id in report.damage.backups.items():
                 found.add(PointKey(session.site, session.backup_id, volume_id))
             found &= among
-        return frozenset(found)
+        known = self._standings()
+        return frozenset(found) | {key for key in among if known.get(_of(key), NOTHING).is_bad}
+
+    def verified(self, among: Set[PointKey]) -> Mapping[PointKey, datetime]:
+        known = self._standings()
+        found = ((key, known.get(_of(key), NOTHING)) for key in among)
+        return {key: each.verified_at for key, each in found if each.verified_at is not None}
+
+    def _standings(self) -> Mapping[Backup, Standing]:
+        """By proofs alone, listed once for a slice."""
+        if self._known is None:
+            try:
+                self._known = standings(proofs.all_proofs(self._in_time(), self._bank.now()), ())
+            except DataCorrupt:  # more than we write: the mirrors go on without them
+                self._known = {}
+        return self._known
+
+
+NOTHING = Standing()
+
+
+def _of(key: PointKey) -> Backup:
+    return key.site, key.backup_id
 
 
 class _Listing:

@@ -8,7 +8,7 @@ hostile or a copied one does) can not hide one backup behind another.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -18,6 +18,7 @@ from cinderbank.domain.facts import BackupId, VolumeId
 
 _BANK_CHARACTERS = 27
 _DIGEST_BYTES = 5
+NONE_VERIFIED: Mapping[PointKey, datetime] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Present:
     looked_at: datetime | None = None
     deleting: bool = False
     """Somebody deleted it, or we did, and a finalizer keeps it."""
+    verified_at: datetime | None = None
+    """As it tells."""
     chosen: bool = True
     """Its tags are those of the selector; one that can not be read always is."""
 
@@ -81,7 +84,11 @@ class Plan:
 
 
 def plan(
-    bank: str, newest: Iterable[PointKey], present: Iterable[Present], damaged: Set[PointKey]
+    bank: str,
+    newest: Iterable[PointKey],
+    present: Iterable[Present],
+    damaged: Set[PointKey],
+    verified: Mapping[PointKey, datetime] = NONE_VERIFIED,
 ) -> Plan:
     """`newest` are the backups to be mirrored, newest first. Carried out whole, the next plan over the
     same bank is empty but for `unreadable`."""
@@ -107,7 +114,10 @@ def plan(
                 delete.append(each)
             elif each.state is PointState.UNREADABLE:
                 unreadable.append((each, found))
-            elif each.state is _state_of(found, damaged):
+            elif (each.state, each.verified_at) == (
+                _state_of(found, damaged),
+                None if found in damaged else verified.get(found),
+            ):
                 kept += 1
             else:
                 again.append((each, found))

@@ -8,6 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 
 from cinderbank.domain.facts import BackupId
+from cinderbank.domain.record import Condition
+
+VERIFIED = "Verified"
+"""Type of the condition."""
 
 Backup = tuple[str, BackupId]
 """Site that wrote it, and id."""
@@ -62,6 +66,30 @@ class Standing:
     @property
     def is_bad(self) -> bool:
         return self.damaged or self.different_at is not None
+
+
+def condition(standing: Standing) -> Condition | None:
+    """Verified, of a VolumeBackup; None while nothing is known. Damage that was found goes first."""
+    if standing.damaged:
+        told = "a check found that the bank has lost some of it; a BankCheck names the bytes"
+        return Condition(VERIFIED, "False", "DamageFound", told)
+    if standing.different_at is not None:
+        told = (
+            f"a restore drill of {standing.different_at:%Y-%m-%dT%H:%M:%SZ} got other bytes back; the"
+            " status of that VolumeRestore lists them"
+        )
+        return Condition(VERIFIED, "False", REASONS[Found.DIFFERENT], told)
+    if standing.verified_at is None or standing.found is None:
+        return None
+    told = f"{_SAID[standing.found]} ({standing.verified_at:%Y-%m-%dT%H:%M:%SZ})"
+    return Condition(VERIFIED, "True", REASONS[standing.found], told)
+
+
+_SAID = {
+    Found.DRILL: "a restore drill got every byte of it back",
+    Found.FULL: "a check read every chunk of it in the bank",
+    Found.SAMPLE: "a check found every chunk of it in the bank, and read a sample",
+}
 
 
 def standings(proofs: Iterable[Proof], damaged: Iterable[Backup]) -> dict[Backup, Standing]:

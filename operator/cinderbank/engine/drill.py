@@ -15,7 +15,7 @@ from cinderbank.domain.drill_steps import (
     StartComparison,
     UploadScratch,
 )
-from cinderbank.domain.errors import BrokenInvariant, Forbidden, Unsupported
+from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, Forbidden, Unsupported
 from cinderbank.domain.facts import VolumeFacts
 from cinderbank.domain.record import Drill, Memory, TransportChoice
 from cinderbank.domain.restore_steps import RestoreObserved
@@ -68,9 +68,10 @@ def perform_drill_step(step: DrillStep, world: RestoreWorld, memory: Memory) -> 
         case NoteVerdict(site=site, backup_id=backup_id, is_whole=is_whole):
             try:
                 noted = world.bank.note_drill(site, backup_id, is_whole=is_whole)
-            except Forbidden as error:
+            except (Forbidden, DataCorrupt) as error:
+                if not is_whole and isinstance(error, Forbidden):
+                    raise  # what was found must not be lost: told as Stalled until it can be noted
                 # Who may only read a bank can drill what is in it all the same.
-                noted = False
                 world.records.event(NOT_NOTED, error.message, warning=True)
             else:
                 if not noted:

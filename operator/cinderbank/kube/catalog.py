@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -192,6 +192,7 @@ class _Slice:
         self._passed = passed
         self._clock = clock
         self._damaged: frozenset[PointKey] = frozenset()
+        self._verified: Mapping[PointKey, datetime] = {}
         self._ends_at = clock.now()
         self._created = self._taken = self._mended = 0
         self.newly_unreadable: list[str] = []
@@ -201,8 +202,9 @@ class _Slice:
         newest = self._bank.newest(self._choice, self._passed.keys, self._clock.now())
         self._passed.keys &= newest.passed
         self._damaged = self._bank.damaged(frozenset(newest.keys))
+        self._verified = self._bank.verified(frozenset(newest.keys))
         present = self._points.present(self._tags)
-        made = plan(self._bank_name, newest.keys, present, self._damaged)
+        made = plan(self._bank_name, newest.keys, present, self._damaged, self._verified)
         passed_before = len(self._passed.keys)
         pending = self._carry_out(made)
         if not pending:
@@ -247,7 +249,7 @@ class _Slice:
         found = self._bank.look(key)
         if found is None or not self._chosen(found):
             self._passed.add(key)
-        elif not self._points.create(name, key, found, key in self._damaged):
+        elif not self._points.create(name, key, found, *self._known_of(key)):
             self._taken += 1
             self._passed.add(key)  # or the same names would be tried first for ever
         else:
@@ -261,8 +263,13 @@ class _Slice:
         if found is None or not self._chosen(found):
             self._points.delete(point)
         else:
-            self._points.tell(point, found, key in self._damaged)
+            self._points.tell(point, found, *self._known_of(key))
         return not isinstance(found, Unreadable)
+
+    def _known_of(self, key: PointKey) -> tuple[bool, datetime | None]:
+        """Whether it is damaged, and when it was last found whole."""
+        damaged = key in self._damaged
+        return damaged, None if damaged else self._verified.get(key)
 
     def _try_unreadable(self, made: Plan) -> None:
         for point, key in made.unreadable[:UNREADABLE_AT_ONCE]:

@@ -105,7 +105,8 @@ class CheckRuns:
         now = self._now()
         if before.next_try_time is not None and before.next_try_time > now:
             return (before.next_try_time - now).total_seconds()
-        seed = before.seed if before.seed is not None else seed_of(raw["metadata"]["uid"])
+        given = (before.seed, spec.seed, seed_of(raw["metadata"]["uid"]))
+        seed = next(each for each in given if each is not None)
         try:
             checks.start(spec.to_request(seed))
         except CinderbankError as error:

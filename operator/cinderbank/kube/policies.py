@@ -8,6 +8,7 @@ by the version that it is of, so an interruption in between is made up for by th
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -16,16 +17,11 @@ from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
-from cinderbank.domain.errors import (
-    CinderbankError,
-    Conflict,
-    Forbidden,
-    InvalidSpec,
-    Permanent,
-)
+from cinderbank.domain.errors import CinderbankError, Conflict, Forbidden, InvalidSpec, Permanent
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.policy import telling
 from cinderbank.domain.policy.children import Child
+from cinderbank.domain.policy.drills import next_number
 from cinderbank.domain.policy.runs import (
     Judged,
     RunMemory,
@@ -39,6 +35,7 @@ from cinderbank.domain.policy.selection import Claimed, Selection, protectable, 
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.policy_report import Blocked, Look, Tick, Told, blocked_status, told_status
 from cinderbank.kube.policy_retention import PolicyRetention, RetentionWorlds
 from cinderbank.kube.reconcile import Raw
@@ -89,8 +86,10 @@ class PolicyRuns:
         coverage: Coverage,
         on_error: Callable[[str], None],
         blocked_retry_seconds: float,
+        proofs: PolicyProofRuns,
     ) -> None:
         self._worlds = worlds
+        self._proofs = proofs
         self._clock = clock
         self._coverage = coverage
         self._retention = PolicyRetention(worlds, on_error)
@@ -148,10 +147,12 @@ class PolicyRuns:
         look = Look(tick.spec, volumes, selection, chosen, children, rpo, about.since, now)
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
+        status, proofs_seconds = self._proofs.go_on(tick.key, tick.raw, tick.spec, status, look)
         self._worlds.write_status(tick.raw, status.dump())
         if told.memory.run is not None or told.more:
             return AT_ONCE_SECONDS
-        return min(LOOK_AGAIN_SECONDS, _until(judged.next_at, now), _until(turns_at, now))
+        soonest = min(_until(judged.next_at, now), _until(turns_at, now), proofs_seconds + 0.5)
+        return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest))
 
     # What is there.
 
@@ -220,10 +221,14 @@ class PolicyRuns:
         for older in plan.cancel[:BATCH]:
             self._worlds.cancel_child(tick.key, older)
         made, refused = 0, list[CinderbankError]()
+        earlier: defaultdict[VolumeId, list[Child]] = defaultdict(list)
+        for child in children if plan.create else ():
+            earlier[child.volume_id].append(child)
         for volume_id in plan.create:
             if made == BATCH:
                 break
-            body = child_body(tick.key, tick.spec, volume_id, memory.run)
+            number = next_number(earlier[volume_id], volume_id)
+            body = child_body(tick.key, tick.spec, volume_id, memory.run, number)
             try:
                 self._worlds.create_child(tick.key.namespace, body)
                 made += 1

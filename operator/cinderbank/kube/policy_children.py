@@ -17,6 +17,7 @@ from cinderbank.api.v1alpha1.resource import API_VERSION
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import (
+    NUMBER_LABEL,
     POLICY_LABEL,
     RUN_LABEL,
     TRIGGER_LABEL,
@@ -26,6 +27,7 @@ from cinderbank.domain.policy.children import (
     child_name,
     is_child,
     labels_of,
+    read_number,
     read_run_label,
     trigger_digest,
 )
@@ -45,6 +47,8 @@ class PolicyFigures:
     covered: int
     missed: int
     last_success_seconds: float | None
+    drilled: bool | None = None
+    checked: bool | None = None
 
 
 class PolicyChildren:
@@ -105,11 +109,11 @@ class PolicyChildren:
 
 
 def child_body(
-    key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run: Run
+    key: Key, spec: VolumeBackupPolicySpec, volume_id: VolumeId, run: Run, number: int = 0
 ) -> dict[str, Any]:
     """A VolumeBackup. No owner: deleting the policy, or a prune by a GitOps tool, leaves it alone. No
     label or annotation of the policy itself is given on, only what the template says."""
-    labels = labels_of(key.name, volume_id, run.at, trigger_digest(run.trigger))
+    labels = labels_of(key.name, volume_id, run.at, trigger_digest(run.trigger), number)
     return {
         "apiVersion": API_VERSION,
         "kind": VOLUME_BACKUP,
@@ -141,6 +145,7 @@ def child_of(raw: Mapping[str, Any]) -> Child | None:
         ended_at=_time(status.get("completionTime")),
         hold=_mapping(raw.get("spec")).get("hold") is True,
         trigger=labels.get(TRIGGER_LABEL, ""),
+        number=read_number(labels.get(NUMBER_LABEL)),
     )
 
 
@@ -184,24 +189,36 @@ def _is_copied(spec: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
 
 
 def condition_status(status: Mapping[str, Any], type_: str) -> str | None:
+    found = condition_of(status, type_)
+    return str(found.get("status")) if found else None
+
+
+def condition_of(status: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    """Empty when there is none."""
     conditions = status.get("conditions")
     for each in conditions if isinstance(conditions, list) else ():
         if isinstance(each, Mapping) and each.get("type") == type_:
-            return str(each.get("status"))
-    return None
+            return each
+    return {}
 
 
 def _figures(raw: Mapping[str, Any]) -> PolicyFigures:
     status = _mapping(raw.get("status"))
-    met = condition_status(status, "RPOMet")
+    met, drilled, checked = (_is(status, each) for each in ("RPOMet", "Drilled", "Checked"))
     success = _time(status.get("lastSuccessTime"))
     return PolicyFigures(
-        rpo_met=None if met not in ("True", "False") else met == "True",
+        rpo_met=met,
+        drilled=drilled,
+        checked=checked,
         selected=_count(status.get("volumesSelected")),
         covered=_count(status.get("volumesCovered")),
         missed=_count(status.get("missedRuns")),
         last_success_seconds=None if success is None else success.timestamp(),
     )
+
+
+def _is(status: Mapping[str, Any], type_: str) -> bool | None:
+    return {"True": True, "False": False}.get(condition_status(status, type_) or "")
 
 
 def _count(value: object) -> int:

@@ -66,7 +66,12 @@ class CatalogBank(Protocol):
         ...
 
     def damaged(self, among: Set[PointKey]) -> frozenset[PointKey]:
-        """Those that a check at any site found not to be whole."""
+        """Those that a check at any site found not to be whole, or a drill to come back otherwise."""
+        ...
+
+    def verified(self, among: Set[PointKey]) -> Mapping[PointKey, datetime]:
+        """When a drill or a check of any site last found each of them whole; those that none has are
+        not in it. One LIST for each site, and more for 1000 proofs."""
         ...
 
 
@@ -79,12 +84,23 @@ class RecoveryPoints(Protocol):
         ...
 
     def create(
-        self, name: str, key: PointKey, found: Described | Unreadable, degraded: bool
+        self,
+        name: str,
+        key: PointKey,
+        found: Described | Unreadable,
+        degraded: bool,
+        verified_at: datetime | None = None,
     ) -> bool:
         """Make it and tell its status. False when an object of that name is there already."""
         ...
 
-    def tell(self, point: Present, found: Described | Unreadable, degraded: bool) -> None:
+    def tell(
+        self,
+        point: Present,
+        found: Described | Unreadable,
+        degraded: bool,
+        verified_at: datetime | None = None,
+    ) -> None:
         """Write its status anew. One that has changed or gone meanwhile is left to the next time."""
         ...
 

@@ -29,6 +29,7 @@ from cinderbank.domain.placement import Placement, Warned, Why
 from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import (
     Condition,
+    Drill,
     Intent,
     LastError,
     Memory,
@@ -162,6 +163,14 @@ restore_memories = st.builds(
     resolved=st.none() | resolved,
     placement=st.none() | placements,
     plan=st.none() | plans,
+    drill=st.none()
+    | st.builds(
+        Drill,
+        transport=st.sampled_from((Transport.RAW, Transport.QCOW2, Transport.VDI)),
+        reason=words,
+        compared=st.booleans(),
+        different=st.none() | lost,
+    ),
 )
 
 

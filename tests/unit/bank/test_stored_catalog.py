@@ -22,7 +22,7 @@ from cinderbank.domain.catalog import PointKey
 from cinderbank.domain.errors import Forbidden, Unavailable, Unsupported
 from cinderbank.domain.facts import VolumeId
 from cinderbank.ports.catalog import Choice, Described, Unreadable
-from tests.fakes.backups import BACKUP, NOW, SITE, VOLUME, back_up, sample
+from tests.fakes.backups import BACKUP, NOW, SITE, VOLUME, back_up, bank_on, sample
 from tests.fakes.clock import FakeClock
 from tests.fakes.many_backups import BANK_ID, numbered, numbered_id, seal_body, seal_one
 from tests.fakes.object_store import MemoryStore
@@ -287,3 +287,17 @@ def test_the_worst_manifest_takes_bounded_memory(item: str) -> None:
     tracemalloc.stop()
     assert isinstance(found, Described)
     assert peak < 80 << 20
+
+
+def test_proofs_of_drills_and_checks() -> None:
+    store = MemoryStore()
+    back_up(store, sample("t"))
+    key = PointKey(SITE, BACKUP, VOLUME)
+    among = frozenset({key})
+    assert StoredCatalog(bank_on(store)).verified(among) == {}
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
+    catalog = StoredCatalog(bank_on(store))
+    assert catalog.verified(among) == {key: NOW}
+    assert catalog.damaged(among) == frozenset()
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    assert StoredCatalog(bank_on(store)).damaged(among) == among

@@ -89,7 +89,7 @@ def test_rules_name_our_kinds() -> None:
         for rule in OPERATOR_ROLE["rules"]
         if rule["apiGroups"] == ["cinderbank.io"]
     ]
-    made_by_policies = {"volumebackups"}
+    made_by_policies = {"volumebackups", "volumerestores", "bankchecks"}
     assert named == [worked_on, made_by_policies, worked_on, mirrored, mirrored]
 
 

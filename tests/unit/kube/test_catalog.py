@@ -228,7 +228,10 @@ def test_ten_thousand_backups_cost_what_is_mirrored_of_them() -> None:
     assert (told["backups"], told["recoveryPoints"], told["leftOut"]) == (10_000, 250, 9_750)
     verbs = Counter(verb for verb, key in house.store.requests if key != layout.BANK)
     slices = 2
-    assert verbs == {"GET": 2 * 250, "LIST": slices * 4}  # sites, seals, tombs, reports
+    assert verbs == {
+        "GET": 2 * 250,
+        "LIST": slices * 6,
+    }  # sites, seals, tombs, reports, sites, proofs
     assert Counter(verb for verb, _ in house.api.requests) == {
         "LIST": slices,
         "POST": 250,
@@ -538,3 +541,28 @@ def test_a_lost_race_for_the_status_of_the_bank_is_raised() -> None:
     house.catalogue._write_status = lose
     with pytest.raises(Conflict):
         house.run()
+
+
+def test_when_a_backup_was_last_found_whole_is_mirrored() -> None:
+    house = House()
+    key = numbered(1)
+    seal_one(house.store, key)
+    house.sync()
+    name = point_name("main", key)
+
+    def told() -> tuple[str | None, str]:
+        status = house.api.objects[name]["status"]
+        ready = next(each for each in status["conditions"] if each["type"] == "Ready")
+        return status.get("verifiedTime"), ready["status"]
+
+    assert told() == (None, "True")
+    drilled = StoredBank(house.store, "site-b", now=lambda: NOW)
+    drilled.note_drill(key.site, key.backup_id, is_whole=True)
+    house.sync()
+    assert told() == (f"{NOW:%Y-%m-%dT%H:%M:%SZ}", "True")
+    house.store.requests.clear()
+    house.sync()
+    assert not [each for verb, each in house.store.requests if verb == "GET" and "manifest" in each]
+    drilled.note_drill(key.site, key.backup_id, is_whole=False)
+    house.sync()
+    assert told() == (None, "False")

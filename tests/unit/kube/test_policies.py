@@ -13,6 +13,7 @@ from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
 from cinderbank.api.v1alpha1.volume_backup_policy import OF_EACH_BACKUP, Template
 from cinderbank.app.policies import AppPolicyWorlds
+from cinderbank.app.policy_proofs import AppProofWorlds
 from cinderbank.domain.errors import CinderbankError, Forbidden, InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId, VolumeFacts
 from cinderbank.domain.policy.children import (
@@ -22,9 +23,10 @@ from cinderbank.domain.policy.children import (
     labels_of,
 )
 from cinderbank.kube.coverage import Coverage
-from cinderbank.kube.known import VOLUME_BACKUP_POLICY, key_of
+from cinderbank.kube.known import VOLUME_BACKUP_POLICY, Key, key_of
 from cinderbank.kube.policies import BATCH, PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
+from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.kube import FakeKube
@@ -85,7 +87,14 @@ class House:
         )
         self.writer = writer
         self.worlds = AppPolicyWorlds(self.kube, writer, self.clouds, self.known, self)  # type: ignore[arg-type]
-        self.runs = PolicyRuns(self.worlds, self.clock, self.coverage, self.errors.append, 60.0)
+        self.proofs = PolicyProofs()
+        proofs = PolicyProofRuns(
+            AppProofWorlds(self.kube, self.proofs, self.say),  # type: ignore[arg-type]
+            self.errors.append,
+        )
+        self.runs = PolicyRuns(
+            self.worlds, self.clock, self.coverage, self.errors.append, 60.0, proofs
+        )
         self.put("nightly", **spec)
 
     def put(self, name: str, **spec: Any) -> None:
@@ -116,6 +125,8 @@ class House:
         """As the watches and the queue do."""
         for raw in [*self.kube.list_all(BACKUPS), *self.kube.list_all(POLICIES)]:
             self.known.see(raw)
+        for raw in [*self.drills(), *self.checks()]:
+            self.proofs.see(raw)
         raw = self.policy(name)
         return self.runs.run(key_of(raw), raw)
 
@@ -124,6 +135,15 @@ class House:
         for _ in range(ticks):
             for key in self._known_gone():
                 self.known.drop(key)
+            there = {raw["metadata"]["uid"] for raw in [*self.drills(), *self.checks()]}
+            nightly = Key(VOLUME_BACKUP_POLICY, "team", "nightly", "")
+            for kind, known in (
+                ("VolumeRestore", self.proofs.drills(nightly)),
+                ("BankCheck", self.proofs.checks(nightly)),
+            ):
+                for each in known:
+                    if each.uid not in there:
+                        self.proofs.drop(Key(kind, "team", each.name, each.uid))
             after = self.tick()
             if after is None or after > 1:
                 return
@@ -150,6 +170,12 @@ class House:
 
     def children(self) -> list[Raw]:
         return list(self.kube.list_all(BACKUPS))
+
+    def drills(self) -> list[Raw]:
+        return list(self.kube.list_all(f"{API}/volumerestores"))
+
+    def checks(self) -> list[Raw]:
+        return list(self.kube.list_all(f"{API}/bankchecks"))
 
     def end(self, phase: str = "Completed", **status: Any) -> None:
         """Every backup that is at work comes to this end."""

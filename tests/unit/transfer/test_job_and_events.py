@@ -12,7 +12,7 @@ import pytest
 
 from cinderbank.domain.errors import DataCorrupt, InvalidSpec, Unavailable
 from cinderbank.domain.facts import TransferProgress
-from cinderbank.ports.transfers import CopyTransfer, RestoreTransfer, Transfer
+from cinderbank.ports.transfers import CompareTransfer, CopyTransfer, RestoreTransfer, Transfer
 from cinderbank.transfer.events import EventWriter, ProgressMeter
 from cinderbank.transfer.job import BankJob, CloudJob, Job, dump, load
 from tests.fakes.backups import BACKUP, IMAGE, OTHER_BACKUP, SITE, backup_transfer
@@ -30,10 +30,14 @@ BANK = BankJob(
     bandwidth_bytes_per_second=10_000_000,
 )
 CLOUD = CloudJob("/x/clouds.yaml", "a", "/x/ca.pem")
-TRANSFERS = [backup_transfer(b"1234"), RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4)]
+TRANSFERS = [
+    backup_transfer(b"1234"),
+    RestoreTransfer(SITE, BACKUP, 2, IMAGE, 4),
+    CompareTransfer(SITE, BACKUP, IMAGE, 4, 8),
+]
 
 
-@pytest.mark.parametrize("transfer", TRANSFERS, ids=["backup", "restore"])
+@pytest.mark.parametrize("transfer", TRANSFERS, ids=["backup", "restore", "compare"])
 def test_jobs_round_trip(transfer: Transfer, tmp_path: Path) -> None:
     job = Job(BANK, CLOUD, transfer)
     path = tmp_path / "job.json"

@@ -26,9 +26,11 @@ from cinderbank.domain.facts import (
     TransferAbsent,
     TransferFacts,
     TransferFailed,
+    TransferProgress,
     TransferRunning,
     TransferSucceeded,
 )
+from cinderbank.transfer.events import EventWriter
 from tests.fakes.backups import SITE, backup_transfer
 
 KEK = KeyEncryptionKey(bytes(range(32)))
@@ -107,6 +109,21 @@ def test_progress_then_success(programs: Programs) -> None:
     done = programs.wait(lambda facts: not isinstance(facts, TransferRunning))
     assert isinstance(done, TransferSucceeded)
     assert (done.content_hash, done.progress.bytes_processed) == ("ab", 4)
+
+
+@pytest.mark.parametrize("different", [None, LostRanges(1, 512, ((0, 511),))])
+def test_what_a_comparison_found_is_heard(
+    programs: Programs, tmp_path: Path, different: LostRanges | None
+) -> None:
+    """As the child writes it."""
+    told = tmp_path / "line"
+    with open(told, "wb") as line:
+        EventWriter(line.fileno()).compared("ab", TransferProgress(4, 4), different)
+    done = programs.outcome(f"print(open({str(told)!r}).read(), end='')")
+    assert isinstance(done, TransferSucceeded)
+    assert (done.compared, done.different, done.lost) == (True, different, None)
+    plain = programs.outcome(f"print('{RESULT}')")
+    assert isinstance(plain, TransferSucceeded) and not plain.compared
 
 
 def test_what_a_salvage_lost_is_heard(programs: Programs) -> None:

@@ -46,7 +46,12 @@ class KubeRecoveryPoints:
             raise Unavailable(error.message, reason="KubernetesUnavailable") from error
 
     def create(
-        self, name: str, key: PointKey, found: Described | Unreadable, degraded: bool
+        self,
+        name: str,
+        key: PointKey,
+        found: Described | Unreadable,
+        degraded: bool,
+        verified_at: datetime | None = None,
     ) -> bool:
         body = {
             **_identity(self._namespace, name),
@@ -65,13 +70,19 @@ class KubeRecoveryPoints:
             made = self._api.create(collection_path(KIND, self._namespace), body)
         except Conflict:
             return False
-        self._write(made, found, degraded)
+        self._write(made, found, degraded, verified_at)
         return True
 
-    def tell(self, point: Present, found: Described | Unreadable, degraded: bool) -> None:
+    def tell(
+        self,
+        point: Present,
+        found: Described | Unreadable,
+        degraded: bool,
+        verified_at: datetime | None = None,
+    ) -> None:
         raw = self._api.get(object_path(KIND, self._namespace, point.name))
         if raw is not None and raw["metadata"]["uid"] == point.uid:
-            self._write(raw, found, degraded)
+            self._write(raw, found, degraded, verified_at)
 
     def delete(self, point: Present) -> None:
         with suppress(Conflict):
@@ -86,12 +97,19 @@ class KubeRecoveryPoints:
             "controller": True,
         }
 
-    def _write(self, raw: Mapping[str, Any], found: Described | Unreadable, degraded: bool) -> None:
+    def _write(
+        self,
+        raw: Mapping[str, Any],
+        found: Described | Unreadable,
+        degraded: bool,
+        verified_at: datetime | None,
+    ) -> None:
         """What was deleted or changed meanwhile is left to the next sync."""
         metadata = raw["metadata"]
         previous = (raw.get("status") or {}).get("conditions")
         now = self._now().replace(microsecond=0)
-        status = status_of(found, degraded, previous, metadata.get("generation", 1), now)
+        generation = metadata.get("generation", 1)
+        status = status_of(found, degraded, previous, generation, now, verified_at)
         body = {**_identity(self._namespace, metadata["name"]), "status": status}
         body["metadata"] |= {"resourceVersion": metadata["resourceVersion"]}
         path = object_path(KIND, self._namespace, metadata["name"])
@@ -104,7 +122,7 @@ class KubeRecoveryPoints:
                 raise
             # Whatever the bank makes us say, one backup never stops the mirrors of the others.
             told = f"the API server refuses what its manifest says: {error.message}"
-            self._write(raw, Unreadable("DataCorrupt", told), degraded)
+            self._write(raw, Unreadable("DataCorrupt", told), degraded, None)
 
 
 def _identity(namespace: str, name: str) -> dict[str, Any]:
@@ -127,6 +145,7 @@ def present_of(raw: Mapping[str, Any], bank_uid: str, tags: Mapping[str, str]) -
         key=_key(raw.get("spec") or {}),
         state=state,
         looked_at=_time(status.get("lookedAtTime")),
+        verified_at=_time(status.get("verifiedTime")),
         deleting="deletionTimestamp" in metadata,
         chosen=state in (PointState.UNREADABLE, PointState.UNSEEN)
         or all(told.get(name) == value for name, value in tags.items()),

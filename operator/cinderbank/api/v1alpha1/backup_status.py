@@ -8,10 +8,12 @@ from datetime import datetime
 from pydantic import Field
 
 from cinderbank.api.v1alpha1.copies import CopyStatuses, kept_condition, read_copies
-from cinderbank.api.v1alpha1.model import BackupULID
+from cinderbank.api.v1alpha1.model import BackupULID, Time
 from cinderbank.api.v1alpha1.run_memory import memory_of_run, read_remembered, status_of_run
 from cinderbank.api.v1alpha1.run_status import RunStatus
+from cinderbank.api.v1alpha1.verified import verified_time_of
 from cinderbank.domain.facts import BackupId
+from cinderbank.domain.proofs import VERIFIED
 from cinderbank.domain.record import Memory, Report
 
 
@@ -28,6 +30,11 @@ class VolumeBackupStatus(RunStatus):
         description="The copies in other banks that spec.copies asks for; they go on by themselves"
         " after the backup is Completed. Condition Copied is True when all are there.",
     )
+    verified_time: Time | None = Field(
+        default=None,
+        description="When a restore drill, or a BankCheck of level Sample or Full, last found it whole, at"
+        " any site; unset once damage was found. Condition Verified says which.",
+    )
 
 
 def memory_of(status: object) -> Memory:
@@ -41,7 +48,7 @@ def status_of(
     memory: Memory, report: Report, previous: object, generation: int, now: datetime
 ) -> VolumeBackupStatus:
     """The status to write; `previous` is the one read, of which conditions keep their times, and what is
-    said of copies (kube.copies) stays as it is."""
+    said of copies (kube.copies) and of proofs (kube.verified) stays as it is."""
     found = status_of_run(
         VolumeBackupStatus,
         memory,
@@ -53,7 +60,12 @@ def status_of(
     )
     return found.model_copy(
         update={
-            "conditions": (*(found.conditions or ()), *kept_condition(previous)),
+            "conditions": (
+                *(found.conditions or ()),
+                *kept_condition(previous),
+                *kept_condition(previous, VERIFIED),
+            ),
             "copies": read_copies(previous) or None,
+            "verified_time": verified_time_of(previous),
         }
     )

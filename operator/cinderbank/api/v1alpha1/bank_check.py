@@ -36,6 +36,8 @@ class BankCheckSpec(ApiModel):
         immutable("backupID", _ANOTHER),
         immutable("level", _ANOTHER),
         immutable("samplePercent", _ANOTHER),
+        immutable("seed", _ANOTHER),
+        rule("!has(self.seed) || has(self.samplePercent)", "seed goes with samplePercent"),
         rule(
             "has(self.samplePercent) == (has(self.level) && self.level == 'Sample')",
             "samplePercent goes with level Sample, and only with it",
@@ -57,6 +59,12 @@ class BankCheckSpec(ApiModel):
     )
     sample_percent: Annotated[int, Field(ge=1, le=100)] | None = Field(
         default=None, description="For level Sample: how many of the chunks are read, in percent."
+    )
+
+    seed: Annotated[int, Field(ge=0, le=(1 << 32) - 1)] | None = Field(
+        default=None,
+        description="For level Sample: which chunks are read. Consecutive seeds read consecutive parts, so"
+        " that 100/samplePercent of them read everything. Left out: a part by chance.",
     )
 
     def to_request(self, seed: int) -> CheckRequest:

@@ -159,11 +159,11 @@ def status_with(
     return status
 
 
-def kept_condition(raw: object) -> tuple[Condition, ...]:
-    """The condition Copied as it was told last; none when it can not be read."""
+def kept_condition(raw: object, type_: str = COPIED) -> tuple[Condition, ...]:
+    """A condition (Copied) as it was told last; none when it can not be read."""
     conditions = raw.get("conditions") if isinstance(raw, Mapping) else None
     for each in conditions if isinstance(conditions, list) else ():
-        if isinstance(each, Mapping) and each.get("type") == COPIED:
+        if isinstance(each, Mapping) and each.get("type") == type_:
             try:
                 return (Condition.model_validate(each),)
             except ValidationError:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cinderbank.api.v1alpha1.conditions import Conditions
 from cinderbank.api.v1alpha1.model import ApiModel, CloudID, ObjectName, Time
+from cinderbank.api.v1alpha1.policy_proofs import DrillsTold, VerifyStatus
 from cinderbank.domain.policy.runs import Run, RunMemory
 
 MOST_TOLD = 20
@@ -80,7 +81,8 @@ class VolumeBackupPolicyStatus(ApiModel):
         default=None,
         description="Ready: the policy does its work. RPOMet: every volume's newest good copy is"
         " young enough. RetentionApplied: what should go, goes. BackupsMade: False when the last run"
-        " could not make all its backups; not there when it could.",
+        " could not make all its backups; not there when it could. Drilled: the last drill of each volume"
+        " got every byte back. Checked: the last check of each bank found all whole.",
     )
     next_run_time: Time | None = Field(default=None, description="When it runs next.")
     last_run_time: Time | None = Field(
@@ -110,6 +112,8 @@ class VolumeBackupPolicyStatus(ApiModel):
         default=(), description="Selected volumes, those with the oldest recovery point first."
     )
     retention: RetentionStatus | None = Field(default=None, description="What retention does.")
+    drills: DrillsTold | None = Field(default=None, description="Only with spec.drill.")
+    verify: VerifyStatus | None = Field(default=None, description="Only with spec.verify.")
     unprotected: Unprotected | None = Field(
         default=None,
         description="Volumes of the project that no policy of this namespace backs up; told by the"

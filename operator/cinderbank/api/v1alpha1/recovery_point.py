@@ -78,6 +78,11 @@ class RecoveryPointStatus(ApiModel):
     looked_at_time: Time | None = Field(
         default=None, description="When the operator last read the backup's manifest."
     )
+    verified_time: Time | None = Field(
+        default=None,
+        description="When a restore drill, or a BankCheck of level Sample or Full, last found it whole, at"
+        " any site.",
+    )
     backup_name: Name | None = Field(default=None, description="Name that the backup was given.")
     description: Annotated[str, Field(max_length=MAX_DESCRIPTION)] | None = Field(
         default=None, description="What it was described as."
@@ -117,7 +122,12 @@ class RecoveryPointStatus(ApiModel):
 
 
 def status_of(
-    found: Described | Unreadable, degraded: bool, previous: object, generation: int, now: datetime
+    found: Described | Unreadable,
+    degraded: bool,
+    previous: object,
+    generation: int,
+    now: datetime,
+    verified_at: datetime | None = None,
 ) -> dict[str, Any]:
     """The status as JSON; 7 KiB of ASCII at most, 24 KiB of anything, whatever the bank holds."""
     conditions = merge_conditions(_conditions(found, degraded), previous, generation, now)
@@ -127,6 +137,7 @@ def status_of(
     return RecoveryPointStatus(
         conditions=conditions,
         looked_at_time=now,
+        verified_time=verified_at,
         backup_name=shown_text(about.backup_name, MAX_NAME),
         description=shown_text(about.description, MAX_DESCRIPTION),
         volume_name=shown_text(about.volume_name, MAX_NAME),
@@ -150,7 +161,10 @@ def _conditions(found: Described | Unreadable, degraded: bool) -> tuple[Conditio
         reason, message = found.reason, shown_text(found.message, MAX_MESSAGE)
     elif degraded:
         reason = "DamageFound"
-        message = "A check found that the bank has lost some of it; VolumeRestore.spec.salvage restores the rest"
+        message = (
+            "A check found that the bank has lost some of it (VolumeRestore.spec.salvage restores the rest),"
+            " or a restore drill got other bytes back"
+        )
     else:
         return (Condition("Ready", "True", "Mirrored", "The bank holds this backup"),)
     return (
@@ -215,6 +229,7 @@ RECOVERY_POINT = Resource(
         Column(
             "Ready", '.status.conditions[?(@.type=="Ready")].status', "Readable and not damaged"
         ),
+        Column("Verified", ".status.verifiedTime", "Last found whole", type="date"),
         AGE,
         Column("Volume-ID", ".spec.volumeID", "The volume in Cinder", wide=True),
         Column("Backup-ID", ".spec.backupID", "What restores it at any site", wide=True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -53,7 +53,7 @@ class Different(ApiModel):
 class DrillStatus(ApiModel):
     """How the scratch volume of a drill was read back, and what the comparison came to."""
 
-    transport: Annotated[str, Field(pattern="^(Raw|Qcow2|Vdi)$")] = Field(
+    transport: Literal["Raw", "Qcow2", "Vdi"] = Field(
         description="How it was read back through Glance: Raw, Qcow2 or Vdi."
     )
     transport_reason: Annotated[str, Field(max_length=128)] = Field(

@@ -39,7 +39,15 @@ from cinderbank.domain.record import (
 )
 
 TOLD_ONLY = frozenset(
-    {"observedGeneration", "phase", "conditions", "progress", "temporaries", "copies"}
+    {
+        "observedGeneration",
+        "phase",
+        "conditions",
+        "progress",
+        "temporaries",
+        "copies",
+        "verifiedTime",
+    }
 )
 """Fields of status that are never read back here: nonsense in them stops nothing."""
 

@@ -210,6 +210,7 @@ VOLUME_BACKUP = Resource(
         Column("Size-GiB", ".status.source.sizeGiB", "Provisioned size", type="integer"),
         Column("Bank", ".spec.bankRef.name", "The BackupBank"),
         Column("Snapshot-Time", ".status.snapshotTime", "The moment the data is of", type="date"),
+        Column("Verified", ".status.verifiedTime", "Last found whole", type="date"),
         AGE,
         Column("Transport", ".status.transport", "Raw, Qcow2 or Vdi", wide=True),
         Column(

@@ -10,6 +10,7 @@ from pydantic import Field, create_model
 from cinderbank.api.v1alpha1.conditions import WAITING
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
 from cinderbank.api.v1alpha1.model import ApiModel, Ruled, VolumeUUID, rule
+from cinderbank.api.v1alpha1.policy_proofs import PolicyDrill, PolicyVerify
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 from cinderbank.api.v1alpha1.volume_backup import VolumeBackupSpec
@@ -21,6 +22,7 @@ from cinderbank.domain.policy.retention import Why
 from cinderbank.domain.policy.runs import Concurrency, RunRules
 from cinderbank.domain.policy.schedule import jitter_of, read_timetable
 from cinderbank.domain.policy.selection import Pattern, Selector
+from cinderbank.domain.policy.verify import VerifyRules
 
 Keep = Annotated[int, Field(ge=0, le=10_000)] | None
 Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=32)]
@@ -241,6 +243,15 @@ class VolumeBackupPolicySpec(ApiModel):
         description="Which backups stay. Left out: all good ones, and the newest 3 failed ones of each"
         " volume.",
     )
+    drill: PolicyDrill | None = Field(
+        default=None,
+        description="Restore drills: about every n-th backup is restored into a scratch volume, compared"
+        " and deleted there. See docs/verification.md.",
+    )
+    verify: PolicyVerify | None = Field(
+        default=None,
+        description="BankChecks of the banks that the backups and their copies go to, by a schedule.",
+    )
     rpo: Duration | None = Field(
         default=None,
         description="The newest good copy of each volume, made by this policy, should be no older than"
@@ -258,6 +269,13 @@ class VolumeBackupPolicySpec(ApiModel):
             self.suspend,
             self.trigger or "",
         )
+
+    def to_verify(self, uid: str) -> VerifyRules | None:
+        """Raises as `to_rules`."""
+        if self.verify is None:
+            return None
+        jitter = _duration(self.jitter, "spec.jitter") or timedelta()
+        return self.verify.to_rules(self.time_zone, jitter_of(uid, jitter))
 
     def rpo_or_none(self) -> timedelta | None:
         """Raises InvalidSpec."""
@@ -302,6 +320,18 @@ VOLUME_BACKUP_POLICY = Resource(
         Column("Covered", ".status.volumesCovered", "Those with a good copy", type="integer"),
         Column("Last-Success", ".status.lastSuccessTime", "Newest good copy", type="date"),
         AGE,
+        Column(
+            "Drilled",
+            '.status.conditions[?(@.type=="Drilled")].status',
+            "Did the last drills get every byte back",
+            wide=True,
+        ),
+        Column(
+            "Checked",
+            '.status.conditions[?(@.type=="Checked")].status',
+            "Did the last checks find all whole",
+            wide=True,
+        ),
         Column("Next-Run", ".status.nextRunTime", "When it runs next", wide=True),
         Column("Missed", ".status.missedRuns", "Runs that were missed", type="integer", wide=True),
         MESSAGE,

@@ -20,6 +20,9 @@ POLICY_LABEL = "cinderbank.io/policy"
 VOLUME_LABEL = "cinderbank.io/volume-id"
 RUN_LABEL = "cinderbank.io/run"
 TRIGGER_LABEL = "cinderbank.io/trigger"
+NUMBER_LABEL = "cinderbank.io/number"
+"""Which backup of its volume it is, counted from 1: tells which ones are drilled."""
+MOST_NUMBER = 10**9
 
 LONGEST_NAME = 63
 _RUN_FORM = "%Y%m%d%H%M%S"
@@ -58,6 +61,8 @@ class Child:
     hold: bool = False
     trigger: str = ""
     """Digest of the trigger that made it; empty for the schedule."""
+    number: int = 0
+    """Of NUMBER_LABEL; 0 without one."""
 
 
 def run_label(at: datetime) -> str:
@@ -90,24 +95,37 @@ def trigger_digest(trigger: str) -> str:
 
 
 def labels_of(
-    policy: str, volume_id: VolumeId, run_at: datetime, trigger: str = ""
+    policy: str, volume_id: VolumeId, run_at: datetime, trigger: str = "", number: int = 0
 ) -> dict[str, str]:
-    """`trigger` is a digest."""
+    """`trigger` is a digest; neither a trigger nor a number gets no label."""
     labels = {
         POLICY_LABEL: policy,
         VOLUME_LABEL: volume_id.lower(),
         RUN_LABEL: run_label(run_at),
     }
-    return {**labels, TRIGGER_LABEL: trigger} if trigger else labels
+    numbered = {NUMBER_LABEL: str(number)} if number else {}
+    return {**labels, **numbered, **({TRIGGER_LABEL: trigger} if trigger else {})}
+
+
+def read_number(text: object) -> int:
+    """0 for what is none."""
+    if not isinstance(text, str) or not re.fullmatch("[0-9]{1,10}", text):
+        return 0
+    return min(int(text), MOST_NUMBER)
 
 
 def is_child(name: str, labels: Mapping[str, str]) -> bool:
     """Whether an object of that name and these labels is what a policy made."""
+    return name == backup_of(labels)
+
+
+def backup_of(labels: Mapping[str, str]) -> str | None:
+    """What the backup of policy, volume and run is called; None when the labels do not say these."""
     policy, volume_id = labels.get(POLICY_LABEL, ""), labels.get(VOLUME_LABEL, "")
     run_at = read_run_label(labels.get(RUN_LABEL, ""))
     if not policy or not volume_id or run_at is None:
-        return False
-    return name == child_name(policy, VolumeId(volume_id), run_at)
+        return None
+    return child_name(policy, VolumeId(volume_id), run_at)
 
 
 FOREIGN = ("argocd.argoproj.io/", "app.kubernetes.io/instance", "cinderbank.io/")

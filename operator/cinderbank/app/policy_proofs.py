@@ -1,0 +1,46 @@
+"""`kube.policy_proofs.ProofWorlds` on the real adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from cinderbank.adapters.kube.client import KubeApi
+from cinderbank.adapters.kube.paths import collection_path, object_path
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
+from cinderbank.domain.policy.children import POLICY_LABEL, RUN_LABEL
+from cinderbank.kube.policy_proofs import PolicyProofs
+from cinderbank.kube.reconcile import Raw
+
+
+class AppProofWorlds:
+    """Makes and deletes the drills and checks of policies."""
+
+    def __init__(
+        self, api: KubeApi, known: PolicyProofs, say: Callable[[Raw, str, str, bool], None]
+    ) -> None:
+        self._api = api
+        self.drills = known.drills
+        self.checks = known.checks
+        self.say = say
+
+    def make(self, namespace: str, body: Raw) -> None:
+        kind, metadata = body["kind"], body["metadata"]
+        try:
+            self._api.create(collection_path(kind, namespace), body)
+        except Conflict:
+            there = self._api.get(object_path(kind, namespace, metadata["name"]))
+            labels = {} if there is None else there["metadata"].get("labels") or {}
+            wanted = metadata["labels"]
+            if there is not None and any(
+                labels.get(name) != wanted[name] for name in (POLICY_LABEL, RUN_LABEL)
+            ):
+                raise InvalidSpec(
+                    f"{kind} {namespace}/{metadata['name']} is there and is not of this policy;"
+                    " rename or delete it",
+                    reason="ChildNameTaken",
+                ) from None
+
+    def give_up(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        with suppress(Conflict, SourceGone):
+            self._api.delete(object_path(kind, namespace, name), uid)

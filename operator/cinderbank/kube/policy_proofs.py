@@ -1,0 +1,345 @@
+"""What a policy does beside its backups: restore drills of them, and checks of their banks by a schedule.
+
+Both are objects of their own (VolumeRestore, BankCheck), named by what they are for: a look that is late
+makes nothing twice, and an interruption is made up for by the next look. What goes wrong here is told
+in conditions and stops no backup.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC
+from typing import Any, Protocol, TypeVar
+
+from cinderbank.api.v1alpha1.conditions import merge_conditions
+from cinderbank.api.v1alpha1.policy_proofs import DrillsTold, VerifyStatus
+from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
+from cinderbank.api.v1alpha1.resource import API_VERSION
+from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
+from cinderbank.domain.errors import CinderbankError, Conflict
+from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.policy import drills, verify
+from cinderbank.domain.policy.children import (
+    NUMBER_LABEL,
+    POLICY_LABEL,
+    RUN_LABEL,
+    VOLUME_LABEL,
+    Child,
+    labels_of,
+    read_number,
+    read_run_label,
+)
+from cinderbank.domain.policy.drills import Drill, DrillState
+from cinderbank.domain.policy.verify import MadeCheck
+from cinderbank.domain.record import Condition
+from cinderbank.kube.known import (
+    BANK_CHECK,
+    VOLUME_BACKUP_POLICY,
+    VOLUME_RESTORE,
+    Key,
+    key_of,
+)
+from cinderbank.kube.policy_children import condition_of
+from cinderbank.kube.policy_report import Look
+from cinderbank.kube.reconcile import Raw
+
+log = logging.getLogger(__name__)
+
+Owner = tuple[str, str]
+"""Namespace and name of a policy."""
+Made = TypeVar("Made", Drill, MadeCheck)
+
+
+class PolicyProofs:
+    """The drills and checks of policies that the watches have told; thread-safe."""
+
+    def __init__(self) -> None:
+        self._drills: dict[Owner, dict[str, Drill]] = {}
+        self._checks: dict[Owner, dict[str, MadeCheck]] = {}
+        self._policies: dict[Owner, Key] = {}
+        self._lock = threading.Lock()
+
+    def see(self, raw: Mapping[str, Any]) -> Key | None:
+        """Take an object in; returns the policy for which something has changed by it."""
+        key = key_of(raw)
+        policy = (raw["metadata"].get("labels") or {}).get(POLICY_LABEL)
+        owner = (key.namespace, policy if isinstance(policy, str) else "")
+        with self._lock:
+            if key.kind == VOLUME_BACKUP_POLICY:
+                self._policies[key.namespace, key.name] = key
+            elif key.kind == VOLUME_RESTORE and (drill := drill_of(raw)) is not None:
+                return self._put(self._drills, owner, drill)
+            elif key.kind == BANK_CHECK and (check := check_of(raw)) is not None:
+                return self._put(self._checks, owner, check)
+        return None
+
+    def _put(self, known: dict[Owner, dict[str, Made]], owner: Owner, made: Made) -> Key | None:
+        mine = known.setdefault(owner, {})
+        changed = mine.get(made.name) != made
+        mine[made.name] = made
+        return self._policies.get(owner) if changed else None
+
+    def drop(self, key: Key) -> None:
+        """The object is gone, or another one of its name is there now."""
+        with self._lock:
+            if key.kind == VOLUME_BACKUP_POLICY:
+                owner = key.namespace, key.name
+                if self._policies.get(owner) == key:
+                    del self._policies[owner]
+            elif key.kind == VOLUME_RESTORE:
+                _drop(self._drills, key)
+            elif key.kind == BANK_CHECK:
+                _drop(self._checks, key)
+
+    def drills(self, key: Key) -> tuple[Drill, ...]:
+        with self._lock:
+            return tuple(self._drills.get((key.namespace, key.name), {}).values())
+
+    def checks(self, key: Key) -> tuple[MadeCheck, ...]:
+        with self._lock:
+            return tuple(self._checks.get((key.namespace, key.name), {}).values())
+
+
+def _drop(known: dict[Owner, dict[str, Made]], key: Key) -> None:
+    for owner, mine in list(known.items()):
+        found = mine.get(key.name)
+        if owner[0] == key.namespace and found is not None and found.uid == key.uid:
+            del mine[key.name]
+            if not mine:
+                del known[owner]
+
+
+def drill_of(raw: Mapping[str, Any]) -> Drill | None:
+    """A VolumeRestore as a policy's drill; None when it is none. Reads leniently."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    if (raw.get("spec") or {}).get("drill") is not True:
+        return None
+    if not drills.is_drill(metadata["name"], labels):
+        return None
+    run_at = read_run_label(labels[RUN_LABEL])
+    assert run_at is not None  # is_drill has read it
+    state, ready = _state(metadata, status), condition_of(status, "Ready")
+    working = state is DrillState.WORKING
+    told = not working or (isinstance(status.get("failures"), int) and status["failures"] > 0)
+    return Drill(
+        metadata["name"],
+        metadata["uid"],
+        VolumeId(labels[VOLUME_LABEL]),
+        run_at,
+        read_number(labels.get(NUMBER_LABEL)),
+        state,
+        str(ready.get("reason", "")) if told else "",
+    )
+
+
+def _state(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> DrillState:
+    outcome = status.get("outcome")
+    if "deletionTimestamp" in metadata:
+        return DrillState.LEAVING
+    if not isinstance(outcome, Mapping) or outcome.get("final") is not True:
+        return DrillState.WORKING
+    verified = condition_of(status, "Verified").get("status")
+    states = {"True": DrillState.VERIFIED, "False": DrillState.DIFFERENT}
+    return states.get(str(verified), DrillState.FAILED)
+
+
+def check_of(raw: Mapping[str, Any]) -> MadeCheck | None:
+    """A BankCheck as a policy's; None when it is none. Reads leniently."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    run_at = read_run_label(str(labels.get(RUN_LABEL, "")))
+    bank = (spec.get("bankRef") or {}).get("name")
+    if run_at is None or not isinstance(bank, str):
+        return None
+    if metadata["name"] != verify.check_name(str(labels.get(POLICY_LABEL, "")), bank, run_at):
+        return None
+    intact, ready = condition_of(status, "Intact"), condition_of(status, "Ready")
+    seed = spec.get("seed")
+    return MadeCheck(
+        metadata["name"],
+        metadata["uid"],
+        bank,
+        run_at,
+        seed if isinstance(seed, int) and 0 <= seed < verify.MOST_SEED else 0,
+        str(status.get("phase") or ""),
+        str(intact.get("status", "")),
+        str((intact or ready).get("reason", "")),
+    )
+
+
+class ProofWorlds(Protocol):
+    """What this needs of the world. Every method may raise CinderbankError."""
+
+    def drills(self, key: Key) -> tuple[Drill, ...]: ...
+    def checks(self, key: Key) -> tuple[MadeCheck, ...]: ...
+    def make(self, namespace: str, body: Raw) -> None:
+        """Idempotent. Raises InvalidSpec (ChildNameTaken) when another object has that name."""
+        ...
+
+    def give_up(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object. Idempotent."""
+        ...
+
+    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
+
+
+class PolicyProofRuns:
+    """The part of the work of kind VolumeBackupPolicy that is about proofs."""
+
+    def __init__(self, worlds: ProofWorlds, on_error: Callable[[str], None]) -> None:
+        self._worlds = worlds
+        self._on_error = on_error
+
+    def go_on(
+        self,
+        key: Key,
+        raw: Raw,
+        spec: VolumeBackupPolicySpec,
+        status: VolumeBackupPolicyStatus,
+        look: Look,
+    ) -> tuple[VolumeBackupPolicyStatus, float]:
+        """The status with what is told of drills and checks, and when to look again at the latest.
+        Raises Conflict alone."""
+        found: list[Condition] = []
+        drills_told, verify_status, seconds = None, status.verify, float("inf")
+        if spec.drill is not None:
+            drills_told = self._drill(key, raw, spec, look, found)
+        if spec.verify is not None:
+            before = status.verify or VerifyStatus()
+            verify_status, seconds = self._verify(key, raw, spec, before, look, found)
+        generation = raw["metadata"].get("generation", 0)
+        previous = (raw.get("status") or {}).get("conditions")
+        conditions = merge_conditions(found, previous, generation, look.now)
+        update = {
+            "conditions": (*(status.conditions or ()), *conditions),
+            "drills": drills_told,
+            "verify": verify_status,
+        }
+        return status.model_copy(update=update), seconds
+
+    def _drill(
+        self,
+        key: Key,
+        raw: Raw,
+        spec: VolumeBackupPolicySpec,
+        look: Look,
+        found: list[Condition],
+    ) -> DrillsTold:
+        assert spec.drill is not None
+        made = self._worlds.drills(key)
+        selected = frozenset(volume.id for volume in look.selection.volumes)
+        plan = drills.plan_drills(
+            spec.drill.to_rules(), look.children, made, selected, suspended=spec.suspend
+        )
+        told = drills.drilled(made, selected, plan.waiting)
+        try:
+            for child, number in plan.start:
+                self._worlds.make(key.namespace, drill_body(key, spec, child, number))
+                log.info("%s is drilled", child.name)
+            for each in plan.give_up:
+                self._worlds.give_up(VOLUME_RESTORE, key.namespace, each.name, each.uid)
+        except CinderbankError as error:
+            told = self._failed("Drilled", error)
+        found.append(told)
+        working = sum(1 for each in made if each.state is DrillState.WORKING)
+        different = sum(1 for each in made if each.state is DrillState.DIFFERENT)
+        return DrillsTold(
+            working=working + len(plan.start), waiting=plan.waiting, found_different=different
+        )
+
+    def _verify(
+        self,
+        key: Key,
+        raw: Raw,
+        spec: VolumeBackupPolicySpec,
+        before: VerifyStatus,
+        look: Look,
+        found: list[Condition],
+    ) -> tuple[VerifyStatus, float]:
+        banks, made = banks_of(spec), self._worlds.checks(key)
+        try:
+            rules = spec.to_verify(key.uid)
+            assert rules is not None
+            plan = verify.plan_checks(
+                rules,
+                before.to_memory(),
+                made,
+                banks,
+                look.now,
+                suspended=spec.suspend,
+            )
+            for bank in plan.make:
+                self._worlds.make(key.namespace, check_body(key, spec, bank, plan))
+            for each in plan.give_up:
+                self._worlds.give_up(BANK_CHECK, key.namespace, each.name, each.uid)
+        except CinderbankError as error:
+            found.append(self._failed("Checked", error))
+            return before, float("inf")
+        if plan.left_out:
+            told = f"no check of {', '.join(plan.left_out)}: the last one is still at work"
+            self._worlds.say(raw, "ChecksLeftOut", told, True)
+        found.append(verify.checked(made, banks))
+        seconds = (plan.next_at - look.now).total_seconds()
+        return before.remembering(plan), max(0.0, seconds)
+
+    def _failed(self, type_: str, error: CinderbankError) -> Condition:
+        """Tried again with the next look."""
+        if isinstance(error, Conflict):
+            raise error
+        self._on_error(error.reason)
+        return Condition(type_, "False", error.reason, error.message)
+
+
+def banks_of(spec: VolumeBackupPolicySpec) -> Collection[str]:
+    """Where the backups of the policy and their copies go, each once."""
+    template = spec.template.spec
+    names = [template.bank_ref.name, *(each.bank_ref.name for each in template.copies)]
+    return tuple(dict.fromkeys(names))
+
+
+def drill_body(key: Key, spec: VolumeBackupPolicySpec, child: Child, number: int) -> Raw:
+    """A VolumeRestore. No owner, as a policy's backups have none."""
+    assert spec.drill is not None
+    placed = {
+        "volumeType": spec.drill.volume_type,
+        "availabilityZone": spec.drill.availability_zone,
+    }
+    target = {name: value for name, value in placed.items() if value is not None}
+    labels = labels_of(key.name, child.volume_id, child.run_at, number=number)
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VOLUME_RESTORE,
+        "metadata": {
+            "namespace": key.namespace,
+            "name": drills.drill_name(child.name),
+            "labels": {**spec.template.to_labels(), **labels},
+        },
+        "spec": {
+            "source": {"backupRef": {"name": child.name}},
+            "cloudCredentialsRef": spec.template.spec.cloud_credentials_ref.dump(),
+            "drill": True,
+            **({"target": target} if target else {}),
+        },
+    }
+
+
+def check_body(key: Key, spec: VolumeBackupPolicySpec, bank: str, plan: verify.VerifyPlan) -> Raw:
+    assert spec.verify is not None and plan.run_at is not None
+    at = plan.run_at.astimezone(UTC)
+    asked: dict[str, Any] = {"level": spec.verify.level.value}
+    if spec.verify.sample_percent is not None:
+        asked |= {"samplePercent": spec.verify.sample_percent, "seed": plan.seed}
+    labels = {POLICY_LABEL: key.name, RUN_LABEL: f"{at:%Y%m%d%H%M%S}"}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": BANK_CHECK,
+        "metadata": {
+            "namespace": key.namespace,
+            "name": verify.check_name(key.name, bank, at),
+            "labels": {**spec.template.to_labels(), **labels},
+        },
+        "spec": {"bankRef": {"name": bank}, **asked},
+    }

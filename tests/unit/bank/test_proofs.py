@@ -1,0 +1,216 @@
+"""Proofs: what drills and checks found, of every site, in keys alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from cinderbank.bank import layout, proof_keys, proofs
+from cinderbank.bank.check import Checker
+from cinderbank.bank.check_plan import Level, Plan
+from cinderbank.bank.store import DeleteFailure
+from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.facts import BackupId
+from cinderbank.domain.proofs import Found, Proof, Standing, condition, standings
+from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen
+from tests.fakes.backups import BACKUP, NOW, OTHER_BACKUP, SITE, VOLUME, back_up, bank_on, sample
+from tests.fakes.object_store import MemoryStore
+
+CONTENT = sample("tzr")
+OF = (SITE, BACKUP)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    found = MemoryStore()
+    back_up(found, CONTENT)
+    return found
+
+
+def keys(store: MemoryStore) -> list[str]:
+    return [key for key in store.objects if "/proofs/" in key]
+
+
+def check(store: MemoryStore, level: Level, site: str = SITE, **plan: object) -> None:
+    bank = bank_on(store, site)
+    Checker(
+        bank,
+        Plan(level, **plan),  # type: ignore[arg-type]
+        on_verdict=lambda verdict: None,
+        new_run=lambda: "01KAPZ5J3V0000000000000001",
+        now=lambda: NOW,
+    ).run()
+
+
+def test_a_key_says_all() -> None:
+    of = Proof(SITE, BACKUP, Found.DRILL, NOW)
+    key = proof_keys.proof("site-b", of)
+    assert key == f"sites/site-b/proofs/{SITE}/{BACKUP}/drill-20261122200000"
+    assert proof_keys.parse_proof(key) == of
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        f"sites/site-b/proofs/{SITE}/{BACKUP}/drill-20261322200000",
+        f"sites/site-b/proofs/{SITE}/{BACKUP}/great-20261122200000",
+        f"sites/site-b/proofs/{SITE}/../drill-20261122200000",
+        f"sites/Site_B/proofs/{SITE}/{BACKUP}/drill-20261122200000",
+        f"sites/site-b/proofs/{SITE}/{BACKUP}/drill-20261122200000/more",
+    ],
+)
+def test_foreign_keys_are_passed_over(store: MemoryStore, key: str) -> None:
+    store.objects[key] = b"{}"
+    assert proof_keys.parse_proof(key) is None
+    assert bank_on(store).standings({OF}) == {}
+
+
+def test_ids_are_checked_before_they_become_keys(store: MemoryStore) -> None:
+    for site, backup in (("../x", BACKUP), (SITE, BackupId("../../seals"))):
+        with pytest.raises(InvalidSpec):
+            proof_keys.proof_prefix("site-b", site, backup)
+
+
+def test_a_drill_of_another_site_is_known_to_all(store: MemoryStore) -> None:
+    assert bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
+    assert bank_on(store).standings({OF}) == {OF: Standing(NOW, Found.DRILL)}
+    assert bank_on(store).damaged_backups() == frozenset()
+
+
+def test_a_newer_proof_of_ours_takes_the_place_of_the_older(store: MemoryStore) -> None:
+    for hours in range(3):
+        bank_on(store, now=lambda h=hours: NOW + h * HOUR).note_drill(SITE, BACKUP, is_whole=True)
+    assert len(keys(store)) == 1
+    late = bank_on(store, now=lambda: NOW + 3 * HOUR)
+    assert late.standings({OF})[OF].verified_at == NOW + 2 * HOUR
+
+
+def test_a_difference_stays_whatever_is_found_later(store: MemoryStore) -> None:
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL)
+    standing = bank_on(store).standings({OF})[OF]
+    assert standing.is_bad and not standing.is_verified
+    told = condition(standing)
+    assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
+    assert bank_on(store).damaged_backups() == {OF}
+
+
+def test_a_backup_that_came_back_as_something_else_is_not_chosen(store: MemoryStore) -> None:
+    selector = BackupSelector(volume_id=VOLUME)
+    assert isinstance(bank_on(store).select(selector), Chosen)
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    found = bank_on(store).select(selector)
+    assert isinstance(found, NoneChosen) and "other bytes come back" in found.message
+
+
+@pytest.mark.parametrize(
+    ("level", "found"),
+    [
+        (Level.MANIFEST, None),
+        (Level.EXISTENCE, None),
+        (Level.SAMPLE, Found.SAMPLE),
+        (Level.FULL, Found.FULL),
+    ],
+)
+def test_a_check_that_reads_proves(store: MemoryStore, level: Level, found: Found | None) -> None:
+    check(store, level)
+    standing = bank_on(store).standings({OF}).get(OF, Standing())
+    assert standing.found is found
+    assert standing.verified_at == (NOW if found else None)
+
+
+def test_damage_that_is_found_later_counts_more(store: MemoryStore) -> None:
+    check(store, Level.FULL)
+    del store.objects[layout.chunk(SITE, BACKUP, 1, 0)]
+    check(store, Level.EXISTENCE, site="site-b")
+    standing = bank_on(store).standings({OF})[OF]
+    assert standing.damaged and not standing.is_verified
+    told = condition(standing)
+    assert told is not None and (told.status, told.reason) == ("False", "DamageFound")
+
+
+def test_a_read_only_bank_notes_nothing(store: MemoryStore) -> None:
+    assert not bank_on(store, "site-b", read_only=True).note_drill(SITE, BACKUP, is_whole=True)
+    assert keys(store) == []
+
+
+def test_of_a_backup_that_is_gone_nothing_is_noted_or_kept(store: MemoryStore) -> None:
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
+    while not bank_on(store).delete(SITE, BACKUP):
+        pass
+    assert [key.split("/")[1] for key in keys(store)] == ["site-b"], "each site deletes its own"
+    assert not bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL, site="site-b")
+    assert keys(store) == []
+
+
+def test_a_check_of_one_backup_forgets_no_other(store: MemoryStore) -> None:
+    back_up(store, CONTENT, backup_id=OTHER_BACKUP)
+    check(store, Level.FULL)
+    assert len(keys(store)) == 2
+    check(store, Level.FULL, backup_id=OTHER_BACKUP)
+    assert len(keys(store)) == 2
+
+
+def test_a_clock_that_is_ahead_proves_nothing_yet(store: MemoryStore) -> None:
+    ahead = bank_on(store, "site-b", now=lambda: NOW + timedelta(days=400))
+    ahead.note_drill(SITE, BACKUP, is_whole=True)
+    assert bank_on(store).standings({OF}) == {}
+
+
+def test_too_many_proofs_are_not_our_doing(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proofs, "MAX_PROOFS", 2)
+    for second in range(3):
+        at = NOW + timedelta(seconds=second)
+        key = proof_keys.proof("site-b", Proof(SITE, BACKUP, Found.DIFFERENT, at))
+        store.objects[key] = b"{}"
+    with pytest.raises(Exception, match="more than 2 proofs"):
+        bank_on(store).standings({OF})
+
+
+def test_a_store_that_deletes_nothing_stops_no_proof(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An object lock: the older ones stay, and the newest counts."""
+    monkeypatch.setattr(
+        store, "delete_many", lambda keys: [DeleteFailure(key, "AccessDenied") for key in keys]
+    )
+    for hours in range(3):
+        at = NOW + hours * HOUR
+        assert bank_on(store, now=lambda at=at: at).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL)
+    late = bank_on(store, now=lambda: NOW + 3 * HOUR)
+    assert len(keys(store)) == 4
+    assert late.standings({OF})[OF].verified_at == NOW + 2 * HOUR
+
+
+def test_order_does_not_matter() -> None:
+    found = [
+        Proof(*OF, Found.SAMPLE, NOW + HOUR),
+        Proof(*OF, Found.DRILL, NOW),
+        Proof(*OF, Found.DIFFERENT, NOW + 2 * HOUR),
+    ]
+    one = standings(found, [OF])
+    assert one == standings(reversed(found), [OF])
+    assert one[OF] == Standing(NOW + HOUR, Found.SAMPLE, NOW + 2 * HOUR, damaged=True)
+
+
+def test_samples_with_consecutive_seeds_read_everything(store: MemoryStore) -> None:
+    """And the same seed the same again."""
+    big = MemoryStore()
+    back_up(big, sample("r" * 64))
+    read: list[set[str]] = []
+    for seed in (*range(10), 0):
+        big.requests.clear()
+        check(big, Level.SAMPLE, sample_percent=10.0, seed=seed)
+        read.append({key for verb, key in big.requests if verb == "GET" and "/chunks/" in key})
+    assert len(set().union(*read[:10])) == 64
+    assert sum(len(each) for each in read[:10]) == 64, "none is read twice"
+    assert read[10] == read[0]
