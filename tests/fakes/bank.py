@@ -9,6 +9,7 @@ from cinderbank.domain.errors import BrokenInvariant, SourceGone
 from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeFacts, VolumeId
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.key_manager import Secret
 from tests.fakes.clock import START
 from tests.fakes.contents import content_format
 from tests.fakes.faults import Faults
@@ -29,6 +30,7 @@ class Session:
     data_bytes: int | None = None
     transport: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    key: Secret | None = None
 
 
 def sha512_of(content: str) -> str:
@@ -44,6 +46,7 @@ class FakeBank:
     chunks: ChunkLook = field(default_factory=lambda: ChunkLook(256, 256, 0))
     asked: list[tuple[str, str | None, VolumeId | None]] = field(default_factory=list)
     """What `find` was called with."""
+    encrypted: bool = True
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -74,6 +77,16 @@ class FakeBank:
             if session.volume_id == volume_id and session.sealed and not session.tombed
         ]
         return found[-1] if found else None
+
+    def keeps_secrets(self) -> bool:
+        return self.encrypted
+
+    def escrowed_key(self, site: str, backup_id: BackupId) -> Secret:
+        self.faults.read("escrowed_key")
+        session = self.sessions.get(backup_id)
+        if session is None or session.key is None:
+            raise SourceGone(f"{backup_id} holds no key", reason="EncryptionKeyNotFound")
+        return session.key
 
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
@@ -178,6 +191,7 @@ class FakeBank:
             data_bytes=session.data_bytes,
             transport=session.transport,
             content_format=content_format(session.content),
+            encryption=source.encryption,
         )
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from cinderbank.adapters.bandwidth import Bandwidth
 from cinderbank.adapters.openstack.errors import Call, mapped, refusal
+from cinderbank.adapters.openstack.key_manager import OpenStackKeyManager
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
 from cinderbank.bank.bank import StoredBank
@@ -132,7 +133,14 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored:
             geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
             limits = limits_for(geometry.chunk_bytes, job.workers)
             digest = run_backup(
-                job.transfer, bank, glance, meter, geometry, limits=limits, uploads=uploads
+                job.transfer,
+                bank,
+                glance,
+                meter,
+                geometry,
+                limits=limits,
+                uploads=uploads,
+                key_manager=OpenStackKeyManager(connection),
             )
             return Restored(digest)
         return run_restore(job.transfer, bank, glance, meter, job.workers)

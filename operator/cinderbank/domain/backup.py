@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, intents
+from cinderbank.domain import cleanup, encryption, intents
 from cinderbank.domain.backup_source import source_problem
 from cinderbank.domain.backup_stages import (
     NOT_READ,
@@ -74,6 +74,7 @@ NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", *NOT_READ})
 def next_step(o: BackupObserved) -> BackupStep:
     """The one step that comes next. Total, pure; an effect is held back while a back-off runs."""
     step = next(step for rule in RULES if (step := rule(o)) is not None)
+    step = encryption.key_first(step, o.images, o.memory) or step
     return held_back(step, o.memory, o.now) or step
 
 
@@ -96,7 +97,8 @@ def absorbed(o: BackupObserved) -> BackupObserved:
         memory = replace(memory, content_format=o.bank.content_format)
     if isinstance(o.transfer, TransferSucceeded):
         memory = replace(memory, content_hash=o.transfer.content_hash)
-    memory = _with_recovery_point(o, memory)
+    memory = encryption.with_image_size(_with_recovery_point(o, memory), o.images)
+    memory = encryption.with_key_noted(memory, o.images, o.now)
     return replace(o, memory=_with_busy_since(o, memory))
 
 
@@ -222,6 +224,8 @@ def session(o: BackupObserved) -> BackupStep | None:
 def transport(o: BackupObserved) -> BackupStep | None:
     if o.memory.transport is not None:
         return None
+    if o.memory.source is not None and o.memory.source.encrypted:
+        return ChooseTransport(encryption.RAW)
     return ChooseTransport(for_backup(o.request.transport, o.previous))
 
 
@@ -280,6 +284,7 @@ def _cloud_step(o: BackupObserved) -> BackupStep | None:
     return (
         cleanup.transfer_step(o.transfer)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
+        or encryption.left_key(o.images, o.memory)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
         or cleanup.snapshot_step(o.snapshots, o.memory, o.now, seed)
         or cleanup.settle_step(o.memory, CREATES, o.now)

@@ -22,6 +22,7 @@ from cinderbank.domain.backup_steps import (
     UploadToImage,
 )
 from cinderbank.domain.cleanup import still_there
+from cinderbank.domain.encryption import left_key
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -97,6 +98,9 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
         return fail(o, SourceGone(lost, reason="StatusLost"))
     if problem := _not_the_volume(image, memory.size_bytes):
         return unconverted(o, problem)
+    if memory.source.encrypted and image.encryption_key_id is None:
+        lost = f"image {image.id} of the encrypted volume names no key, so nothing could open the backup"
+        return fail(o, SourceGone(lost, reason="EncryptionKeyNotFound"))
     return StartTransfer(
         memory.backup_id, image, memory.source, memory.snapshot_taken_at, memory.size_bytes
     )
@@ -203,6 +207,8 @@ def _upload(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
         return first
     if memory.backup_id is None:
         return fail(o, SourceGone("the backup's id is lost", reason="StatusLost"))
+    if left := left_key(o.images, memory):
+        return left
     wanted = (memory.transport or Transport.RAW).disk_format
     return UploadToImage(memory.backup_id, volume.id, wanted)
 
