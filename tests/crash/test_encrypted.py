@@ -129,12 +129,22 @@ def test_backup_with_one_crash(point: tuple[int, str]) -> None:
     assert_backed_up(simulation)
 
 
-@pytest.mark.parametrize("becomes", ["gone", "killed"])
-def test_the_key_of_a_failed_upload_goes_too(becomes: str) -> None:
+def test_the_key_of_a_failed_upload_goes_too() -> None:
     simulation = backup()
-    simulation.cloud.turn_out("image", becomes)
+    simulation.cloud.turn_out("image", "killed")
     run(simulation)
     assert_backed_up(simulation)
+
+
+def test_the_volumes_own_key_is_never_deleted_whatever_an_image_of_our_name_says() -> None:
+    simulation = backup()
+    source = simulation.cloud.volumes["source"]
+    assert source.encryption is not None
+    run(simulation, until=lambda s: "StartTransfer" in s.steps)
+    (image,) = simulation.cloud.images.values()
+    image.encryption_key_id = source.encryption.key_id
+    run(simulation)
+    assert source.encryption.key_id in simulation.cloud.secrets
 
 
 @pytest.mark.parametrize(

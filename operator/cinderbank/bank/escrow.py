@@ -51,7 +51,7 @@ class EscrowedKey:
             VolumeEncryption(
                 provider=fields.text("provider", WORD_CHARS),
                 cipher=fields.text("cipher", WORD_CHARS),
-                key_size_bits=fields.integer("key_size_bits", 1, MAX_BITS),
+                key_size_bits=fields.integer("key_size_bits", 0, MAX_BITS),
                 control_location=fields.text("control_location", WORD_CHARS),
             ),
             Secret(

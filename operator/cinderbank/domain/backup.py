@@ -98,7 +98,6 @@ def absorbed(o: BackupObserved) -> BackupObserved:
     if isinstance(o.transfer, TransferSucceeded):
         memory = replace(memory, content_hash=o.transfer.content_hash)
     memory = encryption.with_image_size(_with_recovery_point(o, memory), o.images)
-    memory = encryption.with_key_noted(memory, o.images, o.now)
     return replace(o, memory=_with_busy_since(o, memory))
 
 
@@ -284,7 +283,6 @@ def _cloud_step(o: BackupObserved) -> BackupStep | None:
     return (
         cleanup.transfer_step(o.transfer)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
-        or encryption.left_key(o.images, o.memory)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
         or cleanup.snapshot_step(o.snapshots, o.memory, o.now, seed)
         or cleanup.settle_step(o.memory, CREATES, o.now)

@@ -22,7 +22,6 @@ from cinderbank.domain.backup_steps import (
     UploadToImage,
 )
 from cinderbank.domain.cleanup import still_there
-from cinderbank.domain.encryption import left_key
 from cinderbank.domain.errors import (
     CinderbankError,
     DataCorrupt,
@@ -207,8 +206,6 @@ def _upload(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
         return first
     if memory.backup_id is None:
         return fail(o, SourceGone("the backup's id is lost", reason="StatusLost"))
-    if left := left_key(o.images, memory):
-        return left
     wanted = (memory.transport or Transport.RAW).disk_format
     return UploadToImage(memory.backup_id, volume.id, wanted)
 

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from cinderbank.domain import intents
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, Unsupported
 from cinderbank.domain.facts import GIB, ImageFacts, VolumeEncryption, VolumeFacts
 from cinderbank.domain.placement import Placement, Warned, Why
-from cinderbank.domain.record import EncryptedVolumes, Intent, Memory, Transport, TransportChoice
+from cinderbank.domain.record import EncryptedVolumes, Memory, Transport, TransportChoice
 from cinderbank.domain.steps import DeleteImage, DeleteSecret, Step
 
 PROVIDERS = frozenset({"luks", "luks2"})
@@ -90,33 +89,13 @@ def with_image_size(memory: Memory, images: Sequence[ImageFacts]) -> Memory:
     return memory
 
 
-def with_key_noted(memory: Memory, images: Sequence[ImageFacts], now: datetime) -> Memory:
-    """Memory with the key of the newest temporary image: Cinder takes the image of a failed upload away, and
-    that delete leaves the key behind too."""
-    for image in images:
-        key_id = _key_to_delete(image, memory)
-        last = intents.find(memory, intents.IMAGE_KEY)
-        if key_id is not None and (last is None or last.resource_id != key_id):
-            memory = intents.put(memory, Intent(intents.IMAGE_KEY, now, resource_id=key_id))
-    return memory
-
-
-def left_key(images: Sequence[ImageFacts], memory: Memory) -> DeleteSecret | None:
-    """The key of an image that is gone."""
-    noted = intents.find(memory, intents.IMAGE_KEY)
-    if noted is None or _is_deleted(noted.resource_id, memory):
-        return None
-    if any(image.encryption_key_id == noted.resource_id for image in images):
-        return None
-    return DeleteSecret(noted.resource_id)
-
-
 def key_first(step: Step, images: Sequence[ImageFacts], memory: Memory) -> DeleteSecret | None:
     """The key of a temporary image, before the image that tells of it is deleted.
 
     Glance should do that, and can not with the token of an application credential: castellan asks
     Keystone for another one with it, which Keystone refuses (measured, glance 33). Only a key that Glance
-    itself would delete, and never the volume's own.
+    itself would delete, and never the volume's own; and only one that an image of ours names right now: a
+    status that somebody has forged must not be able to destroy a volume.
     """
     if not isinstance(step, DeleteImage):
         return None

@@ -34,8 +34,6 @@ FREE = "free"
 UNPIN = "unpin"
 BOOTABLE = "bootable"
 SECRET = "secret"  # noqa: S105  a word, as the others
-IMAGE_KEY = "image-key"
-"""Not an effect: the key that Cinder has made for the temporary image of an encrypted volume."""
 PERSISTENT_VOLUME = "persistent-volume"
 CLAIM = "claim"
 IMAGE_METADATA = "image-metadata"

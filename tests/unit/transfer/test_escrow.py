@@ -234,7 +234,7 @@ def hostile(**changes: Any) -> dict[str, Any]:
         hostile(key={"secret_type": "x" * 300}),
         hostile(key={"algorithm": 7}),
         hostile(provider="x" * 300),
-        hostile(key_size_bits=0),
+        hostile(key_size_bits=-1),
         hostile(cipher=None),
         {},
     ],
