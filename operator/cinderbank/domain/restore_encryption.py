@@ -8,13 +8,13 @@ The secret goes with the image, at the end; see domain.encryption for the rest.
 from __future__ import annotations
 
 from cinderbank.domain import intents
-from cinderbank.domain.cleanup import still_there
+from cinderbank.domain.cleanup import paced, still_there
 from cinderbank.domain.encryption import volume_problem
 from cinderbank.domain.errors import ResourceFailed
 from cinderbank.domain.facts import ImageFacts, VolumeFacts
 from cinderbank.domain.restore_steps import CreateSecret, RestoreObserved, RestoreStep
 from cinderbank.domain.stages import before_fresh_try, fail, remove_failed, settling
-from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret
+from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret, Wait
 
 
 def is_encrypted(o: RestoreObserved) -> bool:
@@ -66,7 +66,10 @@ def unfit_volume(o: RestoreObserved, volume: VolumeFacts) -> Conclude | None:
     return None if problem is None else fail(o, problem)
 
 
-def secret_cleanup(o: RestoreObserved) -> DeleteSecret | None:
+def secret_cleanup(o: RestoreObserved) -> DeleteSecret | Wait | None:
     """Ours, once no image names it; never one that a volume uses, whatever it carries."""
     used = {each.key_id for each in o.encryptions.values() if each is not None}
-    return next((DeleteSecret(s.id) for s in o.secrets if s.id not in used), None)
+    for secret in o.secrets:
+        if secret.id not in used:
+            return paced(DeleteSecret(secret.id), o.memory, o.now, o.identity.uid)
+    return None

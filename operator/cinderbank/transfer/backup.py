@@ -50,8 +50,8 @@ def run_backup(
 
     The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base
     nor an earlier attempt has stored is sent. Idempotent: a session whose manifest is there is done.
-    `key_manager` gives the key of an encrypted volume. Nothing is stored before status, format and size of the image are right; no manifest is stored when
-    length or hash differ. `uploads`: whoever hears the store ask for less tells it. Raises DataCorrupt
+    Nothing is stored before status, format and size of the image are right; no manifest is stored when
+    length or hash differ. `key_manager` gives the key of an encrypted volume. `uploads`: whoever hears the store ask for less tells it. Raises DataCorrupt
     (ImageSizeMismatch among others), SourceGone (SessionBroken), Forbidden (another site's part),
     Unsupported (an image of a kind that is not read), and what bank and Glance raise.
     """
@@ -105,9 +105,7 @@ class _Attempt:
         transfer, store = self.transfer, self.bank.store
         image = glance.show(transfer.image.id)
         encryption = transfer.source.encryption
-        escrow = None
-        if encryption is not None:
-            escrow = read_key(encryption, image, self.keys, self.key_manager)
+        escrow = read_key(encryption, image, self.keys, self.key_manager)
         opened = ImageSource(glance, image, transfer.size_bytes)
         session = SessionRef(transfer.site, transfer.backup_id)
         source, number = self._identity(image), transfer.attempt

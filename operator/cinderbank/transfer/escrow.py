@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from cinderbank.bank.escrow import EscrowedKey
 from cinderbank.bank.keyring import BackupKeys
-from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, InvalidSpec, SourceGone
+from cinderbank.domain.errors import (
+    BrokenInvariant,
+    DataCorrupt,
+    InvalidSpec,
+    SourceGone,
+    Unsupported,
+)
 from cinderbank.domain.facts import ImageFacts, VolumeEncryption
 from cinderbank.ports.key_manager import KeyManager
 
@@ -16,13 +22,23 @@ LUKS = "luks"
 
 
 def read_key(
-    encryption: VolumeEncryption,
+    encryption: VolumeEncryption | None,
     image: ImageFacts,
     keys: BackupKeys | None,
     key_manager: KeyManager | None,
-) -> EscrowedKey:
-    """The key that opens this image, before a byte of it is read. Raises InvalidSpec
-    (EscrowNeedsEncryptedBank), SourceGone (EncryptionKeyNotFound), and what the key manager raises."""
+) -> EscrowedKey | None:
+    """The key that opens this image, before a byte of it is read; None for the image of a volume that is not
+    encrypted. Raises InvalidSpec (EscrowNeedsEncryptedBank), SourceGone (EncryptionKeyNotFound), Unsupported
+    (EncryptedVolume) for ciphertext whose key nobody asked for, and what the key manager raises."""
+    if encryption is None:
+        if image.encryption_key_id is None:
+            return None
+        # It was retyped after it was looked at, or somebody has edited the status.
+        raise Unsupported(
+            f"image {image.id} is the ciphertext of an encrypted volume, and the volume was not when this "
+            "backup began: make a new VolumeBackup, with spec.encryptedVolumes: EscrowKey",
+            reason="EncryptedVolume",
+        )
     if keys is None:
         raise InvalidSpec(
             "the key of an encrypted volume does not go into a bank without a key",

@@ -26,6 +26,7 @@ from cinderbank.domain.errors import (
     DataCorrupt,
     InvalidSpec,
     SourceGone,
+    Unsupported,
 )
 from cinderbank.domain.facts import SecretFacts, VolumeEncryption
 from cinderbank.ports.key_manager import MAX_PAYLOAD_BYTES, Secret
@@ -175,6 +176,20 @@ def test_a_manifest_of_an_earlier_attempt_without_the_key_is_not_taken() -> None
     run_backup(backup_transfer(CONTENT), bank, glance.api(), meter, geometry)
     with pytest.raises(DataCorrupt, match="no key"):
         back_up(store)
+
+
+def test_ciphertext_whose_key_nobody_asked_for_is_not_stored() -> None:
+    """The volume was retyped to an encrypted type after it was looked at."""
+    store = MemoryStore()
+    bank, glance = bank_on(store, keks=(KEK,)), FakeGlance()
+    glance.add(IMAGE, CONTENT)
+    glance.images[IMAGE].encryption_key_id = KEY_ID
+    bank.open_session(SITE, BACKUP, VOLUME)
+    meter = ProgressMeter(len(CONTENT), lambda progress: None)
+    with pytest.raises(Unsupported) as refused:
+        run_backup(backup_transfer(CONTENT), bank, glance.api(), meter, key_manager=Keys())
+    assert refused.value.reason == "EncryptedVolume"
+    assert not [key for key in store.objects if "/chunks/" in key]
 
 
 def test_it_is_never_written_plain() -> None:

@@ -160,7 +160,7 @@ def volume_encryption(content: object, call: Call) -> VolumeEncryption | None:
         cipher=body.text("cipher"),
         key_size_bits=body.number("key_size") or 0,
         control_location=body.text("control_location"),
-        key_id=body.text("encryption_key_id"),
+        key_id=body.optional_id("encryption_key_id") or "",
     )
 
 
