@@ -11,9 +11,8 @@ import pytest
 
 from tests.e2e.conftest import Running, Scene
 from tests.e2e.test_refusals import nothing_is_left, stalled
-from tests.rig.openstack.barbican import services
-from tests.rig.up import up
 from tests.stage import luks
+from tests.stage.barbican import running_barbican
 from tests.stage.cloud import Cloud, until
 from tests.stage.site import Site, Stage, backup, restore
 
@@ -23,11 +22,8 @@ PIECES = luks.Pieces({0: 0xA5, 5 << 20: 0x3C, 700 << 20: 0x5A, 1023 << 20: 0x77}
 
 @pytest.fixture(scope="module", autouse=True)
 def barbican(stage: Stage, a: Running, b: Running) -> Iterator[None]:
-    up(only=("barbican",))
-    yield
-    for service in services(stage.rig):
-        stage.rig.supervisor.stop(service.name)
-    stage.rig.mark_up()
+    with running_barbican():
+        yield
 
 
 class Keys:
