@@ -25,6 +25,7 @@ from tests.fakes.clock import FakeClock, FakeIdentities
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.faults import Crash, Faults
 from tests.fakes.glance import FakeGlance
+from tests.fakes.key_manager import FakeKeyManager
 from tests.fakes.records import FakeObject
 from tests.fakes.transfers import FakeTransfers
 
@@ -66,6 +67,7 @@ class BackupSimulation(World):
             self.identities,
             "site-a",
             self.claims,
+            FakeKeyManager(self.cloud),
         )
         return tick_backup(self.stored.record, world)
 
@@ -108,6 +110,7 @@ class RestoreSimulation(World):
             self.stored.open(),
             self.clock,
             self.claims,
+            FakeKeyManager(self.cloud),
         )
         return tick_restore(self.stored.record, world)
 

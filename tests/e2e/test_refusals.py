@@ -164,15 +164,6 @@ def test_larger_than_the_image_size_cap(scene: Scene, a: Running, stage: Stage) 
     a.site.cloud.delete_volume(volume_id)
 
 
-def test_encrypted_volume(scene: Scene, a: Running) -> None:
-    volume_id = a.site.cloud.make_blank_volume("secret", 1, volume_type="luks")
-    assert a.site.cloud.volume(volume_id).is_encrypted
-    scene.at_a.apply(backup("secret", source={"volumeID": volume_id}))
-    assert "key" in stalled(scene.at_a, "secret", "EncryptedVolume")
-    nothing_is_left(scene, a)
-    a.site.cloud.delete_volume(volume_id)
-
-
 def test_a_disk_image_inside_a_volume_is_never_stored_wrong(
     scene: Scene, b: Running, stage: Stage
 ) -> None:

@@ -9,6 +9,7 @@ from cinderbank.domain.errors import BrokenInvariant, SourceGone
 from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeFacts, VolumeId
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.key_manager import Secret
 from tests.fakes.clock import START
 from tests.fakes.contents import content_format
 from tests.fakes.faults import Faults
@@ -29,6 +30,7 @@ class Session:
     data_bytes: int | None = None
     transport: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    key: Secret | None = None
 
 
 def sha512_of(content: str) -> str:
@@ -46,6 +48,7 @@ class FakeBank:
     """What `find` was called with."""
     verdicts: set[tuple[str, bool]] = field(default_factory=set)
     is_read_only: bool = False
+    encrypted: bool = True
     rounds: int = 2
     """So many calls of discard or delete it takes: their work is bounded."""
     _work: dict[str, int] = field(default_factory=dict)
@@ -76,6 +79,16 @@ class FakeBank:
             if session.volume_id == volume_id and session.sealed and not session.tombed
         ]
         return found[-1] if found else None
+
+    def keeps_secrets(self) -> bool:
+        return self.encrypted
+
+    def escrowed_key(self, site: str, backup_id: BackupId) -> Secret:
+        self.faults.read("escrowed_key")
+        session = self.sessions.get(backup_id)
+        if session is None or session.key is None:
+            raise SourceGone(f"{backup_id} holds no key", reason="EncryptionKeyNotFound")
+        return session.key
 
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True
@@ -180,6 +193,7 @@ class FakeBank:
             data_bytes=session.data_bytes,
             transport=session.transport,
             content_format=content_format(session.content),
+            encryption=source.encryption,
         )
 
     def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:

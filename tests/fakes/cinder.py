@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     GIB,
     ImageId,
@@ -13,6 +14,7 @@ from cinderbank.domain.facts import (
     SnapshotFacts,
     SnapshotId,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
     VolumeTypeFacts,
@@ -82,6 +84,7 @@ class FakeCinder:
                 now,
                 cloud.visible_at("snapshot"),
                 dict(metadata),
+                encryption=source.encryption,
             )
             becomes = cloud.becomes("snapshot", "available")
             snapshot.next = [(cloud.after(cloud.snapshot_seconds), becomes)]
@@ -107,6 +110,7 @@ class FakeCinder:
                 raise Conflict(f"snapshot {snapshot.id} is {origin.status}")
             volume = self._new_volume(name, origin.size_gib, origin.content, description, metadata)
             volume.snapshot_id = snapshot.id
+            volume.encryption = cloud.copied_key(origin.encryption)
             becomes = cloud.becomes("volume", "available")
             volume.next = [(cloud.after(cloud.clone_seconds), becomes)]
         return volume.facts()
@@ -143,6 +147,7 @@ class FakeCinder:
             volume.volume_type = volume_type or cloud.volume_types[0]
             volume.availability_zone = availability_zone or cloud.availability_zones[0]
             volume.image_id, volume.bootable = image_id, True
+            self._encrypt(volume, image)
             volume.image_metadata = {
                 "image_id": image_id,
                 "image_name": image.name,
@@ -157,9 +162,27 @@ class FakeCinder:
                 becomes, volume.told_on_error = "error", None
             else:
                 volume.content = content
+            if image.encryption_key_id is not None and volume.encryption is None:
+                becomes, volume.told_on_error = "error", None
             half = cloud.download_seconds / 2
             volume.next = [(cloud.after(half), "downloading"), (cloud.after(2 * half), becomes)]
         return volume.facts()
+
+    def _encrypt(self, volume: Volume, image: Image) -> None:
+        kind = self.cloud.encrypted_types.get(volume.volume_type)
+        if kind is None:
+            return
+        if image.encryption_key_id is None:
+            volume.content = f"encrypted again: {image.content}"
+            volume.encryption = replace(kind, key_id=self.cloud.add_secret(b"new"))
+        else:
+            volume.encryption = self.cloud.copied_key(replace(kind, key_id=image.encryption_key_id))
+
+    def volume_encryption(self, volume_id: VolumeId) -> VolumeEncryption | None:
+        self._faults.read("volume_encryption")
+        self.cloud.settle()
+        volume = self.cloud.volumes.get(volume_id)
+        return None if volume is None else volume.encryption
 
     def _new_volume(
         self, name: str, size_gib: int, content: str, description: str, metadata: Mapping[str, str]
@@ -189,6 +212,8 @@ class FakeCinder:
             if volume.status != "available":
                 raise Conflict(f"volume {volume_id} status must be available")
             cloud.refuse_format(disk_format)
+            if volume.encryption is not None and disk_format != "raw":
+                raise Unsupported("must use 'raw' disk_format", reason="ImageFormatRefused")
             made = cloud.uploaded(volume, disk_format)
             content, size_bytes = made or ("", 0)
             image = Image(
@@ -202,6 +227,8 @@ class FakeCinder:
                 disk_format,
                 inspected=cloud.inspects,
             )
+            if (key := cloud.copied_key(volume.encryption)) is not None:
+                image.encryption_key_id, image.owns_key = key.key_id, True
             cloud.images[image.id] = image
             done = cloud.after(cloud.upload_seconds)
             becomes = cloud.becomes("image", "active") if made else "gone"

@@ -6,7 +6,7 @@ that a test can follow the bytes from the source to the restored volume.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from cinderbank.domain.errors import Unsupported
@@ -18,6 +18,7 @@ from cinderbank.domain.facts import (
     SnapshotFacts,
     SnapshotId,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
 )
@@ -47,6 +48,7 @@ class Volume:
     next: list[tuple[datetime, str]] = field(default_factory=list)
     """(when, status): what becomes of it; "gone" takes it away."""
     told_on_error: tuple[str, str] | None = ("VOLUME_VOLUME_001_003", "no weighed backends")
+    encryption: VolumeEncryption | None = None
 
     def facts(self) -> VolumeFacts:
         return VolumeFacts(
@@ -58,7 +60,7 @@ class Volume:
             volume_type=self.volume_type,
             availability_zone=self.availability_zone,
             bootable=self.bootable,
-            encrypted=self.encrypted,
+            encrypted=self.encryption is not None or self.encrypted,
             snapshot_id=self.snapshot_id,
             created_at=self.created_at,
             metadata=dict(self.metadata),
@@ -78,6 +80,7 @@ class Snapshot:
     visible_at: datetime
     metadata: dict[str, str]
     next: list[tuple[datetime, str]] = field(default_factory=list)
+    encryption: VolumeEncryption | None = None
 
     def facts(self) -> SnapshotFacts:
         return SnapshotFacts(
@@ -101,6 +104,8 @@ class Image:
     inspected: bool = True
     """Whether this Glance looks for the size of the disk inside."""
     next: list[tuple[datetime, str]] = field(default_factory=list)
+    encryption_key_id: str | None = None
+    owns_key: bool = False
 
     def facts(self) -> ImageFacts:
         size = self.full_size_bytes if self.disk_format == "raw" else self.length_bytes
@@ -113,7 +118,22 @@ class Image:
             size_bytes=size if active else None,
             virtual_size_bytes=self.full_size_bytes if active and self.inspected else None,
             created_at=self.created_at,
+            encryption_key_id=self.encryption_key_id,
+            owns_key=self.owns_key,
         )
+
+
+@dataclass
+class StoredSecret:
+    """In the key manager; `mark` is what Cinder's copies lose."""
+
+    payload: bytes
+    mark: str
+    visible_at: datetime
+
+
+LUKS = VolumeEncryption("luks", "aes-xts-plain64", 256, "front-end", "")
+LUKS_HEADER_BYTES = 2_068_480
 
 
 @dataclass
@@ -149,6 +169,11 @@ class FakeCloud:
     image_pinned: bool = False
     """The image store refuses deletes: 409."""
     snapshots_made: int = 0
+    secrets: dict[str, StoredSecret] = field(default_factory=dict)
+    encrypted_types: dict[str, VolumeEncryption] = field(default_factory=lambda: {"luks": LUKS})
+    deletes_keys: bool = False
+    """Whether Glance can delete a key with its image: not with an application credential."""
+    header_bytes: int = LUKS_HEADER_BYTES
     untagged_deletes: list[str] = field(default_factory=list)
     _turn_out: dict[str, list[str]] = field(default_factory=dict)
     _late: dict[str, float] = field(default_factory=dict)
@@ -169,6 +194,22 @@ class FakeCloud:
             setattr(volume, name, value)
         self.volumes[volume_id] = volume
         return volume
+
+    def add_secret(self, payload: bytes, mark: str = "") -> str:
+        secret_id = self.new_id("secret")
+        self.secrets[secret_id] = StoredSecret(payload, mark, self.visible_at("secret"))
+        return secret_id
+
+    def copied_key(self, of: VolumeEncryption | None) -> VolumeEncryption | None:
+        """As Cinder does it for every clone."""
+        if of is None:
+            return None
+        return replace(of, key_id=self.add_secret(self.secrets[of.key_id].payload))
+
+    def key_of(self, volume: Volume) -> bytes:
+        """The payload that opens what is in the volume."""
+        assert volume.encryption is not None
+        return self.secrets[volume.encryption.key_id].payload
 
     def new_id(self, kind: str) -> str:
         self._ids += 1
@@ -196,6 +237,8 @@ class FakeCloud:
                 volume.status = volume.next.pop(0)[1]
                 if volume.status == "gone":
                     del self.volumes[volume.id]
+                    if volume.encryption is not None:
+                        self.secrets.pop(volume.encryption.key_id, None)
                 elif volume.status == "error" and volume.told_on_error is not None:
                     self.tell(*volume.told_on_error, volume.id)
         for snapshot in list(self.snapshots.values()):
@@ -205,7 +248,7 @@ class FakeCloud:
             while image.next and image.next[0][0] <= now:
                 image.status = image.next.pop(0)[1]
                 if image.status == "gone":
-                    del self.images[image.id]
+                    self.take_away(image)
 
     def _snapshot_becomes(self, snapshot: Snapshot, status: str) -> None:
         children = any(v.snapshot_id == snapshot.id for v in self.volumes.values())
@@ -218,6 +261,11 @@ class FakeCloud:
             del self.snapshots[snapshot.id]
         if status == "error":
             self.tell("VOLUME_VOLUME_SNAPSHOT_009_013", "driver failed", snapshot.id)
+
+    def take_away(self, image: Image) -> None:
+        del self.images[image.id]
+        if image.owns_key and self.deletes_keys:
+            self.secrets.pop(image.encryption_key_id or "", None)
 
     def shown(self, resources: dict[str, Volume]) -> list[Volume]:
         self.settle()
@@ -234,5 +282,7 @@ class FakeCloud:
         if disk_format != "raw" and not self.converts:
             return None
         size = volume.size_gib * GIB
+        if volume.encryption is not None:
+            return volume.content, size + self.header_bytes
         made = contents.uploaded(volume.content, size, self.backend, disk_format)
         return made and (made[0], self.image_size_bytes or made[1])

@@ -21,7 +21,9 @@ class FakeGlance:
         images = self.cloud.images.values()
         return [i.facts() for i in images if i.name == name and i.visible_at <= now]
 
-    def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
+    def create_image(
+        self, *, name: str, disk_format: str, encryption_key_id: str | None = None
+    ) -> ImageFacts:
         cloud = self.cloud
         with self._faults.effect("create_image"):
             cloud.refuse_format(disk_format)
@@ -30,6 +32,7 @@ class FakeGlance:
                 ImageId(cloud.new_id("image")), name, "queued", "", 0, now, visible_at, disk_format
             )
             image.inspected = cloud.inspects
+            image.encryption_key_id = encryption_key_id
             cloud.images[image.id] = image
         return image.facts()
 
@@ -51,4 +54,4 @@ class FakeGlance:
             for volume in cloud.volumes.values():
                 if volume.image_id == image_id and volume.status in ("creating", "downloading"):
                     volume.next = [(cloud.after(1), "error")]
-            del cloud.images[image_id]
+            cloud.take_away(image)

@@ -33,6 +33,7 @@ class Image:
     hash_algo: str | None = "sha512"
     hash_value: str | None = None
     disk_format: str = "raw"
+    encryption_key_id: str | None = None
     statuses: list[str] = field(default_factory=list)
     """Statuses that the next shows tell, before `status`."""
 
@@ -106,6 +107,7 @@ class FakeGlance:
                 "status": status,
                 "size": image.size,
                 "disk_format": image.disk_format,
+                "cinder_encryption_key_id": image.encryption_key_id,
                 "os_hash_algo": image.hash_algo,
                 "os_hash_value": image.hash_value,
             },

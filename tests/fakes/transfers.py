@@ -17,6 +17,7 @@ from cinderbank.domain.facts import (
     TransferSucceeded,
 )
 from cinderbank.domain.qcow2_size import max_length_bytes
+from cinderbank.ports.key_manager import Secret
 from cinderbank.ports.transfers import BackupTransfer, CompareTransfer, Transfer
 from tests.fakes.bank import FakeBank, sha512_of
 from tests.fakes.cloud import FakeCloud, Image
@@ -140,6 +141,12 @@ class FakeTransfers:
             return self._unreadable[1]
         if image.full_size_bytes != transfer.size_bytes:
             return TransferFailed("ImageSizeMismatch", "a disk of another size is inside", False)
+        if transfer.source.encryption is not None:
+            # As the transfer does it: with the key that the image names.
+            found = self.cloud.secrets.get(image.encryption_key_id or "")
+            if found is None:
+                return TransferFailed("EncryptionKeyNotFound", "the key is gone", False)
+            session.key = Secret(found.payload, "symmetric", "aes", 256)
         session.transport = image.disk_format.capitalize()
         session.tags = dict(transfer.tags)
         session.data_bytes = int(transfer.size_bytes * self.used)

@@ -48,6 +48,7 @@ class Bank:
 
     def __init__(self, directory: Path, keks: list[bytes]) -> None:
         self.directory = directory
+        self.volume_key: bytes | None = None
         self.keks = {derive(kek, "key id")[:8].hex(): kek for kek in keks}
         self.data_keys: dict[str, bytes] = {}
         header = self.mark(self.get("bank.json", 65536), "bank.json", "cinderbank")
@@ -65,7 +66,7 @@ class Bank:
         document: dict[str, Any] = json.loads(body)
         stamp = document["format"]
         need(stamp["name"] == name and stamp["major"] == 1, f"{key} is no {name} of format 1")
-        unknown = set(stamp["required"]) - {"encryption"}
+        unknown = set(stamp["required"]) - {"encryption", "volume-encryption"}
         need(not unknown, f"{key} needs {unknown}")
         return document
 
@@ -139,6 +140,11 @@ class Bank:
         about = found["backup"]
         named = (about["site"], about["volume_id"], about["backup_id"])
         need(named == (site, volume, backup), f"{key} is of another backup")
+        if "volume-encryption" in found["format"]["required"]:
+            need(encrypted, f"{key} holds the key of a volume in the clear")
+            self.volume_key = base64.b64decode(
+                found["volume_encryption"]["key"]["payload"], validate=True
+            )
         return found, encrypted
 
     def read(self, site: str, backup: str) -> Iterator[bytes]:
@@ -207,6 +213,9 @@ def main(arguments: list[str]) -> int:
         with Path(output).open("wb") as file:
             for plain in bank.read(site, backup):
                 file.write(plain)
+        if bank.volume_key is not None:
+            # For `cryptsetup open` or qemu: what is in OUTPUT is a LUKS container, and this opens it.
+            Path(f"{output}.passphrase").write_text(bank.volume_key.hex())
     except (Refused, ValueError, KeyError, TypeError, struct.error, zstandard.ZstdError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1

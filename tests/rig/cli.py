@@ -39,7 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="bring the rig up, or what is missing of it")
     up.add_argument(
-        "--only", action="append", default=[], help="openstack, kubernetes, s3, peers, csi, a part"
+        "--only",
+        action="append",
+        default=[],
+        help="openstack, kubernetes, s3, peers, csi, barbican, a part",
     )
     commands.add_parser("down", help="end the rig and remove its state")
     status = commands.add_parser("status", help="what runs, with process, ports and log")

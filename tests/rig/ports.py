@@ -56,6 +56,8 @@ NAMES = (
     "ceph-osd-last",
     "csi-a.provisioner",
     "csi-b.provisioner",
+    "site-a.barbican",
+    "site-b.barbican",
 )
 
 # Below 32768, where Linux hands out ports to outgoing connections.

@@ -44,7 +44,7 @@ class UpFailed(Exception):
 def parts() -> list[Part]:
     """All parts of the rig, optional ones too, in the order in which they are named to a person."""
     from tests.rig import apt, csi, namespace
-    from tests.rig.openstack import ceph, cinder_backup, databases, installation, site
+    from tests.rig.openstack import barbican, ceph, cinder_backup, databases, installation, site
 
     found = [
         apt.part(),
@@ -59,7 +59,7 @@ def parts() -> list[Part]:
         module = f"tests.rig.{name}"
         if importlib.util.find_spec(module):
             found.append(Part.of_module(import_module(module), needs=("packages",)))
-    return [*found, cinder_backup.part(), csi.part()]
+    return [*found, cinder_backup.part(), csi.part(), barbican.part()]
 
 
 def up(only: Sequence[str] = ()) -> Rig:

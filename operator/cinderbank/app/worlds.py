@@ -112,6 +112,7 @@ class AppWorlds:
             identities=self._identities,
             site=bank.spec.site,
             claims=KubeClaims(self._api, key.namespace, refusal="a backup makes none"),
+            key_manager=cloud.key_manager,
         )
 
     def for_restore(self, key: Key, needs: Needs, records: Records) -> RestoreWorld:
@@ -125,6 +126,7 @@ class AppWorlds:
             records=records,
             clock=self._clock,
             claims=KubeClaims(self._api, key.namespace, claims_refusal(cloud, self._csi_auth_urls)),
+            key_manager=cloud.key_manager,
         )
 
     def resolve_backup(self, namespace: str, name: str) -> Named:

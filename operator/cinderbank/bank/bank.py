@@ -22,6 +22,7 @@ from cinderbank.bank.beats import Beats
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import BackupKeys, Keyring
 from cinderbank.bank.marks import BankHeader, BaseRef, Intent
+from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.selection import Search
 from cinderbank.bank.store import MAX_CONTROL_BYTES, ObjectStore
 from cinderbank.bank.timed_store import TimedStore
@@ -37,6 +38,7 @@ from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
 from cinderbank.domain.proofs import Backup, Standing
 from cinderbank.domain.selection import BackupSelector, Selection
 from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.key_manager import Secret
 
 LOOK_SECONDS = 60.0
 """For one look at much of a bank; a tick may take 900 s before the operator counts as stuck."""
@@ -187,6 +189,13 @@ class StoredBank:
     def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
         self.open()
         return base.previous(self.store, site, volume_id, self.keys)
+
+    def keeps_secrets(self) -> bool:
+        return self.keys is not None
+
+    def escrowed_key(self, site: str, backup_id: BackupId) -> Secret:
+        self.open()
+        return BackupReader.open(self.store, site, backup_id, self.keys).escrowed_key()
 
     def open_session(
         self, site: str, backup_id: BackupId, volume_id: VolumeId, *, incremental: bool = True

@@ -15,7 +15,11 @@ FORMAT_MAJOR = 1
 ENCRYPTION = "encryption"
 """Stamped on the seal of an encrypted backup, so that a reader that can not decrypt says so."""
 
-KNOWN_FEATURES: frozenset[str] = frozenset({ENCRYPTION})
+VOLUME_ENCRYPTION = "volume-encryption"
+"""Stamped on the manifest of an encrypted volume's backup: who does not know it would make a volume of the
+ciphertext without its key, which nobody could ever open."""
+
+KNOWN_FEATURES: frozenset[str] = frozenset({ENCRYPTION, VOLUME_ENCRYPTION})
 """Features that this version can read; a plain full backup needs none."""
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cinderbank.bank import features, key_layout, layout
 from cinderbank.bank.chunk import Envelope, EnvelopeKeys, is_envelope
+from cinderbank.bank.escrow import EscrowedKey
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import ENTRY_BYTES
 from cinderbank.bank.json_object import Fields, canonical
-from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.errors import BrokenInvariant, DataCorrupt
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.ports.bank import BackupDescription
 
@@ -63,6 +64,8 @@ class Manifest:
     hash_key: str | None = None
     """The data key that the chunk hashes are keyed by; None in a backup that is not encrypted. Hashes
     of two backups can be compared only when this is equal."""
+    escrow: EscrowedKey | None = None
+    """Exactly where `description.encryption` is set, and only in an encrypted manifest."""
 
 
 def object_digest(body: bytes) -> str:
@@ -73,6 +76,11 @@ def object_digest(body: bytes) -> str:
 def dump(manifest: Manifest) -> bytes:
     """The canonical bytes. A description that the parser would refuse is refused here already."""
     about = asdict(manifest.description)
+    encrypted_volume = about.pop("encryption") is not None
+    if encrypted_volume != (manifest.escrow is not None) or (
+        encrypted_volume and manifest.hash_key is None
+    ):
+        raise BrokenInvariant("the key of an encrypted volume is missing, or would be stored plain")
     content = {
         "size_bytes": about.pop("size_bytes"),
         "content_hash": about.pop("content_hash"),
@@ -89,10 +97,16 @@ def dump(manifest: Manifest) -> bytes:
     if manifest.hash_key is not None:
         content |= {"chunk_hash": KEYED_HASH_ALGORITHM, "hash_key": manifest.hash_key}
     about["snapshot_at"] = about["snapshot_at"].astimezone(UTC).isoformat()
+    escrow: dict[str, Any] = {}
+    needs: tuple[str, ...] = ()
+    if manifest.escrow is not None:
+        escrow = {"volume_encryption": manifest.escrow.to_fields()}
+        needs = (features.VOLUME_ENCRYPTION,)
     body = canonical(
         {
-            "format": features.stamp(NAME),
+            "format": features.stamp(NAME, *needs),
             "bank_id": manifest.bank_id,
+            **escrow,
             "backup": about,
             "content": content,
             "sessions": [{"site": s.site, "id": s.backup_id} for s in manifest.sessions],
@@ -127,12 +141,17 @@ def parse(body: bytes, key: str, keys: EnvelopeKeys | None = None) -> Manifest:
     manifest = _parse(body, key)
     if encrypted != (manifest.hash_key is not None):
         raise DataCorrupt(f"{key}: encrypted with hashes that are not, or the other way round")
+    if manifest.escrow is not None and not encrypted:
+        raise DataCorrupt(f"{key}: holds the key of a volume, and is not encrypted")
     return manifest
 
 
 def _parse(body: bytes, where: str) -> Manifest:
     document = Fields.parse(body, where)
-    features.check_stamp(document, NAME)
+    needs = features.check_stamp(document, NAME)
+    escrow = None
+    if features.VOLUME_ENCRYPTION in needs:
+        escrow = EscrowedKey.parse(document.object("volume_encryption"))
     content, index = document.object("content"), document.object("index")
     algorithm, hash_key = content.text("chunk_hash"), None
     if algorithm == KEYED_HASH_ALGORITHM:
@@ -147,6 +166,8 @@ def _parse(body: bytes, where: str) -> Manifest:
         index.integer("part_entries"),
     )
     description = _description(document.object("backup"), content)
+    if escrow is not None:
+        description = replace(description, encryption=escrow.encryption)
     return Manifest(
         description=description,
         geometry=geometry,
@@ -156,6 +177,7 @@ def _parse(body: bytes, where: str) -> Manifest:
         zero_bytes=content.integer("zero_bytes", 0, geometry.size_bytes),
         source_hash=_source_hash(content.object("source_hash")),
         hash_key=hash_key,
+        escrow=escrow,
     )
 
 

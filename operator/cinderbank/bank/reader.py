@@ -18,6 +18,7 @@ from cinderbank.bank.store import Buffer, ObjectStore
 from cinderbank.bank.writer import read_part_body
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId
+from cinderbank.ports.key_manager import Secret
 
 
 class BackupReader:
@@ -47,6 +48,16 @@ class BackupReader:
                 reason="BackupNotFound",
             )
         return cls(store, site, state.sealed_manifest(store, sealed, keys), keys)
+
+    def escrowed_key(self) -> Secret:
+        """Of the encrypted volume that this is of. Raises SourceGone (EncryptionKeyNotFound)."""
+        about, escrow = self.manifest.description, self.manifest.escrow
+        if escrow is None:
+            raise SourceGone(
+                f"backup {about.backup_id} of site {about.site} holds no key",
+                reason="EncryptionKeyNotFound",
+            )
+        return escrow.secret
 
     def envelope(self) -> Envelope:
         """A decoder for this backup's chunks; one per worker."""

@@ -10,6 +10,7 @@ from cinderbank.bank import chunk, layout
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.chunk import Envelope, EnvelopeKeys
 from cinderbank.bank.content import ContentSummary
+from cinderbank.bank.escrow import EscrowedKey
 from cinderbank.bank.geometry import Geometry
 from cinderbank.bank.index import ENTRY_BYTES, Entry, PartBuilder
 from cinderbank.bank.manifest import MAX_SESSIONS, Manifest, PartRef, SessionRef, SourceHash
@@ -183,6 +184,7 @@ class BackupWriter:
         bank_id: str,
         zero_bytes: int,
         source_hash: SourceHash,
+        escrow: EscrowedKey | None = None,
     ) -> Manifest:
         """Read the index back, then put the manifest: `description` with the content hash and the data
         bytes of what was read. Create-only: when an earlier attempt's manifest is there it stays, if it
@@ -206,6 +208,7 @@ class BackupWriter:
             zero_bytes,
             source_hash,
             None if self.keys is None else self.keys.hash_key_id,
+            escrow,
         )
         key = layout.manifest(self._session.site, self._volume_id, self._session.backup_id)
         body = manifests.to_object(manifest, key, self.keys)

@@ -100,12 +100,18 @@ def _tell(result: _Result, arguments: argparse.Namespace, say: Callable[[str], N
             "sizeBytes": result.about.size_bytes,
             "contentHash": result.about.content_hash,
             "whole": result.whole,
+            "isCiphertext": result.about.encryption is not None,
             "lostBytes": total,
             "lost": [{"first": first, "last": last} for first, last in lost[:MAX_TOLD_RANGES]],
         }
         say(table.json_text(document))
         return
     size = table.shown_bytes(result.about.size_bytes)
+    if result.about.encryption is not None:
+        say(
+            f"{arguments.file} is CIPHERTEXT: a LUKS container, as Cinder had encrypted the volume; its key is"
+            " in the bank, and a restore into an encrypted volume type puts it back"
+        )
     if result.whole:
         say(f"{arguments.file}: {size}, content hash {result.about.content_hash} as in the backup")
         return

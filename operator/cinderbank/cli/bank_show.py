@@ -11,6 +11,7 @@ from cinderbank.cli import bank_table as table
 from cinderbank.cli.bank_backup import add_site_argument, open_backup
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_ls import told_damage
+from cinderbank.domain import encryption
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,7 @@ def _document(manifest: Manifest, degraded: bool) -> dict[str, Any]:
             else {"algo": source.algo, "value": source.value, "verified": source.verified},
         },
         "encrypted": manifest.hash_key is not None,
+        "volumeEncryption": None if about.encryption is None else encryption.told(about.encryption),
         "borrowsFrom": [
             {"site": ref.site, "backupID": ref.backup_id} for ref in manifest.sessions[1:]
         ],
@@ -96,6 +98,12 @@ def _fields(manifest: Manifest, degraded: bool) -> list[tuple[str, str]]:
             f"{manifest.geometry.chunk_count} of {table.shown_bytes(manifest.geometry.chunk_bytes)}",
         ),
         ("Encrypted", "no" if manifest.hash_key is None else "yes"),
+        (
+            "Volume is",
+            ""
+            if about.encryption is None
+            else f"encrypted: {encryption.told(about.encryption)}; its key is here",
+        ),
         ("Content hash", about.content_hash),
         ("Looks like", about.content_format or ""),
         ("Transport", about.transport or ""),

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 
 from cinderbank.adapters.bandwidth import Bandwidth
 from cinderbank.adapters.openstack.errors import Call, mapped, refusal
+from cinderbank.adapters.openstack.key_manager import OpenStackKeyManager
 from cinderbank.adapters.openstack.session import connect
 from cinderbank.adapters.ready_process import PATIENCE_SECONDS
 from cinderbank.adapters.s3 import S3Credentials, S3Location, S3Store
@@ -155,7 +156,15 @@ def _run_job(job: Job, meter: ProgressMeter) -> Restored | Comparison:
         glance = Glance(connection, mapped, _refused)
         if isinstance(job.transfer, BackupTransfer):
             geometry = Geometry(job.transfer.size_bytes, job.bank.chunk_bytes)
-            digest = run_backup(job.transfer, bank, glance, meter, geometry, uploads=uploads)
+            digest = run_backup(
+                job.transfer,
+                bank,
+                glance,
+                meter,
+                geometry,
+                uploads=uploads,
+                key_manager=OpenStackKeyManager(connection),
+            )
             return Restored(digest)
         if isinstance(job.transfer, CompareTransfer):
             return run_compare(job.transfer, bank, glance, meter)

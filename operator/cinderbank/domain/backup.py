@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, intents
+from cinderbank.domain import cleanup, encryption, intents
 from cinderbank.domain.backup_source import source_problem
 from cinderbank.domain.backup_stages import (
     NOT_READ,
@@ -80,6 +80,7 @@ NOT_THE_VOLUME = frozenset({"ImageSizeMismatch", *NOT_READ})
 def next_step(o: BackupObserved) -> BackupStep:
     """The one step that comes next. Total, pure; an effect is held back while a back-off runs."""
     step = next(step for rule in RULES if (step := rule(o)) is not None)
+    step = encryption.key_first(step, o.images, o.memory) or step
     return held_back(step, o.memory, o.now) or step
 
 
@@ -102,7 +103,7 @@ def absorbed(o: BackupObserved) -> BackupObserved:
         memory = replace(memory, content_format=o.bank.content_format)
     if isinstance(o.transfer, TransferSucceeded):
         memory = replace(memory, content_hash=o.transfer.content_hash)
-    memory = _with_recovery_point(o, memory)
+    memory = encryption.with_image_size(_with_recovery_point(o, memory), o.images)
     return replace(o, memory=_with_busy_since(o, memory))
 
 
@@ -230,6 +231,8 @@ def session(o: BackupObserved) -> BackupStep | None:
 def transport(o: BackupObserved) -> BackupStep | None:
     if o.memory.transport is not None:
         return None
+    if o.memory.source is not None and o.memory.source.encrypted:
+        return ChooseTransport(encryption.RAW)
     return ChooseTransport(for_backup(o.request.transport, o.previous))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cinderbank.domain import claim
+from cinderbank.domain import claim, encryption
 from cinderbank.domain.backup_steps import BackupObserved
-from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone, Unsupported
+from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
 
 NAMED_AT_MOST = 5
 """So many ids of an ambiguous name are listed; a message is for people."""
@@ -27,11 +27,11 @@ def source_problem(o: BackupObserved) -> CinderbankError | None:
     if o.source is None:
         return not_found(o)
     if o.source.encrypted:
-        return Unsupported(
-            f"volume {o.source.id} is encrypted: Glance would be given its ciphertext, and the copy "
-            "of the key would be deleted with the temporary image, so that nobody could ever read "
-            "the backup. Back it up from inside a server, or retype it to an unencrypted type first",
-            reason="EncryptedVolume",
+        return encryption.source_problem(
+            o.source,
+            o.request.encrypted_volumes,
+            o.request.transport,
+            keeps_secrets=o.keeps_secrets,
         )
     return None
 

@@ -97,6 +97,9 @@ def _transfer_stage(o: BackupObserved, image: ImageFacts) -> BackupStep:
         return fail(o, SourceGone(lost, reason="StatusLost"))
     if problem := _not_the_volume(image, memory.size_bytes):
         return unconverted(o, problem)
+    if memory.source.encryption is not None and image.encryption_key_id is None:
+        lost = f"image {image.id} of the encrypted volume names no key, so nothing could open the backup"
+        return fail(o, SourceGone(lost, reason="EncryptionKeyNotFound"))
     return StartTransfer(
         memory.backup_id, image, memory.source, memory.snapshot_taken_at, memory.size_bytes
     )

@@ -27,6 +27,7 @@ from cinderbank.domain.steps import (
     CancelTransfer,
     Conclude,
     DeleteImage,
+    DeleteSecret,
     DeleteSnapshot,
     DeleteVolume,
     Effect,
@@ -62,6 +63,8 @@ class BackupObserved:
     """The claim that `claim_name` names, until a volume is pinned."""
     claim_volume: PersistentVolumeFacts | None = None
     """The persistent volume that it names."""
+    keeps_secrets: bool = False
+    """Whether the bank encrypts what it holds; looked up only for an encrypted volume."""
     snapshots: Sequence[SnapshotFacts] = ()
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
@@ -183,6 +186,7 @@ BackupStep = (
     | ForgetTransfer
     | Seal
     | DeleteImage
+    | DeleteSecret
     | DeleteVolume
     | DeleteSnapshot
     | DiscardSession

@@ -32,6 +32,7 @@ from cinderbank.domain.steps import (
     DeleteClaim,
     DeleteImage,
     DeletePersistentVolume,
+    DeleteSecret,
     DeleteSnapshot,
     DeleteVolume,
     Wait,
@@ -53,7 +54,15 @@ DELETABLE_SNAPSHOT = frozenset({"available", "error", "error_deleting"})
 
 GONE_IMAGE = frozenset({"deleted", "pending_delete"})
 
-D = TypeVar("D", DeleteImage, DeleteVolume, DeleteSnapshot, DeleteClaim, DeletePersistentVolume)
+D = TypeVar(
+    "D",
+    DeleteImage,
+    DeleteVolume,
+    DeleteSnapshot,
+    DeleteSecret,
+    DeleteClaim,
+    DeletePersistentVolume,
+)
 
 STUBBORN_TRIES = 3
 """So many deletes of one resource without effect are worth telling."""
@@ -118,6 +127,7 @@ def is_stubborn(memory: Memory) -> bool:
         DeleteImage.intent,
         DeleteVolume.intent,
         DeleteSnapshot.intent,
+        DeleteSecret.intent,
         DeleteClaim.intent,
         DeletePersistentVolume.intent,
     )

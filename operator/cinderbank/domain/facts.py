@@ -26,6 +26,27 @@ def size_gib(size_bytes: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeEncryption:
+    """How Cinder encrypts a volume, GET /v3/volumes/{id}/encryption; the key itself is the key manager's."""
+
+    provider: str
+    """luks, luks2, ..."""
+    cipher: str
+    """Such as aes-xts-plain64."""
+    key_size_bits: int
+    control_location: str = "front-end"
+    key_id: str = ""
+    """Of its secret in the key manager of its own site; means nothing at another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFacts:
+    """A secret in a key manager, without its payload."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class VolumeFacts:
     """A Cinder volume, GET /v3/volumes/{id}."""
 
@@ -42,6 +63,8 @@ class VolumeFacts:
     created_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     image_metadata: Mapping[str, str] = field(default_factory=dict)
+    encryption: VolumeEncryption | None = None
+    """Looked up only for an encrypted volume whose key is escrowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +111,10 @@ class ImageFacts:
     hash_algo: str | None = None
     hash_value: str | None = None
     created_at: datetime | None = None
+    encryption_key_id: str | None = None
+    """cinder_encryption_key_id: the secret that opens its ciphertext."""
+    owns_key: bool = False
+    """Whether Glance is to delete that secret with the image (on_image_deletion)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ DISCARD = "discard"
 FREE = "free"
 UNPIN = "unpin"
 BOOTABLE = "bootable"
+SECRET = "secret"  # noqa: S105  a word, as the others
 PERSISTENT_VOLUME = "persistent-volume"
 CLAIM = "claim"
 IMAGE_METADATA = "image-metadata"

@@ -95,6 +95,14 @@ class TransportChoice:
     message: str
 
 
+class EncryptedVolumes(StrEnum):
+    """What becomes of the backup of an encrypted volume."""
+
+    REFUSE = "Refuse"
+    ESCROW_KEY = "EscrowKey"
+    """Its key goes into the bank with it, encrypted under the bank's own."""
+
+
 class OnDelete(StrEnum):
     DETACH = "Detach"
     DELETE = "Delete"
@@ -152,6 +160,7 @@ class BackupRequest:
     tags: Mapping[str, str] = field(default_factory=dict)
     claim_name: str | None = None
     """Of a PersistentVolumeClaim in the object's namespace."""
+    encrypted_volumes: EncryptedVolumes = EncryptedVolumes.REFUSE
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +298,7 @@ class Temporary:
     """Something that exists in the cloud because of us, right now."""
 
     kind: str
-    """snapshot | volume | image | persistentvolume | persistentvolumeclaim"""
+    """snapshot | volume | image | secret | persistentvolume | persistentvolumeclaim"""
     id: SnapshotId | VolumeId | ImageId | str
     name: str
 

@@ -10,8 +10,8 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| restored | the volume is ready, its claim bound | DeleteImage until it is gone, UnpinReader, Finish |
-| ending | it failed or was canceled | transfer, claim, volume, image, UnpinReader, Finish |
+| restored | the volume is ready, its claim bound | DeleteImage until it is gone, DeleteSecret, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, claim, volume, image, secret, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
 | resolving | a selector names the backup, and it is not resolved | Conclude(Failed), Resolve |
 | claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import claim_stage, cleanup, drill_stage, intents
+from cinderbank.domain import claim_stage, cleanup, drill_stage, encryption, intents
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
@@ -49,6 +49,7 @@ from cinderbank.domain.record import (
     Transport,
     TransportChoice,
 )
+from cinderbank.domain.restore_encryption import secret_cleanup
 from cinderbank.domain.restore_stages import RECEIVING, volume_stage
 from cinderbank.domain.restore_steps import (
     FoundBackup,
@@ -64,7 +65,7 @@ from cinderbank.domain.stages import USELESS_VOLUME, fail
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
 from cinderbank.domain.transport import for_restore
 
-CREATES = (intents.IMAGE, intents.VOLUME, intents.DRILL_IMAGE)
+CREATES = (intents.SECRET, intents.IMAGE, intents.VOLUME, intents.DRILL_IMAGE)
 
 
 def next_step(o: RestoreObserved) -> RestoreStep:
@@ -78,6 +79,7 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = o.memory
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    memory = intents.sighted(memory, intents.SECRET, [s.id for s in o.secrets])
     memory = claim_stage.claim_sighted(o, memory)
     memory = intents.sighted(memory, intents.DRILL_IMAGE, [i.id for i in o.drill_images])
     usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
@@ -129,7 +131,8 @@ def restored(o: RestoreObserved) -> RestoreStep | None:
     return (
         cleanup.transfer_step(o.transfer)
         or cleanup.image_step(o.images, o.memory, o.now, o.identity.uid)
-        or cleanup.settle_step(o.memory, [intents.IMAGE], o.now)
+        or secret_cleanup(o)
+        or cleanup.settle_step(o.memory, [intents.IMAGE, intents.SECRET], o.now)
         or _unpin(o)
         or Finish(replace(outcome, final=True))
     )
@@ -153,6 +156,7 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)
+        or secret_cleanup(o)
         or cleanup.settle_step(o.memory, (*CREATES, *claim_stage.CREATES), o.now)
         or drill_stage.verdict(o)
         or _unpin(o)
@@ -213,20 +217,29 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
             ),
         )
     try:
-        choice = for_restore(
-            o.request.transport,
-            size_bytes=o.found.size_bytes,
-            data_bytes=o.found.data_bytes,
-            content_format=o.found.content_format,
-            target_gib=asked or needed,
-        )
+        choice = _transport(o, o.found, asked or needed)
         if not o.identity.has_finalizer and not o.request.dry_run:
             return AddFinalizer()
         placement = place(o.request.wanted, o.found.source, o.offered or Offered((), None))
+        if o.found.source.encryption is not None:
+            size = o.found.size_bytes
+            placement = encryption.placed(placement, o.found.source, size, asked or needed)
     except CinderbankError as error:
         return fail(o, error)
     plan = None if o.survey is None else _plan(o, o.found, choice, placement, o.survey)
     return PinBackup(o.found, choice, placement, plan)
+
+
+def _transport(o: RestoreObserved, found: FoundBackup, target_gib: int) -> TransportChoice:
+    if found.source.encryption is not None:
+        return encryption.restore_transport(o.request.transport)
+    return for_restore(
+        o.request.transport,
+        size_bytes=found.size_bytes,
+        data_bytes=found.data_bytes,
+        content_format=found.content_format,
+        target_gib=target_gib,
+    )
 
 
 def _plan(

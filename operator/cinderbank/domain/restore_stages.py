@@ -9,7 +9,13 @@ from __future__ import annotations
 from cinderbank.domain import claim_stage, drill_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
-from cinderbank.domain.errors import CinderbankError, DataCorrupt, ResourceFailed, Retryable
+from cinderbank.domain.errors import (
+    BrokenInvariant,
+    CinderbankError,
+    DataCorrupt,
+    ResourceFailed,
+    Retryable,
+)
 from cinderbank.domain.facts import (
     ImageFacts,
     TransferFailed,
@@ -20,6 +26,13 @@ from cinderbank.domain.facts import (
 from cinderbank.domain.fidelity import not_put_back, put_back
 from cinderbank.domain.names import RESTORE_TAG, restore_image_name, without_tags
 from cinderbank.domain.record import Outcome, Phase, Transport
+from cinderbank.domain.restore_encryption import (
+    key_of,
+    names_key,
+    secret_stage,
+    unfit_volume,
+    wrong_image,
+)
 from cinderbank.domain.restore_steps import (
     CreateImage,
     CreateVolume,
@@ -82,6 +95,8 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
 
 def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     """Put back what a volume from an image has differently, then its claim, then it is done."""
+    if unfit := unfit_volume(o, volume):
+        return unfit
     if o.request.drill:
         return drill_stage.read_back(o, volume)
     if step := put_back(o, volume) or claim_stage.claim_stage(o, volume):
@@ -115,6 +130,8 @@ def _transfer_stage(o: RestoreObserved) -> RestoreStep:
             reason="ImageFailed",
         )
         return remove_failed(o, intents.IMAGE, DeleteImage(left.id), error)
+    if step := wrong_image(o):
+        return step
     image = _first_image(o)
     if isinstance(o.transfer, TransferFailed) and o.transfer.reason in NO_QCOW2:
         return _content_refused(o, o.transfer)
@@ -216,9 +233,12 @@ def _create_image(o: RestoreObserved) -> RestoreStep:
     error = ResourceFailed("the temporary image vanished or failed", reason="ImageFailed")
     return (
         settling(o, intents.IMAGE)
+        or secret_stage(o)
         or before_fresh_try(o, intents.IMAGE, error)
         or CreateImage(
-            restore_image_name(o.identity.uid), (o.memory.transport or Transport.RAW).disk_format
+            restore_image_name(o.identity.uid),
+            (o.memory.transport or Transport.RAW).disk_format,
+            key_of(o),
         )
     )
 
@@ -227,6 +247,8 @@ def _create_volume(o: RestoreObserved, image: ImageFacts) -> RestoreStep:
     source, size_bytes = o.memory.source, o.memory.size_bytes
     if source is None or size_bytes is None:
         return _start(o, image)
+    if not names_key(o, image):
+        raise BrokenInvariant(f"image {image.id} of an encrypted volume names no key of ours")
     error = ResourceFailed("the new volume vanished or failed", reason="VolumeFailed")
     if first := before_fresh_try(o, intents.VOLUME, error):
         return first
@@ -264,6 +286,11 @@ def _volume_failed(o: RestoreObserved, volume: VolumeFacts) -> ResourceFailed:
     message = error.message
     if messages.tells_of(volume.id, o.messages, messages.COPY_FROM_IMAGE):
         message = with_way_out(message, o.request.transport)
+    if o.memory.source is not None and o.memory.source.encryption is not None:
+        message += (
+            ". The backup is of an encrypted volume: its type must be encrypted as that was, and on a "
+            "back end of block devices; name one in spec.target.volumeType of a new VolumeRestore"
+        )
     return ResourceFailed(message, reason=error.reason, request_id=error.request_id)
 
 

@@ -15,9 +15,11 @@ from cinderbank.domain.facts import (
     ImageFacts,
     ImageId,
     LostRanges,
+    SecretFacts,
     TransferAbsent,
     TransferFacts,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
 )
@@ -30,6 +32,7 @@ from cinderbank.domain.steps import (
     CancelTransfer,
     Conclude,
     DeleteImage,
+    DeleteSecret,
     DeleteVolume,
     Effect,
     FallBack,
@@ -83,6 +86,10 @@ class RestoreObserved:
     images: Sequence[ImageFacts] = ()
     drill_images: Sequence[ImageFacts] = ()
     """Of a drill: by which its scratch volume is read back."""
+    secrets: Sequence[SecretFacts] = ()
+    """Ours in the key manager; looked for only when the backup is of an encrypted volume. So is the next."""
+    encryptions: Mapping[VolumeId, VolumeEncryption | None] = field(default_factory=dict)
+    """Of the volumes that Cinder has made."""
     transfer: TransferFacts = field(default_factory=TransferAbsent)
     messages: Sequence[UserMessage] = ()
     claims: ClaimLook = field(default_factory=ClaimLook)
@@ -124,11 +131,22 @@ class UnpinReader(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class CreateSecret(Effect):
+    """Put the key of the encrypted volume into this site's key manager."""
+
+    intent = intents.SECRET
+    durable = True
+    site: str
+    backup_id: BackupId
+
+
+@dataclass(frozen=True, slots=True)
 class CreateImage(Effect):
     intent = intents.IMAGE
     durable = True
     name: str
     disk_format: str
+    encryption_key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +214,7 @@ RestoreStep = (
     | PinBackup
     | PinReader
     | UnpinReader
+    | CreateSecret
     | CreateImage
     | StartTransfer
     | CancelTransfer
@@ -207,6 +226,7 @@ RestoreStep = (
     | DeleteImageMetadata
     | SetImageMetadata
     | DeleteImage
+    | DeleteSecret
     | DeleteVolume
     | ClaimStep
     | Conclude

@@ -110,6 +110,15 @@ class DeleteImage(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteSecret(Effect):
+    """A key in the key manager: the temporary image's, or the one that a restore has put there."""
+
+    intent = "delete-secret"
+    kind: ClassVar[str] = "secret"
+    resource_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteVolume(Effect):
     intent = "delete-volume"
     kind: ClassVar[str] = "volume"

@@ -36,6 +36,7 @@ from cinderbank.domain.steps import (
     CancelTransfer,
     Conclude,
     DeleteImage,
+    DeleteSecret,
     DeleteSnapshot,
     DeleteVolume,
     FallBack,
@@ -157,6 +158,9 @@ def perform(  # noqa: C901  one arm per step
         case DeleteImage(resource_id=image_id):
             world.glance.delete_image(image_id)
             return memory
+        case DeleteSecret(resource_id=secret_id):
+            world.key_manager.delete_secret(secret_id)
+            return intents.done(memory, DeleteSecret.intent)
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory

@@ -17,7 +17,7 @@ from cinderbank.domain.facts import (
     TransferRunning,
     VolumeFacts,
 )
-from cinderbank.domain.record import BackupRecord, Transport
+from cinderbank.domain.record import BackupRecord, EncryptedVolumes, Transport
 from cinderbank.domain.stages import USELESS_SNAPSHOT, USELESS_VOLUME, first_usable
 from cinderbank.engine.messages import messages_about
 from cinderbank.engine.world import BackupWorld
@@ -60,6 +60,21 @@ def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupOb
 
 
 def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
+    seen = _found_source(seen, world)
+    source = seen.source
+    if source is None or not source.encrypted or seen.memory.source is not None:
+        return seen
+    if seen.request.encrypted_volumes is not EncryptedVolumes.ESCROW_KEY:
+        return seen
+    seen = replace(seen, keeps_secrets=world.bank.keeps_secrets())
+    encryption = world.cinder.volume_encryption(source.id)
+    if encryption is not None and seen.keeps_secrets:
+        # Before anything is made: whether the key can be read at all.
+        world.key_manager.read_secret(encryption.key_id)
+    return replace(seen, source=replace(source, encryption=encryption))
+
+
+def _found_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
     pinned = seen.memory.source.id if seen.memory.source is not None else seen.request.volume_id
     if pinned is not None:
         return replace(seen, source=world.cinder.find_volume(pinned))

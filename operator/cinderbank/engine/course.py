@@ -22,6 +22,7 @@ from cinderbank.domain.steps import (
     DeleteClaim,
     DeleteImage,
     DeletePersistentVolume,
+    DeleteSecret,
     DeleteSnapshot,
     DeleteVolume,
     Effect,
@@ -141,6 +142,7 @@ def _with_intent(memory: Memory, step: Step, now: datetime) -> Memory:
             | DeleteSnapshot()
             | DeleteClaim()
             | DeletePersistentVolume()
+            | DeleteSecret()
         ):
             return intents.delete_begun(memory, step.intent, step.resource_id, now)
         case _ if step.intent == intents.TRANSFER:

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from cinderbank.domain import cleanup, conditions, intents, names, transport
+from cinderbank.domain import cleanup, conditions, intents, transport
 from cinderbank.domain.claim_steps import CreateClaim, CreatePersistentVolume, PinClaim
 from cinderbank.domain.drill_steps import DrillStep
+from cinderbank.domain.encryption import mark_of
 from cinderbank.domain.errors import (
     Conflict,
     Forbidden,
@@ -18,10 +19,18 @@ from cinderbank.domain.errors import (
     Unsupported,
 )
 from cinderbank.domain.facts import TransferProgress, TransferRunning, TransferSucceeded
-from cinderbank.domain.record import Identity, Memory, OnDelete, Phase, Report, RestoreRecord
+from cinderbank.domain.record import (
+    Identity,
+    Memory,
+    Phase,
+    Report,
+    RestoreRecord,
+    Temporary,
+)
 from cinderbank.domain.restore import absorbed, next_step
 from cinderbank.domain.restore_steps import (
     CreateImage,
+    CreateSecret,
     CreateVolume,
     DeleteImageMetadata,
     PinBackup,
@@ -43,6 +52,7 @@ from cinderbank.domain.steps import (
     DeleteClaim,
     DeleteImage,
     DeletePersistentVolume,
+    DeleteSecret,
     DeleteVolume,
     FallBack,
     Finish,
@@ -53,18 +63,13 @@ from cinderbank.domain.steps import (
     Wait,
 )
 from cinderbank.engine.course import unexpected
-from cinderbank.engine.drill import perform_drill_step, silent_uploads, with_drill_look
+from cinderbank.engine.drill import perform_drill_step
 from cinderbank.engine.fall_back import fall_back, refused_format
-from cinderbank.engine.messages import messages_about
 from cinderbank.engine.restore_claim import (
     made_for_claim,
     perform_claim_step,
-    with_bind_look,
-    with_claim,
-    with_leftovers,
-    with_plan_look,
 )
-from cinderbank.engine.restore_look import look_before_pinned
+from cinderbank.engine.restore_look import observe
 from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.transfers import RestoreTransfer
 
@@ -135,6 +140,7 @@ class RestoreCourse:
                     () if handed_over else observed.volumes,
                     (*observed.images, *observed.drill_images),
                 ),
+                *(Temporary("secret", each.id, "") for each in observed.secrets),
                 *(() if handed_over else made_for_claim(observed)),
             )
         )
@@ -151,39 +157,6 @@ class RestoreCourse:
             progress=None if observed is None else _progress(memory, observed),
             temporaries=left,
         )
-
-
-def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> RestoreObserved:
-    """Look at what the present state needs. Raises what the ports raise."""
-    identity, request, memory = record.identity, record.request, record.memory
-    seen = RestoreObserved(identity=identity, request=request, memory=memory, now=now)
-    if identity.deleting and not identity.has_finalizer:
-        return seen
-    uid = identity.uid
-    if memory.outcome is not None and memory.outcome.final:
-        if identity.deleting and request.on_delete is OnDelete.DELETE:
-            seen = replace(seen, volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid))
-            return with_claim(seen, world)
-        return seen
-    cleaning = memory.outcome is not None or request.cancel or identity.deleting
-    if memory.source is None:
-        return seen if cleaning else with_plan_look(look_before_pinned(seen, world), world)
-    seen = replace(
-        seen,
-        transfer=world.transfers.observe(),
-        volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid),
-        images=world.glance.images_named(names.restore_image_name(uid)),
-    )
-    if request.drill:
-        seen = with_drill_look(seen, world)
-    if cleaning:
-        return with_leftovers(seen, world)
-    seen = with_bind_look(seen, world)
-    if intents.is_done(memory, intents.PIN):
-        world.bank.beat(uid)
-    failed = [(volume, intents.VOLUME) for volume in seen.volumes if "error" in volume.status]
-    failed += silent_uploads(seen)
-    return replace(seen, messages=messages_about(failed, memory, world.cinder))
 
 
 def perform(  # noqa: C901  one arm per step
@@ -213,6 +186,10 @@ def perform(  # noqa: C901  one arm per step
         case UnpinReader(backup_id=backup_id):
             world.bank.unpin(backup_id, reader)
             return intents.done(memory, intents.UNPIN)
+        case CreateSecret(site=site, backup_id=backup_id):
+            key = world.bank.escrowed_key(site, backup_id)
+            made = world.key_manager.create_secret(mark_of(reader), key)
+            return intents.answered(memory, intents.SECRET, made.id)
         case CreateImage():
             return _create_image(step, record, world, memory)
         case FallBack(choice=choice):
@@ -242,6 +219,9 @@ def perform(  # noqa: C901  one arm per step
             return memory
         case DeleteImage(resource_id=image_id):
             world.glance.delete_image(image_id)
+            return memory
+        case DeleteSecret(resource_id=secret_id):
+            world.key_manager.delete_secret(secret_id)
             return memory
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
@@ -300,7 +280,11 @@ def _create_image(
     step: CreateImage, record: RestoreRecord, world: RestoreWorld, memory: Memory
 ) -> Memory:
     try:
-        image = world.glance.create_image(name=step.name, disk_format=step.disk_format)
+        image = world.glance.create_image(
+            name=step.name,
+            disk_format=step.disk_format,
+            encryption_key_id=step.encryption_key_id,
+        )
     except Unsupported as error:
         asked = record.request.transport
         return refused_format(error, asked, world.transfers, world.records, memory)

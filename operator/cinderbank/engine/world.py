@@ -9,6 +9,7 @@ from cinderbank.ports.cinder import Cinder
 from cinderbank.ports.claims import Claims
 from cinderbank.ports.clock import Clock, Identities
 from cinderbank.ports.glance import Glance
+from cinderbank.ports.key_manager import KeyManager
 from cinderbank.ports.records import Records
 from cinderbank.ports.transfers import Transfers
 
@@ -27,6 +28,7 @@ class BackupWorld:
     site: str
     """The name of this site, as BackupBank.spec.site says."""
     claims: Claims
+    key_manager: KeyManager
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,4 @@ class RestoreWorld:
     records: Records
     clock: Clock
     claims: Claims
+    key_manager: KeyManager

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, ChunkLook, VolumeEncryption, VolumeId
 from cinderbank.domain.selection import BackupSelector, Selection
+from cinderbank.ports.key_manager import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class BackupDescription:
     """How it travelled through Glance: Raw or Qcow2."""
     content_format: str | None = None
     """The disk image that the volume's own bytes look like (qcow2, vmdk, luks, ...), if any."""
+    encryption: VolumeEncryption | None = None
+    """Of an encrypted volume, whose key is then in the manifest: the bytes are its ciphertext."""
 
 
 class Bank(Protocol):
@@ -59,6 +62,15 @@ class Bank(Protocol):
     def previous(self, site: str, volume_id: VolumeId) -> BackupDescription | None:
         """The newest backup of this volume at this site that is sealed, not deleted and can be read;
         None when there is none. A session that is open is none. Idempotent read."""
+        ...
+
+    def keeps_secrets(self) -> bool:
+        """Whether what is written is encrypted, so that a volume's key may be among it."""
+        ...
+
+    def escrowed_key(self, site: str, backup_id: BackupId) -> Secret:
+        """The key of the encrypted volume that this sealed backup is of. Idempotent read. Raises
+        SourceGone (BackupNotFound; EncryptionKeyNotFound when it holds none)."""
         ...
 
     def open_session(

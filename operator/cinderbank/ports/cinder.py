@@ -12,6 +12,7 @@ from cinderbank.domain.facts import (
     SnapshotFacts,
     SnapshotId,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
     VolumeTypeFacts,
@@ -48,6 +49,10 @@ class Cinder(Protocol):
 
     def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
         """All snapshots with metadata {key: value}, oldest first."""
+        ...
+
+    def volume_encryption(self, volume_id: VolumeId) -> VolumeEncryption | None:
+        """How this volume is encrypted; None for one that is not, and for one that is not there."""
         ...
 
     def create_snapshot(

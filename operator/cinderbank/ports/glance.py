@@ -18,8 +18,11 @@ class Glance(Protocol):
         """
         ...
 
-    def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
+    def create_image(
+        self, *, name: str, disk_format: str, encryption_key_id: str | None = None
+    ) -> ImageFacts:
         """A new private `queued` image without data and without properties of the SDK's (owner_specified.*).
+        With `encryption_key_id` its data is ciphertext that this secret opens; Glance leaves the secret alone.
 
         Also raises Unsupported (reason ImageFormatRefused) when this Glance does not take the disk_format."""
         ...

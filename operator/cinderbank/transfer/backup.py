@@ -22,8 +22,10 @@ from cinderbank.bank.writer import BackupWriter, existing_manifest
 from cinderbank.domain.errors import DataCorrupt, SourceGone
 from cinderbank.domain.facts import ImageFacts
 from cinderbank.ports.bank import BackupDescription
+from cinderbank.ports.key_manager import KeyManager
 from cinderbank.ports.transfers import BackupTransfer
 from cinderbank.transfer.content_format import ContentLook
+from cinderbank.transfer.escrow import read_key, require_luks
 from cinderbank.transfer.events import ProgressMeter
 from cinderbank.transfer.glance_stream import Glance
 from cinderbank.transfer.image_source import ImageSource
@@ -42,14 +44,16 @@ def run_backup(
     limits: Limits | None = None,
     uploads: UploadSlots | None = None,
     journal_entries: int = MAX_ENTRIES,
+    key_manager: KeyManager | None = None,
 ) -> str:
     """Move the image into the bank; the content's hash. The intent MUST be there already.
 
     The whole image, raw or qcow2, is read and hashed in each attempt; only what neither the pinned base
     nor an earlier attempt has stored is sent. Idempotent: a session whose manifest is there is done.
     Nothing is stored before status, format and size of the image are right; no manifest is stored when
-    length or hash differ. `uploads`: whoever hears the store ask for less tells it. Raises DataCorrupt
-    (ImageSizeMismatch, ManifestNotEncrypted among others), SourceGone (SessionBroken), Forbidden (another site's part),
+    length or hash differ. `key_manager` gives the key of an encrypted volume. `uploads`: whoever hears the
+    store ask for less tells it. Raises DataCorrupt (ImageSizeMismatch, ManifestNotEncrypted among others),
+    SourceGone (SessionBroken), Forbidden (another site's part),
     Unsupported (an image of a kind that is not read), and what bank and Glance raise.
     """
     bank_id = bank.open().bank_id
@@ -65,10 +69,14 @@ def run_backup(
     done = existing_manifest(bank.store, session, transfer.source.id, keys)
     if done is None:
         geometry = geometry or Geometry(transfer.size_bytes)
-        attempt = _Attempt(transfer, bank, keys, intent, geometry, journal_entries)
+        attempt = _Attempt(transfer, bank, keys, intent, geometry, journal_entries, key_manager)
         limits = limits or limits_for(geometry.chunk_bytes)
         done = attempt.run(glance, meter, limits, uploads or UploadSlots(), bank_id)
     else:
+        if transfer.source.encryption is not None and done.escrow is None:
+            raise DataCorrupt(
+                f"an earlier attempt at {transfer.backup_id} stored no key of the encrypted volume"
+            )
         _already_done(transfer, done, meter, keys)
     # Only now: an attempt that finds the manifest needs no journal any more.
     sweep_journal(bank.store, session)
@@ -85,6 +93,7 @@ class _Attempt:
     intent: Intent
     geometry: Geometry
     journal_entries: int
+    key_manager: KeyManager | None
 
     def run(
         self,
@@ -96,6 +105,8 @@ class _Attempt:
     ) -> Manifest:
         transfer, store = self.transfer, self.bank.store
         image = glance.show(transfer.image.id)
+        encryption = transfer.source.encryption
+        escrow = read_key(encryption, image, self.keys, self.key_manager)
         opened = ImageSource(glance, image, transfer.size_bytes)
         session = SessionRef(transfer.site, transfer.backup_id)
         source, number = self._identity(image), transfer.attempt
@@ -115,6 +126,8 @@ class _Attempt:
             pipeline.run(look.over(extents))
         known.warn()
         source_hash = opened.compare()
+        if escrow is not None:
+            require_luks(look.format(), image)
         description = replace(
             _description(transfer),
             stored_bytes=pipeline.stored_bytes,
@@ -123,7 +136,7 @@ class _Attempt:
             transport=opened.transport,
             content_format=look.format(),
         )
-        return writer.finish(description, bank_id, pipeline.zero_bytes, source_hash)
+        return writer.finish(description, bank_id, pipeline.zero_bytes, source_hash, escrow)
 
     def _identity(self, image: ImageFacts) -> SourceIdentity:
         return SourceIdentity(
@@ -174,4 +187,5 @@ def _description(transfer: BackupTransfer) -> BackupDescription:
         image_metadata=dict(volume.image_metadata),
         tags=dict(transfer.tags),
         stored_bytes=0,
+        encryption=volume.encryption,
     )

@@ -70,6 +70,12 @@ def run_copy(
                 " not: give that bank a key, or allow it (plainCopy: Allowed; --allow-plain)",
                 reason="CopyWouldBePlain",
             )
+        if reader.manifest.escrow is not None and keys is None:
+            raise InvalidSpec(
+                f"backup {transfer.backup_id} holds the key of an encrypted volume, and the bank at "
+                f"{target.store.where()} is not encrypted: give that bank a key; nothing else allows it",
+                reason="CopyWouldBePlain",
+            )
         copy = _Copy(transfer, source, target, reader, keys, meter, journal_entries)
         with beating(source, target, transfer, reader_uid):
             return copy.run(limits or limits_for(reader.geometry.chunk_bytes), uploads)
@@ -177,7 +183,10 @@ class _Copy:
             base_id=known.base_id,
         )
         bank_id = self._target.open().bank_id
-        return writer.finish(description, bank_id, pipeline.zero_bytes, self._original.source_hash)
+        original = self._original
+        return writer.finish(
+            description, bank_id, pipeline.zero_bytes, original.source_hash, original.escrow
+        )
 
     def _pieces(self) -> Iterator[Unread | Holes]:
         holes = 0

@@ -264,6 +264,7 @@ def _facts(body: Any, image_id: ImageId) -> ImageFacts:
         size_bytes=_integer(body.get("size")),
         hash_algo=_text(body.get("os_hash_algo")),
         hash_value=_text(body.get("os_hash_value")),
+        encryption_key_id=_text(body.get("cinder_encryption_key_id")),
     )
 
 

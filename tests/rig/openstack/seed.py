@@ -61,7 +61,7 @@ def identity(site: Site) -> None:
 
 
 def volume_types(site: Site) -> None:
-    """A type named like the back end; on RBD also `luks`, whose volumes are encrypted."""
+    """A type named like the back end, and `luks` on RBD, whose volumes are encrypted, where wanted."""
     url = f"{site.volume_url}/types"
     there = {
         each["name"] for each in site.admin.call("GET", f"{url}?is_public=None")["volume_types"]
@@ -69,7 +69,8 @@ def volume_types(site: Site) -> None:
     for name in site.volume_types:
         if name in there:
             continue
-        body = {"name": name, "extra_specs": {"volume_backend_name": site.backend}}
+        backend = "rbd" if name == "luks" else site.backend
+        body = {"name": name, "extra_specs": {"volume_backend_name": backend}}
         made = site.admin.call("POST", url, {"volume_type": body})["volume_type"]
         if name == "luks":
             encryption = {"encryption": ENCRYPTION}
@@ -123,7 +124,7 @@ def _service_users(site: Site) -> None:
 
     role_ids = {name: _ensure(site, "role", name)["id"] for name in ("service", "admin")}
     project = _ensure(site, "project", "service", domain_id="default")
-    for name in ("glance", "cinder"):
+    for name in ("glance", "cinder", "barbican"):
         user = _ensure(site, "user", name, domain_id="default", password=SERVICE_PASSWORD)
         for role_id in role_ids.values():
             _grant(site, project["id"], user["id"], role_id)
@@ -135,6 +136,8 @@ def _catalogue(site: Site) -> None:
     for name, kind, url in (
         ("glance", "image", site.image_url),
         ("cinder", "block-storage", site.volume_url),
+        # Nobody listens there until `up --only barbican`.
+        ("barbican", "key-manager", site.key_manager_url),
         # The Cinder CSI driver does not start without one; nobody listens there.
         ("nova", "compute", NO_COMPUTE_URL),
     ):

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 ADMIN_PASSWORD = "rig-admin"
 SERVICE_PASSWORD = "rig-service"
-# Of ConfKeyManager, 256 bits. The rig's secrets protect nothing.
-VOLUME_KEY = "42" * 32
+# What Barbican encrypts secrets with (Fernet). The rig's secrets protect nothing.
+BARBICAN_KEY = base64.urlsafe_b64encode(b"\x42" * 32).decode()
 SETTINGS = {"keystone": "keystone.conf", "glance": "glance-api.conf", "cinder": "cinder.conf"}
 
 # What set_options takes: section -> option -> value.
@@ -43,6 +43,7 @@ class Site:
         self.auth_url = f"http://127.0.0.1:{self.port('keystone')}/v3"
         self.image_url = f"http://127.0.0.1:{self.port('glance')}"
         self.volume_url = f"http://127.0.0.1:{self.port('cinder')}/v3"
+        self.key_manager_url = f"http://127.0.0.1:{self.port('barbican')}"
         self.admin = Cloud(self.auth_url, "admin", ADMIN_PASSWORD, "admin")
 
     @property
@@ -56,9 +57,18 @@ class Site:
         return self.rig.backend(self.letter)
 
     @property
+    def encrypted_volumes(self) -> Path:
+        """A file that is there when the site has, or is getting, an encrypted volume type."""
+        return self.folder / "encrypted-volumes"
+
+    @property
     def volume_types(self) -> list[str]:
-        """All volume types, the default one first; `luks` (encrypted) where volumes are on RBD."""
-        return [self.backend, *(["luks"] if self.backend == "rbd" else [])]
+        """All volume types, the default one first; `luks` (encrypted) where there is a Barbican."""
+        return [self.backend, *(["luks"] if self.encrypted_volumes.exists() else [])]
+
+    @property
+    def _backends(self) -> list[str]:
+        return [self.backend, *(["rbd"] if "luks" in self.volume_types[1:] else [])]
 
     def port(self, service: str) -> int:
         return self.rig.ports[f"{self.name}.{service}"]
@@ -133,6 +143,8 @@ class Site:
             (self.folder / folder).mkdir(parents=True, exist_ok=True)
         for service in SETTINGS:
             self._render(service)
+        # Where oslo.config looks for it below HOME.
+        self._fill("barbican.conf", self.folder / "etc" / ".barbican" / "barbican.conf")
         shares = self.folder / "etc" / "nfs_shares"
         shares.write_text(f"127.0.0.1:{self.folder}/export\n")
 
@@ -150,23 +162,28 @@ class Site:
                     aside.rename(key)
 
     def _render(self, service: str) -> None:
+        changed = self._changed_options().get(service, {})
+        self._fill(SETTINGS[service], self.settings(service), _as_settings(changed))
+
+    def _fill(self, template: str, target: Path, appended: str = "") -> None:
         rig = self.rig
         urls = {
             f"{name.upper()}_DATABASE": databases.database_url(
                 rig, schemas.database(name, self.letter)
             )
-            for name in SETTINGS
+            for name in (*SETTINGS, "barbican")
         }
-        changed = self._changed_options().get(service, {})
         render(
-            SETTINGS[service], self.settings(service), appended=_as_settings(changed),
+            template, target, appended=appended,
             SITE=self.letter, REGION=self.region, STATE=self.folder,
             CONF=self.folder / "etc", LOG_FOLDER=rig.state / "log",
             VENV=installation.folder(rig), AUTH_URL=self.auth_url,
             GLANCE_PORT=self.port("glance"), CINDER_PORT=self.port("cinder"),
-            BACKEND=",".join([self.backend]), CEPH_CONF=ceph.settings(rig),
+            KEY_MANAGER_URL=self.key_manager_url, BARBICAN_KEY=BARBICAN_KEY,
+            BACKEND=",".join(dict.fromkeys(self._backends)), DEFAULT_TYPE=self.backend,
+            CEPH_CONF=ceph.settings(rig),
             TRANSPORT=databases.transport_url(rig, self.letter),
-            SERVICE_PASSWORD=SERVICE_PASSWORD, VOLUME_KEY=VOLUME_KEY, **urls,
+            SERVICE_PASSWORD=SERVICE_PASSWORD, **urls,
         )  # fmt: skip
 
     def _changed_options(self) -> dict[str, dict[str, dict[str, str]]]:

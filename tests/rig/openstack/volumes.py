@@ -24,7 +24,7 @@ class VolumeUnreadable(Exception):
 
 def blocks(site: Site, volume_id: str) -> Iterator[bytes]:
     """The volume's bytes in order. An encrypted volume's are the encrypted ones."""
-    if site.backend == "rbd":
+    if _is_on_rbd(site, volume_id):
         return _rbd(site, volume_id)
     return _file(nfs_file(site, volume_id))
 
@@ -38,7 +38,7 @@ def sha256(site: Site, volume_id: str) -> str:
 
 def write(site: Site, volume_id: str, pieces: Mapping[int, bytes]) -> None:
     """Writes bytes at offsets into a volume that nobody uses, past Cinder."""
-    if site.backend == "rbd":
+    if _is_on_rbd(site, volume_id):
         _write_rbd(site, volume_id, pieces)
         return
     with open(nfs_file(site, volume_id), "r+b") as file:
@@ -47,9 +47,20 @@ def write(site: Site, volume_id: str, pieces: Mapping[int, bytes]) -> None:
             file.write(data)
 
 
+def _is_on_rbd(site: Site, volume_id: str) -> bool:
+    """So are the encrypted volumes of an NFS site (barbican.py)."""
+    if site.backend == "rbd":
+        return True
+    return site.encrypted_volumes.exists() and not _nfs_path(site, volume_id).exists()
+
+
+def _nfs_path(site: Site, volume_id: str) -> Path:
+    return site.folder / "export" / f"volume-{volume_id}"
+
+
 def nfs_file(site: Site, volume_id: str) -> Path:
     """The raw file of a volume of an NFS site, in the folder that the site's share is."""
-    path = site.folder / "export" / f"volume-{volume_id}"
+    path = _nfs_path(site, volume_id)
     if not path.exists():
         raise VolumeUnreadable(f"{site.name} has no file {path}")
     return path

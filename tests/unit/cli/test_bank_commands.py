@@ -27,6 +27,7 @@ from cinderbank.domain.errors import (
 )
 from tests.fakes.backups import BACKUP, CHUNK, OTHER_BACKUP, SITE, VOLUME, back_up, sample
 from tests.fakes.shell_bank import BANK_FILE, ShellBank
+from tests.unit.transfer import test_escrow as escrowed
 
 CONTENT = sample("tzrszz", tail=77)
 
@@ -318,3 +319,19 @@ def test_help_needs_no_bank() -> None:
     code = "from cinderbank.cli.bank import run; import sys; sys.exit(run(['--help']))"
     child = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
     assert b"usage: cinderbank bank" in child.stdout
+
+
+def test_an_export_of_an_encrypted_volume_says_that_it_is_ciphertext(
+    shell: ShellBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escrowed.back_up(shell.store)
+    (tmp_path / "kek").write_bytes(encoded_kek(escrowed.KEK))
+    (tmp_path / "bank.yaml").write_text(f"{BANK_FILE}keyFiles: [kek]\n")
+    assert bank_command("show", BACKUP) == 0
+    assert bank_command("export", BACKUP, "volume.luks") == 0
+    said = capsys.readouterr()
+    assert "encrypted: luks, aes-xts-plain64, 256 bits" in said.out
+    assert "volume.luks is CIPHERTEXT: a LUKS container" in said.out
+    assert (tmp_path / "volume.luks").read_bytes() == escrowed.CONTENT
+    for form in escrowed.forms():
+        assert form not in (said.out + said.err).encode()

@@ -20,6 +20,7 @@ from tests.crash.simulation import RestoreSimulation
 from tests.fakes.backups import BACKUP, VOLUME
 from tests.fakes.cinder import FakeCinder
 from tests.fakes.glance import FakeGlance
+from tests.fakes.key_manager import FakeKeyManager
 
 POINT = {
     "bankRef": {"name": "main"},
@@ -76,6 +77,7 @@ class Worlds:
             records,
             world.clock,
             world.claims,
+            FakeKeyManager(world.cloud),
         )
 
     def resolve_backup(self, namespace: str, name: str) -> Named:

@@ -94,6 +94,9 @@ class Cloud:
     def glance(self, method: str, path: str, *answers: Answer | Reset | Silence) -> None:
         self._scripts[method, f"/image/v2{path}"].extend(answers)
 
+    def key_manager(self, method: str, path: str, *answers: Answer | Reset | Silence) -> None:
+        self._scripts[method, f"/key-manager/v1{path}"].extend(answers)
+
     def asked(self, method: str, ending: str) -> list[Request]:
         return [it for it in self.requests if it.method == method and it.path.endswith(ending)]
 
@@ -142,7 +145,11 @@ class Cloud:
         return {"id": name, "status": "CURRENT", "links": links}
 
     def _token(self) -> dict[str, Any]:
-        paths = {"volumev3": f"/volume/v3/{PROJECT}", "image": "/image"}
+        paths = {
+            "volumev3": f"/volume/v3/{PROJECT}",
+            "image": "/image",
+            "key-manager": "/key-manager",
+        }
         token: dict[str, Any] = {
             "methods": ["password"],
             "expires_at": "2999-01-01T00:00:00.000000Z",

@@ -15,6 +15,7 @@ from cinderbank.domain.facts import (
     SnapshotFacts,
     SnapshotId,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
     VolumeTypeFacts,
@@ -149,6 +150,20 @@ def volume(content: object, call: Call) -> VolumeFacts:
     )
 
 
+def volume_encryption(content: object, call: Call) -> VolumeEncryption | None:
+    """GET /v3/{project}/volumes/{id}/encryption; of a volume that is not encrypted it has no provider."""
+    body = Body(content, call)
+    if not body.text("provider"):
+        return None
+    return VolumeEncryption(
+        provider=body.text("provider"),
+        cipher=body.text("cipher"),
+        key_size_bits=body.number("key_size") or 0,
+        control_location=body.text("control_location"),
+        key_id=body.optional_id("encryption_key_id") or "",
+    )
+
+
 def snapshot(content: object, call: Call) -> SnapshotFacts:
     """GET /v3/{project}/snapshots/{id}, its list with detail, and what a create answers."""
     body = Body(content, call)
@@ -175,6 +190,8 @@ def image(content: object, call: Call) -> ImageFacts:
         hash_algo=body.text("os_hash_algo") or None,
         hash_value=body.text("os_hash_value") or None,
         created_at=body.time("created_at"),
+        encryption_key_id=body.text("cinder_encryption_key_id") or None,
+        owns_key=body.text("cinder_encryption_key_deletion_policy") == "on_image_deletion",
     )
 
 

@@ -27,6 +27,7 @@ Facts = TypeVar("Facts")
 READ_RETRIES = 1
 RETRY_DELAY_SECONDS = 0.2
 PAGES_LIMIT = 500
+OCTETS = "application/octet-stream"
 LISTING_LIMIT_BYTES = 96 << 20
 """All pages of a list together; some 30000 volumes."""
 
@@ -68,6 +69,7 @@ def _got(
     *,
     params: Mapping[str, str] | None,
     microversion: str | None,
+    headers: Mapping[str, str] = {},
 ) -> requests.Response:
     response = _request(
         proxy,
@@ -75,6 +77,7 @@ def _got(
         path,
         call,
         params=dict(params or {}),
+        headers=dict(headers),
         microversion=microversion,
         connect_retries=READ_RETRIES,
         connect_retry_delay=RETRY_DELAY_SECONDS,
@@ -123,6 +126,14 @@ def pages(
     raise unexpected(call, f"there are more than {PAGES_LIMIT} pages")
 
 
+def read_bytes(proxy: Proxy, path: str, call: Call, *, limit: int) -> bytes:
+    """GET of bytes, as `read`; never repeated in an error."""
+    response = _got(proxy, path, call, params=None, microversion=None, headers={"Accept": OCTETS})
+    if len(response.content) > limit:
+        raise unexpected(call, f"it is longer than {limit} bytes")
+    return response.content
+
+
 def write(
     proxy: Proxy,
     method: str,
@@ -132,8 +143,10 @@ def write(
     expected: tuple[int, ...],
     json: Mapping[str, Any] | None = None,
     microversion: str | None = None,
+    quotes_us: bool = False,
 ) -> requests.Response:
-    """POST or DELETE, sent once. The answer has one of the expected statuses."""
+    """POST or DELETE, sent once. The answer has one of the expected statuses. With `quotes_us` nothing of
+    a refusal is repeated but its status: `json` holds a secret."""
     if call.makes:
         _have_token(proxy, call)
     response = _request(
@@ -148,7 +161,7 @@ def write(
         status_code_retries=0,
     )
     if response.status_code not in expected:
-        raise refusal(response, call)
+        raise refusal(response, call, quotes_us=quotes_us)
     return response
 
 

@@ -14,8 +14,9 @@ import requests
 from openstack.connection import Connection
 
 from cinderbank.adapters.openstack import bodies
-from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, unexpected, uuid, write
+from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, uuid, write
 from cinderbank.adapters.openstack.errors import Call, mapped
+from cinderbank.adapters.openstack.user_messages import user_messages
 from cinderbank.domain.errors import Conflict, Forbidden, SourceGone, Unsupported
 from cinderbank.domain.facts import (
     ImageId,
@@ -23,6 +24,7 @@ from cinderbank.domain.facts import (
     SnapshotFacts,
     SnapshotId,
     UserMessage,
+    VolumeEncryption,
     VolumeFacts,
     VolumeId,
     VolumeTypeFacts,
@@ -31,14 +33,10 @@ from cinderbank.domain.facts import (
 UPLOAD_MICROVERSION = "3.1"
 """The first that takes `visibility`; at 3.0 Cinder answers 400."""
 
-MESSAGES_MICROVERSION = "3.5"
-"""3.3 has messages, 3.5 their filters."""
-
 SNAPSHOTS_MICROVERSION = "3.22"
 """The first that filters by metadata; below 3.66, where `force` stops to be taken."""
 
 OWNER = "os-vol-tenant-attr:tenant_id"
-MESSAGES_LIMIT = 100
 
 
 class OpenStackCinder:
@@ -105,31 +103,8 @@ class OpenStackCinder:
         )
 
     def messages(self, resource_id: str, *, since: datetime) -> Sequence[UserMessage]:
-        """User messages of one resource, newest first, at most MESSAGES_LIMIT.
-
-        Empty also when this cloud has none, or keeps them from us: a diagnosis that is missing must
-        not become an error of its own.
-        """
-        call = Call("list", f"messages of {resource_id}")
-        params = {
-            "resource_uuid": resource_id,
-            "sort": "created_at:desc",
-            "limit": f"{MESSAGES_LIMIT}",
-        }
-        try:
-            body = read(
-                self._cinder, "/messages", call, params=params, microversion=MESSAGES_MICROVERSION
-            )
-        except (SourceGone, Unsupported, Forbidden):
-            return []
-        items = body.get("messages")
-        if not isinstance(items, list):
-            raise unexpected(call, "`messages` is not a list")
-        found = [bodies.message(item, call) for item in items[:MESSAGES_LIMIT]]
-        # Old clouds cut the time to seconds, or ignore the filter.
-        earliest = since.replace(microsecond=0)
-        ours = [it for it in found if it.resource_id == resource_id and it.created_at >= earliest]
-        return sorted(ours, key=lambda message: message.created_at, reverse=True)
+        """See adapters.openstack.user_messages."""
+        return user_messages(self._cinder, resource_id, since)
 
     def volume_types(self) -> Sequence[VolumeTypeFacts]:
         """The volume types that this project sees, by name."""
@@ -156,6 +131,18 @@ class OpenStackCinder:
         return bodies.quota_left(body, call)
 
     # --- creates -------------------------------------------------------------------------------
+
+    def volume_encryption(self, volume_id: VolumeId) -> VolumeEncryption | None:
+        """How this volume is encrypted; None for one that is not, and for one that is not there.
+
+        Forbidden where an administrator keeps it from members (volume_extension:volume_encryption_metadata).
+        """
+        call = Call("read", f"the encryption of volume {volume_id}")
+        path = f"/volumes/{uuid(volume_id, 'volume')}/encryption"
+        try:
+            return bodies.volume_encryption(read(self._cinder, path, call), call)
+        except SourceGone:
+            return None
 
     def create_snapshot(
         self, volume_id: VolumeId, *, name: str, description: str, metadata: Mapping[str, str]

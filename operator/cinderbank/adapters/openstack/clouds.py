@@ -44,6 +44,7 @@ OVERRIDES = {
     "volume_endpoint_override": "block-storage",
     "volumev3_endpoint_override": "block-storage",
     "image_endpoint_override": "image",
+    "key_manager_endpoint_override": "key-manager",
 }
 
 

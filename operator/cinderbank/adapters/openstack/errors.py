@@ -177,11 +177,13 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         todo += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
 
 
-def refusal(response: requests.Response, call: Call) -> CinderbankError:
-    """What an answer means that is not the expected one."""
+def refusal(response: requests.Response, call: Call, *, quotes_us: bool = False) -> CinderbankError:
+    """What an answer means that is not the expected one. With `quotes_us` its words are left out of it."""
     status = response.status_code
     text = said(response)
     error, reason = _kind(status, text, call, from_service=request_id(response) is not None)
+    if quotes_us:
+        text = ""
     return error(
         f"{call}: HTTP {status}: {text}" if text else f"{call}: HTTP {status}",
         reason=reason,

@@ -40,7 +40,9 @@ class OpenStackGlance:
             ]
         )
 
-    def create_image(self, *, name: str, disk_format: str) -> ImageFacts:
+    def create_image(
+        self, *, name: str, disk_format: str, encryption_key_id: str | None = None
+    ) -> ImageFacts:
         """A new private `queued` image. Not idempotent; may raise OverQuota, InvalidSpec, OutcomeUnknown.
 
         Not the SDK's create_image, which adds owner_specified.openstack.* properties; volumes made
@@ -54,6 +56,11 @@ class OpenStackGlance:
             "container_format": "bare",
             "visibility": "private",
         }
+        if encryption_key_id is not None:
+            json |= {
+                "cinder_encryption_key_id": uuid(encryption_key_id, "secret"),
+                "cinder_encryption_key_deletion_policy": "do_not_delete",
+            }
         response = write(self._image, "POST", "/images", call, expected=(201,), json=json)
         return made(response, call, lambda body: bodies.image(body, call))
 

@@ -167,7 +167,7 @@ def _region(cloud: Cloud, session: keystone_session.Session) -> CloudRegion:
     }
     config["interface"] = cloud.interface
     for service, url in cloud.endpoint_overrides.items():
-        config[f"{SERVICES[service]}_endpoint_override"] = url
+        config[f"{service.replace('-', '_')}_endpoint_override"] = url
     return CloudRegion(
         name=cloud.name, region_name=cloud.region_name, config=config, session=session
     )

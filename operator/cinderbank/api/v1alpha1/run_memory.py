@@ -27,7 +27,7 @@ from cinderbank.api.v1alpha1.run_status import (
     RunStatus,
 )
 from cinderbank.domain.errors import BrokenInvariant
-from cinderbank.domain.facts import BackupId, SnapshotId, VolumeFacts, VolumeId
+from cinderbank.domain.facts import BackupId, SnapshotId, VolumeEncryption, VolumeFacts, VolumeId
 from cinderbank.domain.record import (
     Intent,
     LastError,
@@ -110,6 +110,17 @@ def _volume_facts(source: told.SourceVolume) -> VolumeFacts:
         created_at=source.created_time,
         metadata=source.metadata,
         image_metadata=source.image_metadata,
+        encryption=None if source.encryption is None else _encryption(source.encryption),
+    )
+
+
+def _encryption(told_of: told.VolumeEncryption) -> VolumeEncryption:
+    return VolumeEncryption(
+        told_of.provider,
+        told_of.cipher,
+        told_of.key_size_bits,
+        told_of.control_location,
+        told_of.key_id,
     )
 
 
@@ -222,6 +233,7 @@ def _source(facts: VolumeFacts) -> dict[str, Any]:
         "availability_zone": facts.availability_zone,
         "bootable": facts.bootable,
         "encrypted": facts.encrypted,
+        "encryption": None if facts.encryption is None else asdict(facts.encryption),
         "status": facts.status,
         "snapshot_id": facts.snapshot_id,
         "created_time": facts.created_at,

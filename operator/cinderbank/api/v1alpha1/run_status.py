@@ -59,6 +59,22 @@ class Progress(ApiModel):
     )
 
 
+class VolumeEncryption(ApiModel):
+    """How Cinder encrypts the volume; no key is in it."""
+
+    provider: Name = Field(description="For example luks.")
+    cipher: Name = Field(default="", description="For example aes-xts-plain64.")
+    key_size_bits: Annotated[int, Field(ge=0, le=1 << 20)] = Field(
+        default=0, description="For example 256."
+    )
+    control_location: Name = Field(
+        default="", description="front-end: opened where the server runs."
+    )
+    key_id: Annotated[str, Field(max_length=64, pattern="^[A-Za-z0-9-]*$")] = Field(
+        default="", description="Id of its key in the key manager of its own site."
+    )
+
+
 class SourceVolume(ApiModel):
     """The volume that is (or was) backed up, as it was when the backup began."""
 
@@ -70,6 +86,9 @@ class SourceVolume(ApiModel):
     availability_zone: Name = Field(default="", description="Availability zone, for example nova.")
     bootable: bool = Field(default=False, description="Whether a server can boot from it.")
     encrypted: bool = Field(default=False, description="Whether Cinder encrypts it.")
+    encryption: VolumeEncryption | None = Field(
+        default=None, description="How, where its key is kept in the bank with the backup."
+    )
     status: Name = Field(default="", description="Cinder's status of it then, for example in-use.")
     snapshot_id: CloudID | None = Field(
         default=None, description="Id of the snapshot that the volume was made from, if any."

@@ -108,6 +108,7 @@ class VolumeBackupSpec(ApiModel):
         immutable("tags", _ANEW),
         immutable("incremental", _ANEW),
         immutable("transport", _ANEW),
+        immutable("encryptedVolumes", _ANEW),
         one_way("cancel", "cancel can not be taken back; " + _ANEW),
         *COPIES_RULES,
     )
@@ -150,6 +151,13 @@ class VolumeBackupSpec(ApiModel):
         " that was full or looked like a disk image in its last backup, and changes to Qcow2 or Raw by"
         " itself where the cloud does not take part.",
     )
+    encrypted_volumes: record.EncryptedVolumes = Field(
+        default=record.EncryptedVolumes.REFUSE,
+        description="What becomes of a volume that Cinder encrypts. Refuse refuses it before anything is"
+        " made. EscrowKey reads its key from the key manager (Barbican) and keeps it in the bank with the"
+        " ciphertext, encrypted under the bank's own key, so that whoever has that key can restore the"
+        " volume at any site; a bank without a key is refused.",
+    )
     tags: Annotated[
         dict[str, Annotated[str, Field(max_length=255)]],
         Field(max_length=32),
@@ -189,6 +197,7 @@ class VolumeBackupSpec(ApiModel):
             retry_limit=self.retry_limit,
             incremental=self.incremental,
             transport=self.transport,
+            encrypted_volumes=self.encrypted_volumes,
             tags=self.tags,
             claim_name=None if claim is None else claim.name,
         )
