@@ -185,7 +185,7 @@ class RunStatus(ApiModel):
         default=None,
         description="Where it stands. A backup goes Pending, Snapshotting, Cloning, Imaging,"
         " Transferring, Committing, CleaningUp; a restore goes Pending, Transferring, CreatingVolume,"
-        " CleaningUp. Queued comes before Transferring while other objects have all transfer slots."
+        " CleaningUp (a drill before that Imaging, Comparing). Queued comes before Transferring while other objects have all transfer slots."
         " Both end in Completed, Failed or Canceled, and never leave it but for Deleting.",
     )
     conditions: Conditions | None = Field(
