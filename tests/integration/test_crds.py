@@ -195,7 +195,7 @@ def by_selector(selector: Object | None, **bank: Any) -> Object:
     return restore(source={"backupRef": None, "bank": named})
 
 
-ONE_SOURCE = "set exactly one of volumeID, volumeName and persistentVolumeClaim"
+ONE_SOURCE = "set exactly one of volumeID, volumeName, persistentVolumeClaim and snapshotID"
 DURATION = "must be a duration from 1s to 720h"
 
 BAD: list[tuple[str, Object, str]] = [

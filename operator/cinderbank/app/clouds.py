@@ -15,6 +15,7 @@ from cinderbank.adapters.kube.secrets import KubeSecrets, Secret
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.clouds import parse_cloud
 from cinderbank.adapters.openstack.glance import OpenStackGlance
+from cinderbank.adapters.openstack.groups import OpenStackGroups
 from cinderbank.adapters.openstack.session import Connection, connect
 from cinderbank.adapters.secret_files import secret_files, write_secret_files
 from cinderbank.domain.errors import InvalidSpec
@@ -35,6 +36,7 @@ class Cloud:
     connection: Connection
     cinder: OpenStackCinder
     glance: OpenStackGlance
+    groups: OpenStackGroups
     name: str
     secret: Secret
     auth_url: str
@@ -76,7 +78,7 @@ class Clouds:
         cinder, glance = OpenStackCinder(connection), OpenStackGlance(connection)
         entry = parse_cloud(secret.data[CLOUDS_YAML], cloud_name)
         return Cloud(
-            connection, cinder, glance, cloud_name, secret, entry.auth_url,
+            connection, cinder, glance, OpenStackGroups(connection), cloud_name, secret, entry.auth_url,
             has_endpoint_overrides=bool(entry.endpoint_overrides),
         )  # fmt: skip
 

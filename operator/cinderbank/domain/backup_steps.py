@@ -62,6 +62,8 @@ class BackupObserved:
     """The claim that `claim_name` names, until a volume is pinned."""
     claim_volume: PersistentVolumeFacts | None = None
     """The persistent volume that it names."""
+    given: SnapshotFacts | None = None
+    """The snapshot that `snapshot_id` names, until there is a volume of it; never among `snapshots`."""
     snapshots: Sequence[SnapshotFacts] = ()
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()

@@ -1,5 +1,5 @@
-"""VolumeBackupPolicy: one look, one decision, one effect, one status. No finalizer: deleting a policy
-deletes nothing that it made.
+"""VolumeBackupPolicy: one look, one decision, one effect, one status. Deleting a policy deletes nothing that
+it made; it has a finalizer only while it holds a group snapshot.
 
 One effect is at most BATCH children of one run, or as many deletes: each is idempotent by its name or
 by the version that it is of, so an interruption in between is made up for by the next tick.
@@ -11,20 +11,22 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
+from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
+from cinderbank.domain import record
 from cinderbank.domain.errors import (
     CinderbankError,
     Conflict,
     Forbidden,
     InvalidSpec,
     Permanent,
+    SourceGone,
 )
 from cinderbank.domain.facts import VolumeFacts, VolumeId
+from cinderbank.domain.policy import moment, telling
 from cinderbank.domain.policy import retention as retention_rules
-from cinderbank.domain.policy import telling
 from cinderbank.domain.policy.children import (
     Child,
     ChildState,
@@ -38,67 +40,28 @@ from cinderbank.domain.policy.runs import (
     judge_runs,
     plan_run,
 )
-from cinderbank.domain.policy.selection import Selection, protectable, select
+from cinderbank.domain.policy.selection import (
+    Pattern,
+    Selection,
+    Selector,
+    protectable,
+    select,
+)
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
+from cinderbank.kube.policy_groups import BATCH, GroupFound, GroupRuns, GroupTick, GroupTold
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
+from cinderbank.kube.policy_worlds import PolicyWorlds
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-BATCH = 20
 LOOK_AGAIN_SECONDS = 600.0
 """For volumes that come and go; whatever has a time of its own is looked at then."""
 AT_ONCE_SECONDS = 0.5
 """The watches have told by then what this tick has made."""
-
-
-class PolicyWorlds(Protocol):
-    """What a policy needs of the world. Every method may raise CinderbankError."""
-
-    def volumes(self, namespace: str, secret_name: str, cloud_name: str) -> Sequence[VolumeFacts]:
-        """All volumes of the project; may be a minute old."""
-        ...
-
-    def claimed(self, namespace: str, labels: dict[str, str]) -> frozenset[VolumeId]:
-        """Volumes behind the PersistentVolumeClaims with these labels."""
-        ...
-
-    def children(self, key: Key) -> tuple[Child, ...]:
-        """As the watches told them."""
-        ...
-
-    def children_in_truth(
-        self, key: Key, volumes: frozenset[VolumeId], min_good: int
-    ) -> tuple[Child, ...]:
-        """Those of `volumes`, as the API server has them now; the newest `min_good` good ones of each
-        are proven to be in the bank, and what is not there is LOST, as is what a check found damaged."""
-        ...
-
-    def is_as_it_was(self, raw: Raw) -> bool:
-        """Whether the policy is there, is not being deleted, and says the same as in `raw`."""
-        ...
-
-    def create_child(self, namespace: str, body: Raw) -> None:
-        """Idempotent. Raises InvalidSpec: ChildNameTaken when another object has that name; or what
-        the API server has against the template."""
-        ...
-
-    def cancel_child(self, key: Key, child: Child) -> None: ...
-
-    def give_up_child(self, key: Key, child: Child) -> bool:
-        """Delete it, and its data in the bank with it; False when it is not as it was judged."""
-        ...
-
-    def policies_in(self, namespace: str) -> int: ...
-    def remember_status(self, raw: Raw, status: dict[str, Any]) -> Raw:
-        """Durable when it returns; the object as it is now."""
-        ...
-
-    def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
-    def say(self, raw: Raw, reason: str, message: str, warning: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +89,7 @@ class PolicyRuns:
         self._worlds = worlds
         self._clock = clock
         self._coverage = coverage
+        self._groups = GroupRuns(worlds, on_error)
         self._on_error = on_error
         self._blocked_retry_seconds = blocked_retry_seconds
 
@@ -134,7 +98,10 @@ class PolicyRuns:
         before = VolumeBackupPolicyStatus.read(raw.get("status"), "status")
         if "deletionTimestamp" in raw["metadata"]:
             self._coverage.forget(key)
-            return None
+            return self._groups.leave(key, raw, before, self._clock.now())
+        if before.run is None and FINALIZER in (raw["metadata"].get("finalizers") or ()):
+            self._worlds.release(raw)  # nothing is held any more, and that is durable
+            return AT_ONCE_SECONDS
         try:
             spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
             rules, rpo = spec.to_rules(key.uid), spec.rpo_or_none()
@@ -146,12 +113,20 @@ class PolicyRuns:
         judged = judge_runs(rules, before.to_memory(), children, created_at, tick.now)
         try:
             volumes = self._volumes(tick)
-            selection = self._select(tick, volumes)
+            found = self._groups.find(key, spec)
+            selection = self._select(tick, volumes, found)
         except CinderbankError as error:
-            return self._blocked(key, raw, before, error, human=False)
+            human = isinstance(error, SourceGone)
+            return self._blocked(key, raw, before, error, human=human)
         tick, memory = self._begin(tick, judged)
         try:
-            told = self._go_on(tick, rules, memory, selection, children, judged.next_at)
+            if memory.run is not None and (found is not None or memory.run.group is not None):
+                tick, group = self._go_on_with_group(tick, memory, found)
+                if group.error is not None:
+                    raise group.error
+                told = _told_of(group, judged.next_at)
+            else:
+                told = self._go_on(tick, rules, memory, selection, children, judged.next_at)
         except Conflict:
             raise
         except CinderbankError as error:
@@ -162,11 +137,12 @@ class PolicyRuns:
             mine = [child for child in children if child.volume_id in chosen]
             tick, told = self._retain(tick, rules, told, mine)
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
+        look = replace(look, one_moment=_one_moment(spec, selection, found))
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         self._worlds.write_status(tick.raw, status.dump())
         if told.memory.run is not None or told.more:
-            return AT_ONCE_SECONDS
+            return told.rest_seconds or AT_ONCE_SECONDS
         wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
         soonest = min((at - tick.now).total_seconds() for at in wishes)
         return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest + 0.5))
@@ -179,8 +155,13 @@ class PolicyRuns:
             tick.key.namespace, credentials.secret_name, credentials.cloud_name
         )
 
-    def _select(self, tick: _Tick, volumes: Sequence[VolumeFacts]) -> Selection:
+    def _select(
+        self, tick: _Tick, volumes: Sequence[VolumeFacts], found: GroupFound | None
+    ) -> Selection:
         selector = tick.spec.selector
+        if found is not None or selector is None:
+            members = () if found is None else found.facts.volume_ids
+            return select(Selector(Pattern(frozenset(members))), volumes)
         return select(
             selector.to_selector(),
             volumes,
@@ -260,6 +241,15 @@ class PolicyRuns:
             not_made = telling.backups_refused(len(refused), refused[0])
             self._worlds.say(tick.raw, "BackupsRefused", not_made.message, True)
         return Told(ended(memory), next_at, left_out=len(plan.left_out), not_made=not_made)
+
+    def _go_on_with_group(
+        self, tick: _Tick, memory: RunMemory, found: GroupFound | None
+    ) -> tuple[_Tick, GroupTold]:
+        """As _go_on; what it has begun is in the tick that comes back, also when it has failed."""
+        asked = GroupTick(tick.key, tick.raw, tick.spec, tick.before, memory, tick.now)
+        group = self._groups.go_on(asked, found)
+        before = group.tick.before.remembering(group.tick.memory)
+        return replace(tick, raw=group.tick.raw, before=before), group
 
     # Retention.
 
@@ -348,3 +338,18 @@ class PolicyRuns:
         )
         self._worlds.write_status(raw, status.dump())
         return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
+
+
+def _told_of(group: GroupTold, next_at: datetime) -> Told:
+    left_out = 0 if group.ended else None
+    return Told(
+        group.tick.memory, next_at, left_out, group.not_made, rest_seconds=group.rest_seconds
+    )
+
+
+def _one_moment(
+    spec: VolumeBackupPolicySpec, selection: Selection, found: GroupFound | None
+) -> record.Condition | None:
+    if found is None or spec.group is None:
+        return moment.of_volumes(selection.volumes)
+    return moment.of_group(found.facts, spec.group.consistency, found.promised)

@@ -20,7 +20,7 @@ from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain import record
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import VolumeFacts, VolumeId
-from cinderbank.domain.policy import telling
+from cinderbank.domain.policy import moment, telling
 from cinderbank.domain.policy.children import Child, newest_good
 from cinderbank.domain.policy.retention import Verdict
 from cinderbank.domain.policy.rpo import judge_rpo
@@ -41,6 +41,7 @@ class Look:
     since: datetime
     """When the policy was made."""
     now: datetime
+    one_moment: record.Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class Told:
     """None when retention did not look: there is none, or a run is under way."""
     retention_error: CinderbankError | None = None
     more: bool = False
+    rest_seconds: float = 0.0
+    """How long a run under way has nothing to do."""
     unprotected: frozenset[VolumeId] | None = None
 
 
@@ -71,9 +74,15 @@ def told_status(
             len(volumes), look.selection.absent, told.left_out or 0, suspended=look.spec.suspend
         )
     )
+    if not volumes and look.spec.group is not None:
+        conditions = list(
+            telling.stalled("GroupEmpty", moment.no_members(look.spec.group.group_id))
+        )
     not_made = told.not_made if told.left_out is not None else _said(before, "BackupsMade")
     if not_made is not None:
         conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
+    if look.one_moment is not None:
+        conditions.append(look.one_moment)
     turns_at = None
     if look.rpo is not None:
         verdict = judge_rpo(look.rpo, volumes, newest, look.now, look.since)

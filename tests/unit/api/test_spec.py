@@ -206,14 +206,14 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
     [
         (None, "spec.source: Field required"),
         ([], "spec is []"),
-        (backup(source={}), "spec.source: set exactly one of volumeID and volumeName"),
+        (backup(source={}), "spec.source: set exactly one of volumeID, volumeName"),
         (
             backup(source={"volumeID": VOLUME, "volumeName": "db"}),
-            "spec.source: set exactly one of volumeID and volumeName",
+            "spec.source: set exactly one of volumeID, volumeName",
         ),
         (
             backup(source={"volumeName": "db", "persistentVolumeClaim": {"name": "data"}}),
-            "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim",
+            "spec.source: set exactly one of volumeID, volumeName, persistentVolumeClaim and snapshotID",
         ),
         (
             backup(source={"persistentVolumeClaim": {"name": "a/b"}}),

@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from openstack.connection import Connection
 
-from cinderbank.adapters.openstack import bodies
+from cinderbank.adapters.openstack import bodies, snapshots
 from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, unexpected, uuid, write
 from cinderbank.adapters.openstack.errors import Call, mapped
 from cinderbank.domain.errors import Conflict, Forbidden, SourceGone, Unsupported
@@ -33,9 +33,6 @@ UPLOAD_MICROVERSION = "3.1"
 
 MESSAGES_MICROVERSION = "3.5"
 """3.3 has messages, 3.5 their filters."""
-
-SNAPSHOTS_MICROVERSION = "3.22"
-"""The first that filters by metadata; below 3.66, where `force` stops to be taken."""
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 MESSAGES_LIMIT = 100
@@ -85,24 +82,13 @@ class OpenStackCinder:
         found = self._volumes({"metadata": str({key: value})}, call)
         return [facts for facts in found if facts.metadata.get(key) == value]
 
+    def find_snapshot(self, snapshot_id: SnapshotId) -> SnapshotFacts | None:
+        """The snapshot, or None (404, or another project's)."""
+        return snapshots.find(self._cinder, snapshot_id, self._project_id())
+
     def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
         """All snapshots with metadata {key: value}, oldest first."""
-        call = Call("list", f"snapshots with metadata {key}={value}")
-        found = pages(
-            self._cinder,
-            "/snapshots/detail",
-            call,
-            key="snapshots",
-            params={"metadata": str({key: value})},
-            microversion=SNAPSHOTS_MICROVERSION,
-        )
-        return bodies.oldest_first(
-            [
-                bodies.snapshot(item, call)
-                for item in found
-                if bodies.Body(item, call).texts("metadata").get(key) == value
-            ]
-        )
+        return snapshots.tagged(self._cinder, key, value)
 
     def messages(self, resource_id: str, *, since: datetime) -> Sequence[UserMessage]:
         """User messages of one resource, newest first, at most MESSAGES_LIMIT.
@@ -179,7 +165,7 @@ class OpenStackCinder:
             call,
             expected=(200, 202),
             json={"snapshot": snapshot},
-            microversion=SNAPSHOTS_MICROVERSION,
+            microversion=snapshots.MICROVERSION,
         )
         return made(response, call, lambda body: bodies.snapshot(body.get("snapshot"), call))
 
@@ -303,9 +289,12 @@ class OpenStackCinder:
         )
 
     def _is_ours(self, body: Any) -> bool:
-        with mapped("read", "the project of these credentials"):
-            project = self._session.get_project_id()
+        project = self._project_id()
         return bool(body.get(OWNER, project) == project)
+
+    def _project_id(self) -> str:
+        with mapped("read", "the project of these credentials"):
+            return str(self._session.get_project_id())
 
     def _create_volume(self, volume: Mapping[str, Any], call: Call) -> VolumeFacts:
         response = write(

@@ -79,6 +79,14 @@ def backups_refused(count: int, first: CinderbankError) -> Condition:
     return Condition("BackupsMade", "False", first.reason, f"{told} {first.message[:500]}{way_out}")
 
 
+def run_refused(reason: str, message: str) -> Condition:
+    """Of a run of a group that has ended without a backup of each member; it stands as backups_refused."""
+    way_out = (
+        "" if "spec.trigger" in message else "; mend it, then a new spec.trigger runs it again"
+    )
+    return Condition("BackupsMade", "False", reason, f"{message}{way_out}")
+
+
 def rpo_met(verdict: RpoVerdict | None) -> Condition:
     if verdict is None:
         return Condition("RPOMet", "Unknown", "NothingSelected", NOTHING_SELECTED)
