@@ -78,6 +78,7 @@ class Snapshot:
     visible_at: datetime
     metadata: dict[str, str]
     next: list[tuple[datetime, str]] = field(default_factory=list)
+    group_snapshot_id: str = ""
 
     def facts(self) -> SnapshotFacts:
         return SnapshotFacts(

@@ -213,6 +213,11 @@ BAD: list[tuple[str, Object, str]] = [
         restore(target={"persistentVolumeClaim": {"name": "data", "storageClassName": "a/b"}}),
         "must be the name of a StorageClass",
     ),
+    (
+        "two ways",
+        backup(source={"snapshotID": VOLUME}),
+        ONE_SOURCE,
+    ),
     ("empty volume name", backup(source={"volumeID": None, "volumeName": ""}), "at least 1 chars"),
     ("bank name", backup(bankRef={"name": "a/b"}), "must be the name of a Kubernetes object"),
     ("secret", backup(cloudCredentialsRef={"secretName": None}), "secretName: Required value"),

@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
-from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
-from cinderbank.domain import record
 from cinderbank.domain.errors import (
     CinderbankError,
     Conflict,
@@ -25,8 +23,8 @@ from cinderbank.domain.errors import (
     SourceGone,
 )
 from cinderbank.domain.facts import VolumeFacts, VolumeId
-from cinderbank.domain.policy import moment, telling
 from cinderbank.domain.policy import retention as retention_rules
+from cinderbank.domain.policy import telling
 from cinderbank.domain.policy.children import (
     Child,
     ChildState,
@@ -50,7 +48,15 @@ from cinderbank.domain.policy.selection import (
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
-from cinderbank.kube.policy_groups import BATCH, GroupFound, GroupRuns, GroupTick, GroupTold
+from cinderbank.kube.policy_groups import (
+    BATCH,
+    GroupFound,
+    GroupRuns,
+    GroupTick,
+    GroupTold,
+    condition_of,
+    is_held,
+)
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
 from cinderbank.kube.policy_worlds import PolicyWorlds
 from cinderbank.kube.reconcile import Raw
@@ -99,7 +105,7 @@ class PolicyRuns:
         if "deletionTimestamp" in raw["metadata"]:
             self._coverage.forget(key)
             return self._groups.leave(key, raw, before, self._clock.now())
-        if before.run is None and FINALIZER in (raw["metadata"].get("finalizers") or ()):
+        if before.run is None and is_held(raw):
             self._worlds.release(raw)  # nothing is held any more, and that is durable
             return AT_ONCE_SECONDS
         try:
@@ -124,7 +130,7 @@ class PolicyRuns:
                 tick, group = self._go_on_with_group(tick, memory, found)
                 if group.error is not None:
                     raise group.error
-                told = _told_of(group, judged.next_at)
+                told = group.to_told(judged.next_at)
             else:
                 told = self._go_on(tick, rules, memory, selection, children, judged.next_at)
         except Conflict:
@@ -137,11 +143,11 @@ class PolicyRuns:
             mine = [child for child in children if child.volume_id in chosen]
             tick, told = self._retain(tick, rules, told, mine)
         look = Look(spec, volumes, selection, children, rpo, created_at, tick.now)
-        look = replace(look, one_moment=_one_moment(spec, selection, found))
+        look = replace(look, one_moment=condition_of(spec, selection.volumes, found))
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         self._worlds.write_status(tick.raw, status.dump())
-        if told.memory.run is not None or told.more:
+        if told.memory.run is not None or told.more or is_held(tick.raw):
             return told.rest_seconds or AT_ONCE_SECONDS
         wishes = [judged.next_at, *([turns_at] if turns_at is not None else [])]
         soonest = min((at - tick.now).total_seconds() for at in wishes)
@@ -338,18 +344,3 @@ class PolicyRuns:
         )
         self._worlds.write_status(raw, status.dump())
         return LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
-
-
-def _told_of(group: GroupTold, next_at: datetime) -> Told:
-    left_out = 0 if group.ended else None
-    return Told(
-        group.tick.memory, next_at, left_out, group.not_made, rest_seconds=group.rest_seconds
-    )
-
-
-def _one_moment(
-    spec: VolumeBackupPolicySpec, selection: Selection, found: GroupFound | None
-) -> record.Condition | None:
-    if found is None or spec.group is None:
-        return moment.of_volumes(selection.volumes)
-    return moment.of_group(found.facts, spec.group.consistency, found.promised)

@@ -8,7 +8,7 @@ until its backups have ended and the snapshot is gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -26,14 +26,14 @@ from cinderbank.domain.errors import (
     OverQuota,
     Retryable,
 )
-from cinderbank.domain.facts import SnapshotFacts
+from cinderbank.domain.facts import SnapshotFacts, VolumeFacts
 from cinderbank.domain.policy import group, moment, telling
 from cinderbank.domain.policy.children import ChildState
 from cinderbank.domain.policy.group import GroupLook, GroupRun, GroupStep
 from cinderbank.domain.policy.runs import Run, RunMemory, ended
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body
-from cinderbank.kube.policy_report import conditions_when_blocked
+from cinderbank.kube.policy_report import Told, conditions_when_blocked
 from cinderbank.kube.policy_worlds import GroupWorlds
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.groups import Groups
@@ -87,6 +87,12 @@ class GroupTold:
     """BackupsMade, of a run that has ended without a backup of each member."""
     error: CinderbankError | None = None
 
+    def to_told(self, next_at: datetime) -> Told:
+        """As a policy tells it; of one without an error."""
+        left_out = 0 if self.ended else None
+        memory = self.tick.memory
+        return Told(memory, next_at, left_out, self.not_made, rest_seconds=self.rest_seconds)
+
 
 class GroupRuns:
     """The part of a policy's work that is about its group."""
@@ -122,7 +128,7 @@ class GroupRuns:
         self, key: Key, raw: Raw, before: VolumeBackupPolicyStatus, now: datetime
     ) -> float | None:
         """Of a policy that is being deleted: what it holds in the cloud goes, then the policy."""
-        if FINALIZER not in (raw["metadata"].get("finalizers") or ()):
+        if not is_held(raw):
             return None
         memory = before.to_memory()
         if memory.run is None or memory.run.group is None:
@@ -152,7 +158,7 @@ class GroupRuns:
             return GroupTold(tick, 0.0, error=refused)
         if refused is not None:
             return self._ended(tick, refused)
-        if FINALIZER not in (tick.raw["metadata"].get("finalizers") or ()):
+        if not is_held(tick.raw):
             return GroupTold(replace(tick, raw=self._worlds.hold(tick.raw)), 0.0)
         known = moment.one_moment(consistency, found.promised)
         run = GroupRun(found.facts.id, cloud_of(spec), known, tick.now)
@@ -275,6 +281,20 @@ class GroupRuns:
             not_made = telling.run_refused(run.problem, run.message)
         tick = replace(tick, memory=ended(tick.memory))
         return GroupTold(tick, 0.0, ended=True, not_made=not_made)
+
+
+def condition_of(
+    spec: VolumeBackupPolicySpec, volumes: Sequence[VolumeFacts], found: GroupFound | None
+) -> record.Condition | None:
+    """OneMoment, of whatever policy."""
+    if found is None or spec.group is None:
+        return moment.of_volumes(volumes)
+    return moment.of_group(found.facts, spec.group.consistency, found.promised)
+
+
+def is_held(raw: Raw) -> bool:
+    """Whether the policy has our finalizer."""
+    return FINALIZER in (raw["metadata"].get("finalizers") or ())
 
 
 def cloud_of(spec: VolumeBackupPolicySpec) -> group.CloudRef:

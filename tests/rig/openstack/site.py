@@ -60,6 +60,10 @@ class Site:
         """All volume types, the default one first; `luks` (encrypted) where volumes are on RBD."""
         return [self.backend, *(["luks"] if self.backend == "rbd" else [])]
 
+    @property
+    def group_types(self) -> list[str]:
+        return ["one-by-one", *(["one-moment"] if self.backend == "rbd" else [])]
+
     def port(self, service: str) -> int:
         return self.rig.ports[f"{self.name}.{service}"]
 
@@ -237,6 +241,7 @@ def _start(site: Site) -> None:
         seed.identity(site)
         rig.wait_ready(f"{site.name}.cinder-api")
         seed.volume_types(site)
+        seed.group_types(site)
         site.seeded.touch()
         rig.say(f"{site.name}: users, projects and types ({time.monotonic() - began:.1f} s)")
     for name in names:
