@@ -106,6 +106,7 @@ def test_one_that_hangs_ends_the_run() -> None:
     simulation.cloud.turn_out("group-snapshot", "creating")
     simulation.run(2000.0)
     assert simulation.policy_status()["run"]["group"]["problem"] == "GroupSnapshotTimeout"
+    assert simulation.condition("Ready") == ("False", "GroupSnapshotTimeout")
     [hanging] = simulation.groups.snapshots.values()
     hanging.status = "error"  # an administrator resets it
     simulation.run()
@@ -127,6 +128,16 @@ def test_a_delete_that_comes_to_nothing_is_asked_for_again() -> None:
     simulation = GroupSimulation()
     simulation.faults.fail_next("delete_group_snapshot", Conflict("busy"), times=2)
     simulation.faults.fail_next("delete_group_snapshot", Unavailable("away"))
+    simulation.run()
+    assert_one_set(simulation)
+
+
+def test_one_that_can_not_be_deleted_is_told() -> None:
+    simulation = GroupSimulation()
+    simulation.faults.fail_next("delete_group_snapshot", Conflict("busy"), times=6)
+    simulation.run(150.0)
+    assert simulation.condition("Ready") == ("False", "CleanUpFailing")
+    assert simulation.condition("Reconciling")[0] == "True"
     simulation.run()
     assert_one_set(simulation)
 

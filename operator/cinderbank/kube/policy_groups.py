@@ -18,6 +18,7 @@ from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain import record
+from cinderbank.domain.cleanup import STUBBORN_TRIES
 from cinderbank.domain.errors import (
     CinderbankError,
     Conflict,
@@ -89,9 +90,20 @@ class GroupTold:
 
     def to_told(self, next_at: datetime) -> Told:
         """As a policy tells it; of one without an error."""
-        left_out = 0 if self.ended else None
-        memory = self.tick.memory
-        return Told(memory, next_at, left_out, self.not_made, rest_seconds=self.rest_seconds)
+        memory, not_made, trouble = self.tick.memory, self.not_made, None
+        run = None if memory.run is None else memory.run.group
+        if run is not None and run.problem:
+            not_made = telling.run_refused(run.problem, run.message)
+        if run is not None and run.deletes >= STUBBORN_TRIES:
+            trouble = Retryable(run.message, reason="CleanUpFailing")
+        return Told(
+            memory,
+            next_at,
+            left_out=0 if self.ended else None,
+            not_made=not_made,
+            rest_seconds=self.rest_seconds,
+            trouble=trouble,
+        )
 
 
 class GroupRuns:

@@ -53,13 +53,15 @@ class Told:
     left_out: int | None = None
     """Volumes of a run that has just ended; None when none has."""
     not_made: record.Condition | None = None
-    """BackupsMade of a run that has just ended, when some were refused."""
+    """BackupsMade of a run that has just ended, when some were refused; of a group's run also before."""
     verdicts: tuple[Verdict, ...] | None = None
     """None when retention did not look: there is none, or a run is under way."""
     retention_error: CinderbankError | None = None
     more: bool = False
     rest_seconds: float = 0.0
     """How long a run under way has nothing to do."""
+    trouble: CinderbankError | None = None
+    """Why the run under way can not end."""
     unprotected: frozenset[VolumeId] | None = None
 
 
@@ -78,7 +80,11 @@ def told_status(
         conditions = list(
             telling.stalled("GroupEmpty", moment.no_members(look.spec.group.group_id))
         )
-    not_made = told.not_made if told.left_out is not None else _said(before, "BackupsMade")
+    if told.trouble is not None:
+        conditions = list(telling.waiting(told.trouble))
+    not_made = told.not_made
+    if not_made is None and told.left_out is None:
+        not_made = _said(before, "BackupsMade")
     if not_made is not None:
         conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
     if look.one_moment is not None:
