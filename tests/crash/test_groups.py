@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cinderbank.domain.errors import Conflict, OutcomeUnknown, OverQuota, Unavailable
-from cinderbank.domain.policy.moment import GROUP_SNAPSHOT_TAG, ONE_MOMENT_TAG
+from cinderbank.domain.policy.moment import GROUP_SNAPSHOT_TAG, MOMENT_TAG, ONE_MOMENT_TAG
 from tests.crash.policy_simulation import BACKUPS, POLICY, GroupSimulation
 from tests.unit.policy.children import volume_id
 
@@ -38,6 +38,7 @@ def assert_one_set(simulation: GroupSimulation, *, one_moment: str = "True") -> 
     assert len({each.snapshot_at for each in sealed}) == 1
     [snapshot_id] = {each.tags[GROUP_SNAPSHOT_TAG] for each in sealed}
     assert {each.tags[ONE_MOMENT_TAG] for each in sealed} == {one_moment}
+    assert len({each.tags[MOMENT_TAG] for each in sealed}) == 1
     for child in simulation.children():
         assert child["status"]["phase"] == "Completed"
         assert child["metadata"]["labels"][GROUP_SNAPSHOT_TAG] == snapshot_id

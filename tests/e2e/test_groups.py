@@ -62,7 +62,6 @@ def test_both_are_of_one_moment(stage: Stage, a: Running, b: Running, scene: Sce
     moment = condition(told, "OneMoment")
     assert (moment["status"], moment["reason"]) == ("True", "Declared")
     assert cloud.temporaries() == []
-    assert cloud.group_snapshots() == []
 
     backups = children(home, "pair")
     assert {each["status"]["phase"] for each in backups} == {"Completed"}
@@ -120,7 +119,7 @@ def test_what_is_not_of_one_moment_says_so(a: Running, scene: Scene) -> None:
     assert condition(single, "OneMoment")["reason"] == "NoGroup"
     assert all(each in condition(single, "OneMoment")["message"] for each in members)
     assert children(home, "grouped") == children(home, "single") == []
-    assert cloud.group_snapshots() == []
+    assert cloud.temporaries() == []
     home.delete("vbp", "grouped")
     home.wait_gone("vbp", "grouped", seconds=900)
     cloud.delete_group(group_id)

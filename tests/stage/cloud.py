@@ -123,12 +123,6 @@ class Cloud:
 
         until(is_so, 240, f"group {group_id} to be {status}")
 
-    def group_snapshots(self) -> list[str]:
-        """Name and status of each that is there."""
-        path = "/group_snapshots/detail"
-        answer = self.connection.block_storage.get(path, microversion="3.14").json()
-        return [f"{each['name']} {each['status']}" for each in answer["group_snapshots"]]
-
     def _until_available(self, volume_id: str, name: str) -> None:
         def is_available() -> bool:
             status = self.volume(volume_id).status
@@ -168,10 +162,13 @@ class Cloud:
         self.connection.block_storage.delete_volume(volume_id)
 
     def temporaries(self) -> list[str]:
-        """Every snapshot, volume and image of cinderbank's that is there: kind, name, status."""
+        """Every snapshot, group snapshot, volume and image of cinderbank's that is there: kind, name, status."""
         cinder = self.connection.block_storage
+        path = "/group_snapshots/detail"
+        groups = cinder.get(path, microversion="3.14").json()["group_snapshots"]
         found = [f"snapshot {s.name} {s.status}" for s in cinder.snapshots() if is_ours(s.name)]
         found += [f"volume {v.name} {v.status}" for v in cinder.volumes() if is_ours(v.name)]
+        found += [f"group snapshot {g['name']} {g['status']}" for g in groups if is_ours(g["name"])]
         images = self.connection.image.images()
         return found + [f"image {i.name} {i.status}" for i in images if is_ours(i.name)]
 

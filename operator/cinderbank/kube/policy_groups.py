@@ -196,7 +196,7 @@ class GroupRuns:
         if run.closed:
             members = [each for found in look.snapshots for each in groups.members(found)]
             return replace(look, volumes=groups.volumes_of(members) if members else ())
-        counted = group.counted(look.snapshots)
+        counted = group.counted(look)
         if counted is None or counted.status != "available":
             return look
         return replace(look, members=groups.members(counted))
@@ -211,7 +211,7 @@ class GroupRuns:
             case group.DeleteGroupSnapshot(snapshot_id=snapshot_id):
                 return self._delete(tick, look.run, snapshot_id)
             case group.MakeBackups(members=members):
-                return self._make(tick, look.run, members)
+                return self._make(tick, look, members)
             case group.Close(problem=problem):
                 return self._close(tick, look.run, problem)
             case group.Rest(seconds=seconds, message=message):
@@ -248,17 +248,19 @@ class GroupRuns:
         return GroupTold(tick, 0.0)
 
     def _make(
-        self, tick: GroupTick, run: GroupRun, members: tuple[SnapshotFacts, ...]
+        self, tick: GroupTick, look: GroupLook, members: tuple[SnapshotFacts, ...]
     ) -> GroupTold:
         """At most BATCH at once. One that is refused for good stops no other one."""
         assert tick.spec is not None  # else it was closed
+        run, found = look.run, group.counted(look)
+        taken_at = None if found is None else found.created_at
+        tags = moment.tags(run.group_id, run.snapshot_id, run.one_moment, taken_at)
         refused = list[CinderbankError]()
         made = 0
         for member in members:
             if made == BATCH:
                 break
             body = child_body(tick.key, tick.spec, member.volume_id, tick.run)
-            tags = moment.tags(run.group_id, run.snapshot_id, run.one_moment)
             body["spec"]["source"] = {"snapshotID": member.id}
             body["spec"]["tags"] = {**body["spec"].get("tags", {}), **tags}
             body["metadata"]["labels"][moment.GROUP_SNAPSHOT_TAG] = run.snapshot_id

@@ -89,7 +89,8 @@ def test_one_step_in_every_situation(found: GroupLook) -> None:
             assert not found.at_work and not ours and not found.snapshots
             assert found.now - found.run.asked_at >= timedelta(seconds=SETTLE_SECONDS)
         case group.CreateGroupSnapshot(tries=tries):
-            assert not found.run.closed and not found.snapshots
+            assert not found.run.closed
+            assert not found.snapshots or found.backed_up
             assert not (found.backed_up and found.run.snapshot_id), "of another moment"
             assert tries <= group.RETRY_LIMIT + 1 or not found.run.snapshot_id
         case group.MakeBackups(members=members):
@@ -108,6 +109,26 @@ def test_of_two_the_oldest_counts_and_both_go() -> None:
     assert group.next_group_step(closed) == group.DeleteGroupSnapshot("snapshot-0")
     left = replace(closed, snapshots=two[1:])
     assert group.next_group_step(left) == group.DeleteGroupSnapshot("snapshot-1")
+
+
+def test_one_that_turns_up_late_never_takes_the_place_of_what_was_backed_up() -> None:
+    """It is the older one; its moment is another."""
+    two = [snapshot(0, "available"), snapshot(1, "available")]
+    known = replace(RUN, snapshot_id="snapshot-1")
+    for backed_up in (frozenset(), frozenset({volume_id(1)})):
+        found = group.absorbed(look(run=known, snapshots=two, backed_up=backed_up))
+        assert found.run.snapshot_id == "snapshot-1"
+        counted = group.counted(found)
+        assert counted is not None and counted.id == "snapshot-1"
+    lost = look(
+        run=known,
+        snapshots=two[:1],
+        backed_up=frozenset({volume_id(1)}),
+        now=START + timedelta(minutes=5),
+    )
+    step = group.next_group_step(group.absorbed(lost))
+    assert isinstance(step, group.Close)
+    assert step.problem is not None and step.problem.reason == "GroupSnapshotLost"
 
 
 def test_a_volume_of_somebody_else_is_not_waited_for() -> None:

@@ -149,7 +149,7 @@ def next_group_step(look: GroupLook) -> GroupStep:
     """The one step that comes next. Total and pure."""
     if look.run.closed:
         return _closing(look)
-    found = counted(look.snapshots)
+    found = counted(look)
     if found is None:
         return _to_create(look)
     if found.status == "available":
@@ -161,16 +161,20 @@ def next_group_step(look: GroupLook) -> GroupStep:
 
 def absorbed(look: GroupLook) -> GroupLook:
     """The same look, with the id of what was found in its memory: it has turned up."""
-    found = counted(look.snapshots)
-    if found is None or look.run.snapshot_id:
+    found = counted(look)
+    if found is None or look.run.snapshot_id == found.id:
         return look
     return replace(look, run=replace(look.run, snapshot_id=found.id))
 
 
-def counted(snapshots: Sequence[GroupSnapshotFacts]) -> GroupSnapshotFacts | None:
-    """The oldest that is not useless, else the oldest: of two that an answer that got lost has left."""
-    usable = [each for each in snapshots if each.status in ("available", "creating")]
-    return next(iter(usable or snapshots), None)
+def counted(look: GroupLook) -> GroupSnapshotFacts | None:
+    """Of two that an answer that got lost has left: the one that is known, else the oldest that is not
+    useless, else the oldest. Once there is a backup of one, no other one ever counts: its moment is another."""
+    known = next((each for each in look.snapshots if each.id == look.run.snapshot_id), None)
+    if look.backed_up and look.run.snapshot_id:
+        return known
+    usable = [each for each in look.snapshots if each.status in ("available", "creating")]
+    return known if known in usable else next(iter(usable or look.snapshots), None)
 
 
 def snapshot_name(policy_uid: str, run_at: datetime) -> str:

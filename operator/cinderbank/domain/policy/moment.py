@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from cinderbank.domain.errors import CinderbankError, Retryable, SourceGone, Unsupported
@@ -29,6 +30,8 @@ GROUP_TAG = "cinderbank.io/group"
 GROUP_SNAPSHOT_TAG = "cinderbank.io/group-snapshot"
 """Tags of a backup in the bank, and the latter a label of its VolumeBackup and of its RecoveryPoint."""
 ONE_MOMENT_TAG = "cinderbank.io/one-moment"
+MOMENT_TAG = "cinderbank.io/moment"
+"""When Cinder began the group snapshot: its members' rows may say a second later (measured)."""
 
 READY_GROUP = "available"
 
@@ -145,9 +148,14 @@ def of_volumes(volumes: Sequence[VolumeFacts]) -> Condition | None:
     return Condition("OneMoment", "False", "NoGroup", told)
 
 
-def tags(group_id: str, snapshot_id: str, known: OneMoment) -> dict[str, str]:
+def tags(
+    group_id: str, snapshot_id: str, known: OneMoment, moment: datetime | None
+) -> dict[str, str]:
     """What tells in the bank which backups are one set."""
-    return {GROUP_TAG: group_id, GROUP_SNAPSHOT_TAG: snapshot_id, ONE_MOMENT_TAG: str(known)}
+    found = {GROUP_TAG: group_id, GROUP_SNAPSHOT_TAG: snapshot_id, ONE_MOMENT_TAG: str(known)}
+    if moment is not None:
+        found[MOMENT_TAG] = f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return found
 
 
 def _named(ids: Sequence[VolumeId]) -> str:
