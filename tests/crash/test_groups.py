@@ -193,7 +193,7 @@ def test_everything_is_deleted(looks: int) -> None:
 
 
 @pytest.mark.parametrize("looks", range(0, LOOKS, 12))
-@pytest.mark.parametrize("change", ["group", "selector"])
+@pytest.mark.parametrize("change", ["group", "selector", "no such group", "not readable"])
 def test_the_spec_is_changed(looks: int, change: str) -> None:
     """Into another cloud's Secret, or to a selector: what was begun is cleaned up where it was begun."""
     simulation = GroupSimulation()
@@ -201,10 +201,16 @@ def test_the_spec_is_changed(looks: int, change: str) -> None:
     if change == "group":
         credentials = {"secretName": "other", "cloudName": "a"}
         spec: dict[str, Any] = {"template": {"spec": {"cloudCredentialsRef": credentials}}}
+    elif change == "no such group":
+        spec = {"group": {"groupID": "00000009-0000-4000-8001-000000000000"}}
+    elif change == "not readable":
+        spec = {"group": {"groupID": "00000001"}}
     else:
         spec = {"group": None, "selector": {"volumeNames": ["none-*"]}}
     simulation.kube.merge_patch(POLICY, {"spec": spec})
-    simulation.run()
+    for _ in range(4):  # what can not work is looked at every ten minutes
+        simulation.run()
+        simulation.clock.advance(600)
     simulation.assert_nothing_left()
     assert "run" not in simulation.policy_status()
 

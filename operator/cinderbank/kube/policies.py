@@ -48,15 +48,14 @@ from cinderbank.domain.policy.selection import (
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
-from cinderbank.kube.policy_groups import (
-    BATCH,
+from cinderbank.kube.policy_group_look import (
     GroupFound,
-    GroupRuns,
     GroupTick,
     GroupTold,
     condition_of,
     is_held,
 )
+from cinderbank.kube.policy_groups import BATCH, GroupRuns
 from cinderbank.kube.policy_report import Look, Told, conditions_when_blocked, told_status
 from cinderbank.kube.policy_worlds import PolicyWorlds
 from cinderbank.kube.reconcile import Raw
@@ -108,10 +107,12 @@ class PolicyRuns:
         if before.run is None and is_held(raw):
             self._worlds.release(raw)  # nothing is held any more, and that is durable
             return AT_ONCE_SECONDS
+        spec = None
         try:
             spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
             rules, rpo = spec.to_rules(key.uid), spec.rpo_or_none()
         except CinderbankError as error:
+            raw, before = self._groups.let_go(key, raw, before, spec, self._clock.now())
             return self._blocked(key, raw, before, error, human=True)
         tick = _Tick(key, raw, spec, before, self._clock.now())
         children = self._worlds.children(key)
@@ -122,6 +123,7 @@ class PolicyRuns:
             found = self._groups.find(key, spec)
             selection = self._select(tick, volumes, found)
         except CinderbankError as error:
+            raw, before = self._groups.let_go(key, raw, before, spec, tick.now)
             human = isinstance(error, SourceGone)
             return self._blocked(key, raw, before, error, human=human)
         tick, memory = self._begin(tick, judged)

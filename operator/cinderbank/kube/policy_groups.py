@@ -8,33 +8,39 @@ until its backups have ended and the snapshot is gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import assert_never
 
-from cinderbank.api.v1alpha1.duration import parse_duration
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
-from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
-from cinderbank.domain import record
-from cinderbank.domain.cleanup import STUBBORN_TRIES
 from cinderbank.domain.errors import (
     CinderbankError,
     Conflict,
     Forbidden,
     InvalidSpec,
-    OverQuota,
     Retryable,
 )
-from cinderbank.domain.facts import SnapshotFacts, VolumeFacts
+from cinderbank.domain.facts import SnapshotFacts
 from cinderbank.domain.policy import group, moment, telling
 from cinderbank.domain.policy.children import ChildState
 from cinderbank.domain.policy.group import GroupLook, GroupRun, GroupStep
-from cinderbank.domain.policy.runs import Run, RunMemory, ended
+from cinderbank.domain.policy.runs import ended
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body
-from cinderbank.kube.policy_report import Told, conditions_when_blocked
+from cinderbank.kube.policy_group_look import (
+    GroupFound,
+    GroupTick,
+    GroupTold,
+    changed,
+    cloud_of,
+    is_held,
+    saying,
+    timeout,
+    with_way_out,
+)
+from cinderbank.kube.policy_report import conditions_when_blocked
 from cinderbank.kube.policy_worlds import GroupWorlds
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.groups import Groups
@@ -44,66 +50,6 @@ log = logging.getLogger(__name__)
 BATCH = 20
 SOON_SECONDS = 0.5
 BLOCKED_SECONDS = 60.0
-DEFAULT_TIMEOUT = record.Timeouts().snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class GroupFound:
-    """The group that spec.group names, as it is now."""
-
-    facts: moment.GroupFacts
-    promised: bool | None
-    """Whether its type promises one moment; None when Cinder does not tell."""
-
-
-@dataclass(frozen=True, slots=True)
-class GroupTick:
-    """A run of a group, under way."""
-
-    key: Key
-    raw: Raw
-    spec: VolumeBackupPolicySpec | None
-    """None: the policy leaves, and makes nothing more."""
-    before: VolumeBackupPolicyStatus
-    memory: RunMemory
-    now: datetime
-
-    @property
-    def run(self) -> Run:
-        assert self.memory.run is not None
-        return self.memory.run
-
-    def with_run(self, run: GroupRun | None) -> GroupTick:
-        return replace(self, memory=replace(self.memory, run=replace(self.run, group=run)))
-
-
-@dataclass(frozen=True, slots=True)
-class GroupTold:
-    """What one look at it did; `tick` has the object, status and memory as they are now."""
-
-    tick: GroupTick
-    rest_seconds: float
-    ended: bool = False
-    not_made: record.Condition | None = None
-    """BackupsMade, of a run that has ended without a backup of each member."""
-    error: CinderbankError | None = None
-
-    def to_told(self, next_at: datetime) -> Told:
-        """As a policy tells it; of one without an error."""
-        memory, not_made, trouble = self.tick.memory, self.not_made, None
-        run = None if memory.run is None else memory.run.group
-        if run is not None and run.problem:
-            not_made = telling.run_refused(run.problem, run.message)
-        if run is not None and run.deletes >= STUBBORN_TRIES:
-            trouble = Retryable(run.message, reason="CleanUpFailing")
-        return Told(
-            memory,
-            next_at,
-            left_out=0 if self.ended else None,
-            not_made=not_made,
-            rest_seconds=self.rest_seconds,
-            trouble=trouble,
-        )
 
 
 class GroupRuns:
@@ -132,8 +78,8 @@ class GroupRuns:
         except CinderbankError as error:
             return GroupTold(tick, 0.0, error=error)
         step = group.next_group_step(look)
-        if not look.run.closed and (changed := _changed(tick.spec, look.run)):
-            step = group.Close(changed)
+        if not look.run.closed and (other := changed(tick.spec, look.run)):
+            step = group.Close(other)
         return self._perform(tick.with_run(look.run), look, step)
 
     def leave(
@@ -156,6 +102,22 @@ class GroupRuns:
             status = status.model_copy(update={"conditions": conditions})
         self._worlds.write_status(tick.raw, status.dump())
         return BLOCKED_SECONDS if told.error is not None else max(told.rest_seconds, SOON_SECONDS)
+
+    def let_go(
+        self,
+        key: Key,
+        raw: Raw,
+        before: VolumeBackupPolicyStatus,
+        spec: VolumeBackupPolicySpec | None,
+        now: datetime,
+    ) -> tuple[Raw, VolumeBackupPolicyStatus]:
+        """Of a policy that can not work: what another spec than this one has begun goes all the same."""
+        memory = before.to_memory()
+        run = None if memory.run is None else memory.run.group
+        if run is None or changed(spec, run) is None:
+            return raw, before
+        tick = self.go_on(GroupTick(key, raw, spec, before, memory, now), None).tick
+        return tick.raw, tick.before.remembering(tick.memory)
 
     def _groups(self, key: Key, cloud: group.CloudRef) -> Groups:
         return self._worlds.groups(key.namespace, cloud.secret_name, cloud.cloud_name)
@@ -184,7 +146,7 @@ class GroupRuns:
             policy_uid=tick.key.uid,
             run=run,
             now=tick.now,
-            timeout=_timeout(tick.spec),
+            timeout=timeout(tick.spec),
             backed_up=frozenset(child.volume_id for child in children),
             at_work=[child.name for child in children if child.state in at_work],
         )
@@ -215,7 +177,7 @@ class GroupRuns:
             case group.Close(problem=problem):
                 return self._close(tick, look.run, problem)
             case group.Rest(seconds=seconds, message=message):
-                return GroupTold(tick.with_run(_saying(look.run, message)), seconds)
+                return GroupTold(tick.with_run(saying(look.run, message)), seconds)
             case group.EndRun():
                 return self._ended(tick, None)
             case _:
@@ -233,7 +195,7 @@ class GroupRuns:
             groups = self._groups(tick.key, run.cloud)
             made = groups.create_group_snapshot(run.group_id, name=name, description=told)
         except CinderbankError as error:
-            return GroupTold(tick, 0.0, error=_with_way_out(error))
+            return GroupTold(tick, 0.0, error=with_way_out(error))
         log.info("group snapshot %s of group %s is asked for", made, run.group_id)
         return GroupTold(tick.with_run(replace(run, snapshot_id=made)), 0.0)
 
@@ -295,57 +257,3 @@ class GroupRuns:
             not_made = telling.run_refused(run.problem, run.message)
         tick = replace(tick, memory=ended(tick.memory))
         return GroupTold(tick, 0.0, ended=True, not_made=not_made)
-
-
-def condition_of(
-    spec: VolumeBackupPolicySpec, volumes: Sequence[VolumeFacts], found: GroupFound | None
-) -> record.Condition | None:
-    """OneMoment, of whatever policy."""
-    if found is None or spec.group is None:
-        return moment.of_volumes(volumes)
-    return moment.of_group(found.facts, spec.group.consistency, found.promised)
-
-
-def is_held(raw: Raw) -> bool:
-    """Whether the policy has our finalizer."""
-    return FINALIZER in (raw["metadata"].get("finalizers") or ())
-
-
-def cloud_of(spec: VolumeBackupPolicySpec) -> group.CloudRef:
-    credentials = spec.template.spec.cloud_credentials_ref
-    return group.CloudRef(credentials.secret_name, credentials.cloud_name)
-
-
-def _changed(spec: VolumeBackupPolicySpec | None, run: GroupRun) -> CinderbankError | None:
-    """Why no further backup is made of a snapshot that another spec has asked for."""
-    wanted = None if spec is None or spec.group is None else spec.group.group_id.lower()
-    if spec is not None and wanted == run.group_id and cloud_of(spec) == run.cloud:
-        return None
-    message = "spec.group or the cloud credentials were changed while the run was under way"
-    return InvalidSpec(message, reason="GroupChanged")
-
-
-def _timeout(spec: VolumeBackupPolicySpec | None) -> timedelta:
-    if spec is None:
-        return DEFAULT_TIMEOUT
-    return parse_duration(spec.template.spec.timeouts.snapshot, "spec.template.spec.timeouts")
-
-
-def _saying(run: GroupRun, message: str) -> GroupRun:
-    """What went wrong stays to be read."""
-    return run if run.problem else replace(run, message=message)
-
-
-def _with_way_out(error: CinderbankError) -> CinderbankError:
-    """A Conflict of Cinder's is not one of the object's: it is told, and tried again."""
-    if isinstance(error, Conflict):
-        return Retryable(error.message, reason="GroupBusy", request_id=error.request_id)
-    if isinstance(error, OverQuota):
-        return OverQuota(
-            f"{error.message}. A group snapshot counts as a snapshot of each of its volumes, and its"
-            " backups then need a volume each at the same time; free some of the project's quota or have"
-            " it raised, it goes on by itself",
-            reason=error.reason,
-            request_id=error.request_id,
-        )
-    return error
