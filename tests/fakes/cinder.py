@@ -52,6 +52,12 @@ class FakeCinder:
         shown = self.cloud.shown(self.cloud.volumes)
         return [volume.facts() for volume in shown if volume.metadata.get(key) == value]
 
+    def find_snapshot(self, snapshot_id: SnapshotId) -> SnapshotFacts | None:
+        self._faults.read("find_snapshot")
+        self.cloud.settle()
+        snapshot = self.cloud.snapshots.get(snapshot_id)
+        return None if snapshot is None else snapshot.facts()
+
     def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
         self._faults.read("snapshots_tagged")
         self.cloud.settle()
@@ -270,6 +276,8 @@ class FakeCinder:
             if snapshot is None:
                 return
             self._note_untagged(snapshot_id, snapshot.metadata)
+            if snapshot.group_snapshot_id:
+                raise Conflict(f"snapshot {snapshot_id} must not be part of a group")
             if snapshot.status not in ("available", "error"):
                 raise Conflict(f"snapshot {snapshot_id} status must be available or error")
             snapshot.status = "deleting"

@@ -81,6 +81,7 @@ class Snapshot:
     metadata: dict[str, str]
     next: list[tuple[datetime, str]] = field(default_factory=list)
     encryption: VolumeEncryption | None = None
+    group_snapshot_id: str = ""
 
     def facts(self) -> SnapshotFacts:
         return SnapshotFacts(

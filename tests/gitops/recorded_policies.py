@@ -9,7 +9,8 @@ from cinderbank.domain.errors import Unavailable
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.runs import MOST_AT_WORK
 from cinderbank.kube.known import VOLUME_BACKUP_POLICY
-from cinderbank.kube.policies import BATCH
+from cinderbank.kube.policy_groups import BATCH
+from tests.fakes.groups import GROUP_ID
 from tests.gitops.kstatus import CURRENT, FAILED, IN_PROGRESS, TERMINATING
 from tests.gitops.recorded import DELETED_AT, Recorded, unseen
 from tests.unit.kube.test_policies import HOUR, House
@@ -70,6 +71,22 @@ def lost(house: House) -> None:
     house.days(3)
 
 
+def group_refused(house: House) -> None:
+    house.clock.advance(24 * HOUR)
+    house.settle()
+    assert house.condition("BackupsMade") == ("False", "NotTold")
+
+
+def group_run(house: House) -> None:
+    """Cinder takes the group snapshot."""
+    for each in house.clouds.found:
+        house.clouds.groups.cloud.add_volume(each.id)
+    house.clock.advance(24 * HOUR)
+    for _ in range(3):
+        house.tick()
+    assert house.status["run"]["group"]["groupSnapshotID"]
+
+
 def changed(house: House) -> None:
     house.settle()
     house.change(suspend=True)
@@ -84,6 +101,10 @@ def drill_differs(house: House) -> None:
     house.days(2)
     end_proofs(house, different=True)
 
+
+GROUP: dict[str, Any] = {"selector": None, "group": {"groupID": GROUP_ID}}
+REQUIRED = {**GROUP, "group": {"groupID": GROUP_ID, "consistency": "Required"}}
+NO_GROUP = {**GROUP, "group": {"groupID": ABSENT}}
 
 COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = [
     ("on schedule", {}, rests, CURRENT, False),
@@ -103,6 +124,10 @@ COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = 
     ("no such time of checks", {"verify": {"schedule": "61 * * * *"}}, rests, CURRENT, True),
     ("the cloud is away", {}, cloud_is_away, IN_PROGRESS, False),
     ("the cloud is away for too long", {"rpo": "26h"}, away_too_long, IN_PROGRESS, False),
+    ("a group at rest", GROUP, rests, CURRENT, False),
+    ("a group snapshot is being taken", GROUP, group_run, CURRENT, False),
+    ("a group is refused", REQUIRED, group_refused, FAILED, False),
+    ("no such group", NO_GROUP, rests, FAILED, False),
     ("changed, and not looked at yet", {}, changed, IN_PROGRESS, False),
     ("no such time", {"schedule": "61 * * * *"}, rests, FAILED, False),
     ("nothing is selected", {"selector": {"volumeIDs": [ABSENT]}}, rests, FAILED, False),

@@ -195,7 +195,7 @@ def by_selector(selector: Object | None, **bank: Any) -> Object:
     return restore(source={"backupRef": None, "bank": named})
 
 
-ONE_SOURCE = "set exactly one of volumeID, volumeName and persistentVolumeClaim"
+ONE_SOURCE = "set exactly one of volumeID, volumeName, persistentVolumeClaim and snapshotID"
 DURATION = "must be a duration from 1s to 720h"
 
 BAD: list[tuple[str, Object, str]] = [
@@ -212,6 +212,11 @@ BAD: list[tuple[str, Object, str]] = [
         "class of a claim",
         restore(target={"persistentVolumeClaim": {"name": "data", "storageClassName": "a/b"}}),
         "must be the name of a StorageClass",
+    ),
+    (
+        "two ways",
+        backup(source={"snapshotID": VOLUME}),
+        ONE_SOURCE,
     ),
     ("empty volume name", backup(source={"volumeID": None, "volumeName": ""}), "at least 1 chars"),
     ("bank name", backup(bankRef={"name": "a/b"}), "must be the name of a Kubernetes object"),

@@ -86,6 +86,43 @@ class Cloud:
         self._until_available(volume.id, name)
         return str(volume.id)
 
+    def make_group(self, name: str, group_type: str, volume_ids: list[str]) -> str:
+        """A Cinder group with these volumes, which are of the default type; returns its id."""
+        cinder = self.connection.block_storage
+        types = cinder.get("/group_types", microversion="3.11").json()["group_types"]
+        [type_id] = [each["id"] for each in types if each["name"] == group_type]
+        volume_type = self.volume(volume_ids[0]).volume_type
+        kinds = cinder.get("/types").json()["volume_types"]
+        wanted = [each["id"] for each in kinds if each["name"] == volume_type]
+        body = {"name": name, "group_type": type_id, "volume_types": wanted}
+        made = cinder.post("/groups", json={"group": body}, microversion="3.13").json()["group"]
+        self._until_group_is(made["id"], "available")
+        members = {"group": {"add_volumes": ",".join(volume_ids)}}
+        answer = cinder.put(f"/groups/{made['id']}", json=members, microversion="3.13")
+        assert answer.status_code == 202, answer.text
+        self._until_group_is(made["id"], "available")
+        return str(made["id"])
+
+    def delete_group(self, group_id: str) -> None:
+        """With its volumes."""
+        body = {"delete": {"delete-volumes": True}}
+        path = f"/groups/{group_id}/action"
+        answer = self.connection.block_storage.post(path, json=body, microversion="3.13")
+        assert answer.status_code == 202, answer.text
+        self._until_group_is(group_id, "gone")
+
+    def _until_group_is(self, group_id: str, status: str) -> None:
+        def is_so() -> bool:
+            path = f"/groups/{group_id}"
+            answer = self.connection.block_storage.get(path, microversion="3.13")
+            if answer.status_code == 404:
+                return status == "gone"
+            found = answer.json()["group"]["status"]
+            assert found != "error", f"group {group_id} went into error"
+            return bool(found == status)
+
+        until(is_so, 240, f"group {group_id} to be {status}")
+
     def _until_available(self, volume_id: str, name: str) -> None:
         def is_available() -> bool:
             status = self.volume(volume_id).status
@@ -126,10 +163,13 @@ class Cloud:
         self.connection.block_storage.delete_volume(volume_id)
 
     def temporaries(self) -> list[str]:
-        """Every snapshot, volume and image of cinderbank's that is there: kind, name, status."""
+        """Every snapshot, group snapshot, volume and image of cinderbank's that is there: kind, name, status."""
         cinder = self.connection.block_storage
+        path = "/group_snapshots/detail"
+        groups = cinder.get(path, microversion="3.14").json()["group_snapshots"]
         found = [f"snapshot {s.name} {s.status}" for s in cinder.snapshots() if is_ours(s.name)]
         found += [f"volume {v.name} {v.status}" for v in cinder.volumes() if is_ours(v.name)]
+        found += [f"group snapshot {g['name']} {g['status']}" for g in groups if is_ours(g["name"])]
         images = self.connection.image.images()
         return found + [f"image {i.name} {i.status}" for i in images if is_ours(i.name)]
 

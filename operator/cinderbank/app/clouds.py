@@ -15,6 +15,7 @@ from cinderbank.adapters.kube.secrets import KubeSecrets, Secret
 from cinderbank.adapters.openstack.cinder import OpenStackCinder
 from cinderbank.adapters.openstack.clouds import parse_cloud
 from cinderbank.adapters.openstack.glance import OpenStackGlance
+from cinderbank.adapters.openstack.groups import OpenStackGroups
 from cinderbank.adapters.openstack.key_manager import OpenStackKeyManager
 from cinderbank.adapters.openstack.session import Connection, connect
 from cinderbank.adapters.secret_files import secret_files, write_secret_files
@@ -37,6 +38,7 @@ class Cloud:
     cinder: OpenStackCinder
     glance: OpenStackGlance
     key_manager: OpenStackKeyManager
+    groups: OpenStackGroups
     name: str
     secret: Secret
     auth_url: str
@@ -78,7 +80,8 @@ class Clouds:
         cinder, glance = OpenStackCinder(connection), OpenStackGlance(connection)
         entry = parse_cloud(secret.data[CLOUDS_YAML], cloud_name)
         return Cloud(
-            connection, cinder, glance, OpenStackKeyManager(connection), cloud_name, secret, entry.auth_url,
+            connection, cinder, glance, OpenStackKeyManager(connection), OpenStackGroups(connection),
+            cloud_name, secret, entry.auth_url,
             has_endpoint_overrides=bool(entry.endpoint_overrides),
         )  # fmt: skip
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Protocol
 
 from cinderbank.adapters.kube.client import KubeApi
@@ -18,14 +20,17 @@ from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import BackupId, VolumeFacts, VolumeId
 from cinderbank.domain.policy.children import (
     POLICY_LABEL,
+    RUN_LABEL,
     VOLUME_LABEL,
     Child,
     ChildState,
     is_child,
+    run_label,
 )
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, Key, key_of
 from cinderbank.kube.policy_children import PolicyChildren, child_of
 from cinderbank.kube.reconcile import Raw
+from cinderbank.ports.groups import Groups
 
 VOLUMES_YOUNG_SECONDS = 60.0
 """Five hundred policies of one project list its volumes once a minute, not five hundred times."""
@@ -93,6 +98,7 @@ class AppPolicyWorlds:
         self._writer = writer
         self._known = known
         self._deeds = deeds
+        self._clouds = clouds
         self._lists = VolumeLists(clouds)
         self.volumes = self._lists.volumes
         self.claimed = ClaimedVolumes(api).claimed
@@ -113,6 +119,33 @@ class AppPolicyWorlds:
         return "deletionTimestamp" not in now and all(
             now.get(each) == then.get(each) for each in ("uid", "generation")
         )
+
+    # Groups.
+
+    def groups(self, namespace: str, secret_name: str, cloud_name: str) -> Groups:
+        return self._clouds.open(namespace, secret_name, cloud_name).groups
+
+    def children_of_run(self, key: Key, run_at: datetime) -> tuple[Child, ...]:
+        path = collection_path(VOLUME_BACKUP, key.namespace)
+        labels = f"{POLICY_LABEL}={key.name},{RUN_LABEL}={run_label(run_at)}"
+        found = (child_of(raw) for raw in self._api.list_all(path, labels))
+        return tuple(child for child in found if child is not None)
+
+    def hold(self, raw: Raw) -> Raw:
+        finalizers = raw["metadata"].get("finalizers") or []
+        return self._with_finalizers(raw, [*finalizers, FINALIZER])
+
+    def release(self, raw: Raw) -> None:
+        finalizers = raw["metadata"].get("finalizers") or []
+        with suppress(SourceGone):
+            self._with_finalizers(raw, [each for each in finalizers if each != FINALIZER])
+
+    def _with_finalizers(self, raw: Raw, finalizers: list[str]) -> Raw:
+        """Only on the very object that was read; else Conflict."""
+        key, metadata = key_of(raw), raw["metadata"]
+        body = {"uid": key.uid, "resourceVersion": metadata["resourceVersion"]}
+        path = object_path(VOLUME_BACKUP_POLICY, key.namespace, key.name)
+        return self._api.merge_patch(path, {"metadata": {**body, "finalizers": finalizers}})
 
     # Children.
 

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import cleanup, encryption, intents
+from cinderbank.domain import cleanup, encryption, given_snapshot, intents
 from cinderbank.domain.backup_source import source_problem
 from cinderbank.domain.backup_stages import (
     NOT_READ,
@@ -114,13 +114,14 @@ def _with_recovery_point(o: BackupObserved, memory: Memory) -> Memory:
     """
     if memory.snapshot_taken_at is not None or memory.source is None:
         return memory
-    snapshot = first_usable(o.snapshots, frozenset({"error"}))
+    snapshot = o.given or first_usable(o.snapshots, frozenset({"error"}))
     intent = intents.find(memory, intents.SNAPSHOT)
-    if snapshot is None or snapshot.status != "available" or intent is None:
+    if snapshot is None or snapshot.status != "available" or (intent is None and o.given is None):
         return memory
+    begun_at = given_snapshot.taken_at(o, snapshot) if intent is None else intent.at
     return replace(
         memory,
-        snapshot_taken_at=snapshot.created_at or intent.at,
+        snapshot_taken_at=snapshot.created_at or begun_at,
         size_bytes=snapshot.size_gib * GIB,
         source=replace(memory.source, size_gib=snapshot.size_gib),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cinderbank.domain import claim, encryption
+from cinderbank.domain import claim, encryption, given_snapshot
 from cinderbank.domain.backup_steps import BackupObserved
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, SourceGone
 
@@ -16,6 +16,8 @@ def source_problem(o: BackupObserved) -> CinderbankError | None:
         problem := claim.source_problem(o.request.claim_name, o.claim, o.claim_volume)
     ):
         return problem
+    if o.request.snapshot_id is not None and o.given is None:
+        return given_snapshot.not_found(o)
     if len(o.source_ids) > 1:
         ids = ", ".join(o.source_ids[:NAMED_AT_MOST])
         more = len(o.source_ids) - NAMED_AT_MOST
@@ -40,6 +42,8 @@ def not_found(o: BackupObserved) -> SourceGone:
     field, value = ("volumeName", o.request.volume_name)
     if o.request.volume_id is not None:
         field, value = ("volumeID", o.request.volume_id)
+    if o.given is not None:
+        field, value = "snapshotID", f"{o.given.id} (of volume {o.given.volume_id})"
     if o.request.claim_name is not None and o.claim_volume is not None:
         return SourceGone(
             f'PersistentVolumeClaim "{o.request.claim_name}" is of volume '

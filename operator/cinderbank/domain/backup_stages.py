@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from cinderbank.domain import intents, messages
+from cinderbank.domain import given_snapshot, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.backup_source import not_found
 from cinderbank.domain.backup_steps import (
@@ -214,11 +214,13 @@ def _snapshot_to_copy(o: BackupObserved) -> BackupStep:
     memory = o.memory
     if wait := settling(o, intents.VOLUME):
         return wait
-    snapshot = first_usable(o.snapshots, USELESS_SNAPSHOT)
+    given = o.request.snapshot_id is not None
+    snapshot = o.given if given else first_usable(o.snapshots, USELESS_SNAPSHOT)
     if snapshot is None:
-        return _source_to_snapshot(o)
+        return given_snapshot.lost(o) if given else _source_to_snapshot(o)
     if snapshot.status != "available" or memory.backup_id is None:
-        return _snapshot_under_way(o, snapshot)
+        under_way = given_snapshot.not_ready if given else _snapshot_under_way
+        return under_way(o, snapshot)
     error = ResourceFailed("the temporary volume vanished or failed", reason="VolumeFailed")
     if first := before_fresh_try(o, intents.VOLUME, error):
         return first

@@ -65,6 +65,8 @@ class BackupObserved:
     """The persistent volume that it names."""
     keeps_secrets: bool = False
     """Whether the bank encrypts what it holds; looked up only for an encrypted volume."""
+    given: SnapshotFacts | None = None
+    """The snapshot that `snapshot_id` names, until there is a volume of it; never among `snapshots`."""
     snapshots: Sequence[SnapshotFacts] = ()
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()

@@ -144,7 +144,8 @@ class ClaimRequest:
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """`spec` of a VolumeBackup, checked. Exactly one of volume_id, volume_name and claim_name is set."""
+    """`spec` of a VolumeBackup, checked. Exactly one of volume_id, volume_name, claim_name and snapshot_id
+    is set."""
 
     volume_id: VolumeId | None
     volume_name: str | None
@@ -161,6 +162,8 @@ class BackupRequest:
     claim_name: str | None = None
     """Of a PersistentVolumeClaim in the object's namespace."""
     encrypted_volumes: EncryptedVolumes = EncryptedVolumes.REFUSE
+    snapshot_id: SnapshotId | None = None
+    """Of a snapshot that is somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)

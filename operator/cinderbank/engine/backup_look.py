@@ -56,7 +56,15 @@ def observe(record: BackupRecord, world: BackupWorld, now: datetime) -> BackupOb
     no_snapshot = first_usable(seen.snapshots, USELESS_SNAPSHOT) is None
     if memory.source is None or (memory.snapshot_taken_at is None and no_snapshot):
         seen = _with_source(seen, world)
+    if seen.given is None and not seen.volumes:
+        seen = _with_given(seen, world)
     return replace(seen, messages=messages_about(_suspects(seen), memory, world.cinder))
+
+
+def _with_given(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
+    if seen.request.snapshot_id is None:
+        return seen
+    return replace(seen, given=world.cinder.find_snapshot(seen.request.snapshot_id))
 
 
 def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
@@ -76,6 +84,10 @@ def _with_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
 
 def _found_source(seen: BackupObserved, world: BackupWorld) -> BackupObserved:
     pinned = seen.memory.source.id if seen.memory.source is not None else seen.request.volume_id
+    if pinned is None and seen.request.snapshot_id is not None:
+        seen = _with_given(seen, world)
+        pinned = None if seen.given is None else seen.given.volume_id
+        return seen if pinned is None else replace(seen, source=world.cinder.find_volume(pinned))
     if pinned is not None:
         return replace(seen, source=world.cinder.find_volume(pinned))
     if seen.request.claim_name is not None:

@@ -1,5 +1,5 @@
-"""VolumeBackupPolicy: one look, one decision, one effect, one status. No finalizer: deleting a policy
-deletes nothing that it made.
+"""VolumeBackupPolicy: one look, one decision, one effect, one status. Deleting a policy deletes nothing
+that it made; it has a finalizer only while it holds a group snapshot.
 
 One effect is at most BATCH children of one run, or as many deletes: each is idempotent by its name or
 by the version that it is of, so an interruption in between is made up for by the next tick.
@@ -13,11 +13,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import inf
-from typing import Any, Protocol
 
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec, VolumePattern
-from cinderbank.domain.errors import CinderbankError, Conflict, Forbidden, InvalidSpec, Permanent
+from cinderbank.domain.errors import (
+    CinderbankError,
+    Conflict,
+    Forbidden,
+    InvalidSpec,
+    Permanent,
+    SourceGone,
+)
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.policy import telling
 from cinderbank.domain.policy.children import Child
@@ -31,49 +37,39 @@ from cinderbank.domain.policy.runs import (
     judge_runs,
     plan_run,
 )
-from cinderbank.domain.policy.selection import Claimed, Selection, protectable, select, within
+from cinderbank.domain.policy.selection import (
+    Claimed,
+    Pattern,
+    Selection,
+    Selector,
+    protectable,
+    select,
+    within,
+)
 from cinderbank.kube.coverage import Coverage, Project
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body, created_at_of
+from cinderbank.kube.policy_group_look import (
+    GroupFound,
+    GroupTick,
+    GroupTold,
+    condition_of,
+    is_held,
+)
+from cinderbank.kube.policy_groups import BATCH, GroupRuns
 from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.policy_report import Blocked, Look, Tick, Told, blocked_status, told_status
-from cinderbank.kube.policy_retention import PolicyRetention, RetentionWorlds
+from cinderbank.kube.policy_retention import PolicyRetention
+from cinderbank.kube.policy_worlds import PolicyWorlds
 from cinderbank.kube.reconcile import Raw
 from cinderbank.ports.clock import Clock
 
 log = logging.getLogger(__name__)
 
-BATCH = 20
 LOOK_AGAIN_SECONDS = 600.0
 """For volumes that come and go; whatever has a time of its own is looked at then."""
 AT_ONCE_SECONDS = 0.5
 """The watches have told by then what this tick has made."""
-
-
-class PolicyWorlds(RetentionWorlds, Protocol):
-    """What a policy needs of the world. Every method may raise CinderbankError."""
-
-    def volumes(self, namespace: str, secret_name: str, cloud_name: str) -> Sequence[VolumeFacts]:
-        """All volumes of the project; may be a minute old."""
-        ...
-
-    def claimed(self, namespace: str, labels: dict[str, str]) -> Claimed:
-        """Volumes behind the PersistentVolumeClaims with these labels; may be a minute old."""
-        ...
-
-    def children(self, key: Key) -> tuple[Child, ...]:
-        """As the watches told them."""
-        ...
-
-    def create_child(self, namespace: str, body: Raw) -> None:
-        """Idempotent. Raises InvalidSpec: ChildNameTaken when another object has that name; or what
-        the API server has against the template."""
-        ...
-
-    def cancel_child(self, key: Key, child: Child) -> None: ...
-
-    def policies_in(self, namespace: str) -> int: ...
-    def write_status(self, raw: Raw, status: dict[str, Any]) -> None: ...
 
 
 class PolicyRuns:
@@ -93,6 +89,7 @@ class PolicyRuns:
         self._clock = clock
         self._coverage = coverage
         self._retention = PolicyRetention(worlds, on_error)
+        self._groups = GroupRuns(worlds, on_error)
         self._on_error = on_error
         self._blocked_retry_seconds = blocked_retry_seconds
 
@@ -101,22 +98,28 @@ class PolicyRuns:
         before = VolumeBackupPolicyStatus.read(raw.get("status"), "status")
         if "deletionTimestamp" in raw["metadata"]:
             self._coverage.forget(key)
-            return None
+            return self._groups.leave(key, raw, before, self._clock.now())
+        if before.run is None and is_held(raw):
+            self._worlds.release(raw)  # nothing is held any more, and that is durable
+            return AT_ONCE_SECONDS
         now, children = self._clock.now(), self._worlds.children(key)
         about = Blocked(raw, before, children, None, created_at_of(raw, now), now)
+        spec = None
         try:
             spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
             about = replace(about, rpo=spec.rpo_or_none())
             rules = spec.to_rules(key.uid)
         except CinderbankError as error:
-            return self._blocked(key, about, error, human=True)
+            return self._blocked(key, self._let_go(key, about, spec), error, human=True)
         tick = Tick(key, raw, spec, before, now)
         try:
             volumes = self._volumes(tick)
-            selection = self._select(tick, volumes)
+            found = self._groups.find(key, spec)
+            selection = self._select(tick, volumes, found)
         except CinderbankError as error:
-            return self._blocked(key, about, error, human=False)
-        return self._work(tick, rules, about, volumes, selection)
+            about = self._let_go(key, about, spec)
+            return self._blocked(key, about, error, human=isinstance(error, SourceGone))
+        return self._work(tick, rules, about, volumes, selection, found)
 
     def _work(
         self,
@@ -125,6 +128,7 @@ class PolicyRuns:
         about: Blocked,
         volumes: Sequence[VolumeFacts],
         selection: Selection,
+        found: GroupFound | None,
     ) -> float:
         children, rpo, now = about.children, about.rpo, tick.now
         selected = frozenset(each.id for each in selection.volumes)
@@ -135,7 +139,13 @@ class PolicyRuns:
         known = {child.volume_id for child in children}
         chosen = within(selection.volumes, tick.spec.max_volumes, known)
         try:
-            told = self._go_on(tick, rules, memory, chosen, children, judged.next_at)
+            if memory.run is not None and (found is not None or memory.run.group is not None):
+                tick, group = self._go_on_with_group(tick, memory, found)
+                if group.error is not None:
+                    raise group.error
+                told = group.to_told(judged.next_at)
+            else:
+                told = self._go_on(tick, rules, memory, chosen, children, judged.next_at)
         except Conflict:
             raise
         except CinderbankError as error:
@@ -145,14 +155,19 @@ class PolicyRuns:
             mine = [child for child in children if child.volume_id in selected]
             tick, told = self._retention.retain(tick, rules, told, mine)
         look = Look(tick.spec, volumes, selection, chosen, children, rpo, about.since, now)
+        look = replace(look, one_moment=condition_of(tick.spec, selection.volumes, found))
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         status, proofs_seconds = self._proofs.go_on(tick.key, tick.raw, tick.spec, status, look)
         self._worlds.write_status(tick.raw, status.dump())
-        if told.memory.run is not None or told.more:
-            return AT_ONCE_SECONDS
+        if told.memory.run is not None or told.more or is_held(tick.raw):
+            return told.rest_seconds or AT_ONCE_SECONDS
         soonest = min(_until(judged.next_at, now), _until(turns_at, now), proofs_seconds + 0.5)
         return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest))
+
+    def _let_go(self, key: Key, about: Blocked, spec: VolumeBackupPolicySpec | None) -> Blocked:
+        raw, before = self._groups.let_go(key, about.raw, about.before, spec, about.now)
+        return replace(about, raw=raw, before=before)
 
     # What is there.
 
@@ -162,8 +177,13 @@ class PolicyRuns:
             tick.key.namespace, credentials.secret_name, credentials.cloud_name
         )
 
-    def _select(self, tick: Tick, volumes: Sequence[VolumeFacts]) -> Selection:
+    def _select(
+        self, tick: Tick, volumes: Sequence[VolumeFacts], found: GroupFound | None
+    ) -> Selection:
         selector = tick.spec.selector
+        if found is not None or selector is None:
+            members = () if found is None else found.facts.volume_ids
+            return select(Selector(Pattern(frozenset(members))), volumes)
         return select(
             selector.to_selector(),
             volumes,
@@ -249,6 +269,15 @@ class PolicyRuns:
             not_made = telling.backups_refused(len(refused), refused[0])
             self._worlds.say(tick.raw, "BackupsRefused", not_made.message, True)
         return Told(ended(memory), next_at, left_out=len(plan.left_out), not_made=not_made)
+
+    def _go_on_with_group(
+        self, tick: Tick, memory: RunMemory, found: GroupFound | None
+    ) -> tuple[Tick, GroupTold]:
+        """As _go_on; what it has begun is in the tick that comes back, also when it has failed."""
+        asked = GroupTick(tick.key, tick.raw, tick.spec, tick.before, memory, tick.now)
+        group = self._groups.go_on(asked, found)
+        before = group.tick.before.remembering(group.tick.memory)
+        return replace(tick, raw=group.tick.raw, before=before), group
 
     def _blocked(self, key: Key, about: Blocked, error: CinderbankError, *, human: bool) -> float:
         """What the schedule makes of this time is judged when it can be looked at again."""

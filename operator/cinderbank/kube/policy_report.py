@@ -20,7 +20,7 @@ from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain import record
 from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import VolumeFacts, VolumeId
-from cinderbank.domain.policy import telling
+from cinderbank.domain.policy import moment, telling
 from cinderbank.domain.policy.children import Child, newest_good
 from cinderbank.domain.policy.retention import Verdict
 from cinderbank.domain.policy.rpo import judge_rpo
@@ -55,6 +55,7 @@ class Look:
     since: datetime
     """When the policy was made."""
     now: datetime
+    one_moment: record.Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,15 @@ class Told:
     left_out: int | None = None
     """Volumes of a run that has just ended; None when none has."""
     not_made: record.Condition | None = None
-    """BackupsMade of a run that has just ended, when some were refused."""
+    """BackupsMade of a run that has just ended, when some were refused; of a group's run also before."""
     verdicts: tuple[Verdict, ...] | None = None
     """None when retention did not look: a run is under way, or its rules are wrong."""
     retention_error: CinderbankError | None = None
     more: bool = False
+    rest_seconds: float = 0.0
+    """How long a run under way has nothing to do."""
+    trouble: CinderbankError | None = None
+    """Why the run under way can not end."""
     unprotected: frozenset[VolumeId] | None = None
 
 
@@ -90,9 +95,19 @@ def told_status(
             claims_cut=look.selection.claims_cut,
         )
     )
-    not_made = told.not_made if told.left_out is not None else _said(before, "BackupsMade")
+    if not volumes and look.spec.group is not None:
+        conditions = list(
+            telling.stalled("GroupEmpty", moment.no_members(look.spec.group.group_id))
+        )
+    if told.trouble is not None:
+        conditions = list(telling.waiting(told.trouble))
+    not_made = told.not_made
+    if not_made is None and told.left_out is None:
+        not_made = _said(before, "BackupsMade")
     if not_made is not None and volumes:
         conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
+    if look.one_moment is not None:
+        conditions.append(look.one_moment)
     turns_at = None
     if look.rpo is not None:
         verdict = judge_rpo(look.rpo, volumes, newest, look.now, look.since)

@@ -47,6 +47,10 @@ class Cinder(Protocol):
         """All volumes with metadata {key: value}, oldest first; filtered again by us, whatever the server did."""
         ...
 
+    def find_snapshot(self, snapshot_id: SnapshotId) -> SnapshotFacts | None:
+        """The snapshot, or None when this project has none of that id (404)."""
+        ...
+
     def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
         """All snapshots with metadata {key: value}, oldest first."""
         ...

@@ -181,31 +181,31 @@ class FakeSite:
     def __init__(self, backend: str = "rbd") -> None:
         self.run = "contract-fake"
         self._clock = FakeClock()
-        self._cloud = FakeCloud(self._clock, Faults(), backend=backend)
-        self.cinder: Cinder = FakeCinder(self._cloud)
-        self.glance: Glance = FakeGlance(self._cloud)
+        self.cloud = FakeCloud(self._clock, Faults(), backend=backend)
+        self.cinder: Cinder = FakeCinder(self.cloud)
+        self.glance: Glance = FakeGlance(self.cloud)
 
     def blank_volume(self) -> VolumeId:
         name = f"{self.run}-blank"
-        return self._cloud.add_volume(self._cloud.new_id("volume"), name=name).id
+        return self.cloud.add_volume(self.cloud.new_id("volume"), name=name).id
 
     def volume_holding(self, content: str) -> VolumeId:
         volume_id = self.blank_volume()
-        self._cloud.volumes[volume_id].content = content
+        self.cloud.volumes[volume_id].content = content
         return volume_id
 
     def attach(self, volume_id: VolumeId) -> None:
-        self._cloud.volumes[volume_id].status = "in-use"
+        self.cloud.volumes[volume_id].status = "in-use"
 
     def detach(self, volume_id: VolumeId) -> None:
-        self._cloud.volumes[volume_id].status = "available"
+        self.cloud.volumes[volume_id].status = "available"
 
     def fill(self, image: ImageFacts, content: str = "text") -> None:
-        filled = self._cloud.images[image.id]
+        filled = self.cloud.images[image.id]
         filled.status, filled.full_size_bytes, filled.content = "active", 5120, content
 
     def still_holds(self, volume_id: VolumeId, content: str) -> bool | None:
-        return self._cloud.volumes[volume_id].content == content
+        return self.cloud.volumes[volume_id].content == content
 
     def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
         for _ in range(int(GIVE_UP_SECONDS)):

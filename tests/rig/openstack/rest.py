@@ -50,15 +50,17 @@ class Cloud:
         """A call to Keystone; `path` begins after /v3."""
         return self.call(method, self._auth_url + path, body)
 
-    def call(self, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
+    def call(
+        self, method: str, url: str, body: dict[str, Any] | None = None, microversion: str = ""
+    ) -> Any:
         """The decoded answer, None for an empty one; RestError for an error."""
         try:
-            return self._send(method, url, body, self._valid_token())[0]
+            return self._send(method, url, body, self._valid_token(), microversion)[0]
         except RestError as error:
             if error.status != 401:
                 raise
             self._token = None
-            return self._send(method, url, body, self._valid_token())[0]
+            return self._send(method, url, body, self._valid_token(), microversion)[0]
 
     def _valid_token(self) -> str:
         with self._lock:
@@ -68,10 +70,19 @@ class Cloud:
                 self._token = headers["X-Subject-Token"]
             return str(self._token)
 
-    def _send(self, method: str, url: str, body: dict[str, Any] | None, token: str | None) -> Any:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        body: dict[str, Any] | None,
+        token: str | None,
+        microversion: str = "",
+    ) -> Any:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             headers["X-Auth-Token"] = token
+        if microversion:
+            headers["OpenStack-API-Version"] = f"volume {microversion}"
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, headers=headers, method=method)
         try:

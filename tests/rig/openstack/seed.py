@@ -77,6 +77,21 @@ def volume_types(site: Site) -> None:
             site.admin.call("POST", f"{url}/{made['id']}/encryption", encryption)
 
 
+def group_types(site: Site) -> None:
+    """`one-by-one`, and on RBD `one-moment`, which promises snapshots of one moment."""
+    url = f"{site.volume_url}/group_types"
+    known = site.admin.call("GET", url, microversion="3.11")["group_types"]
+    there = {each["name"] for each in known}
+    for name in site.group_types:
+        if name in there:
+            continue
+        body = {"group_type": {"name": name, "is_public": True}}
+        made = site.admin.call("POST", url, body, microversion="3.11")["group_type"]
+        if name == "one-moment":
+            specs = {"group_specs": {"consistent_group_snapshot_enabled": "<is> True"}}
+            site.admin.call("POST", f"{url}/{made['id']}/group_specs", specs, microversion="3.11")
+
+
 def cloud_names() -> list[str]:
     return [*CLOUDS, "a-admin", "b-admin"]
 

@@ -70,6 +70,10 @@ class Site:
     def _backends(self) -> list[str]:
         return [self.backend, *(["rbd"] if "luks" in self.volume_types[1:] else [])]
 
+    @property
+    def group_types(self) -> list[str]:
+        return ["one-by-one", *(["one-moment"] if self.backend == "rbd" else [])]
+
     def port(self, service: str) -> int:
         return self.rig.ports[f"{self.name}.{service}"]
 
@@ -254,6 +258,7 @@ def _start(site: Site) -> None:
         seed.identity(site)
         rig.wait_ready(f"{site.name}.cinder-api")
         seed.volume_types(site)
+        seed.group_types(site)
         site.seeded.touch()
         rig.say(f"{site.name}: users, projects and types ({time.monotonic() - began:.1f} s)")
     for name in names:

@@ -7,15 +7,17 @@ import json
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.rig.openstack import ceph
+from tests.rig.openstack import ceph, installation
 
 if TYPE_CHECKING:
     from tests.rig.openstack.site import Site
 
 BLOCK_BYTES = 4 * 1024**2
+BY_TURNS = Path(__file__).with_name("writes_by_turns.py")
 
 
 class VolumeUnreadable(Exception):
@@ -56,6 +58,25 @@ def _is_on_rbd(site: Site, volume_id: str) -> bool:
 
 def _nfs_path(site: Site, volume_id: str) -> Path:
     return site.folder / "export" / f"volume-{volume_id}"
+
+
+@contextmanager
+def writing_by_turns(site: Site, volume_ids: list[str]) -> Iterator[None]:
+    """While inside, a process writes 1 into the first volume, 1 into the second, 2 into the first, ...: 8
+    bytes each, big endian, at offset 0. Of volumes on RBD; it has begun when this does."""
+    images = [f"volume-{each}" for each in volume_ids]
+    python = installation.folder(site.rig) / "bin" / "python"
+    settings, pool = str(ceph.settings(site.rig)), ceph.pool(site.letter)
+    command = [str(python), str(BY_TURNS), settings, pool, *images]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            if said != "writing\n":
+                raise VolumeUnreadable(f"{BY_TURNS.name} says {said!r}")
+            yield
+        finally:
+            process.kill()
 
 
 def nfs_file(site: Site, volume_id: str) -> Path:

@@ -45,7 +45,7 @@ def test_any_text_is_bounded_and_harmless(
     labels = labels_of("main", KEY, Described(about, False))
     assert set(labels) <= {
         f"cinderbank.io/{what}"
-        for what in ("bank", "site", "volume-id", "backup-id", "volume-name")
+        for what in ("bank", "site", "volume-id", "backup-id", "volume-name", "group-snapshot")
     }
     assert all(len(value) <= 63 and value.isascii() for value in labels.values())
 
@@ -69,6 +69,25 @@ def test_a_status_tells_what_one_chooses_by() -> None:
     assert (status["sizeGiB"], status["sizeBytes"], status["encrypted"]) == (1, 5000, True)
     assert status["tags"] == {"kind": "full"}
     assert labels_of("main", KEY, Described(ABOUT, True))["cinderbank.io/volume-name"] == "db"
+
+
+SET = "cinderbank.io/group-snapshot"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("056dae7e-7606-4a4c-a9de-2493b8ba121d", True),
+        ("056dae7e-7606-4a4c-a9de-2493b8ba121d\n", False),
+        ("argocd", False),
+        ("", False),
+    ],
+)
+def test_the_backups_of_one_group_snapshot_have_a_label(value: str, shown: bool) -> None:
+    found = Described(replace(ABOUT, tags={SET: value, "x/y": "z"}), False)
+    labels = labels_of("main", KEY, found)
+    assert (labels.get(SET) == value) is shown
+    assert "x/y" not in labels
 
 
 @pytest.mark.parametrize(

@@ -206,14 +206,14 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
     [
         (None, "spec.source: Field required"),
         ([], "spec is []"),
-        (backup(source={}), "spec.source: set exactly one of volumeID and volumeName"),
+        (backup(source={}), "spec.source: set exactly one of volumeID, volumeName"),
         (
             backup(source={"volumeID": VOLUME, "volumeName": "db"}),
-            "spec.source: set exactly one of volumeID and volumeName",
+            "spec.source: set exactly one of volumeID, volumeName",
         ),
         (
             backup(source={"volumeName": "db", "persistentVolumeClaim": {"name": "data"}}),
-            "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim",
+            "spec.source: set exactly one of volumeID, volumeName, persistentVolumeClaim and snapshotID",
         ),
         (
             backup(source={"persistentVolumeClaim": {"name": "a/b"}}),
@@ -224,6 +224,11 @@ def test_fields_of_a_newer_release_are_dropped() -> None:
             "spec.source.volumeID is 'db': must be a volume's UUID",
         ),
         (backup(source={"volumeID": VOLUME + "\n"}), "spec.source.volumeID is"),
+        (
+            backup(source={"snapshotID": "before"}),
+            "spec.source.snapshotID is 'before': must be a snapshot's UUID",
+        ),
+        (backup(source={"volumeID": VOLUME, "snapshotID": VOLUME}), "set exactly one of"),
         (backup(bankRef={"name": "../main"}), "spec.bankRef.name is '../main': must be the name"),
         (backup(bankRef={"name": "x" * 300}), "..."),
         (backup(timeouts={"clone": "5"}), "spec.timeouts.clone is '5': must be a duration from 1s"),

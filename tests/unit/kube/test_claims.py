@@ -163,7 +163,7 @@ def test_nothing_is_made_of_a_cloud_that_is_not_the_drivers() -> None:
 
 def cloud(auth_url: str, overrides: bool = False) -> Cloud:
     secret = Secret("shop", "openstack", "1", "1", {})
-    return Cloud(None, None, None, None, "openstack", secret, auth_url, overrides)  # type: ignore[arg-type]
+    return Cloud(None, None, None, None, None, "openstack", secret, auth_url, overrides)  # type: ignore[arg-type]
 
 
 OURS = ("https://keystone.example.org/v3",)

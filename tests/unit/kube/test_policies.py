@@ -24,11 +24,15 @@ from cinderbank.domain.policy.children import (
 )
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP_POLICY, Key, key_of
-from cinderbank.kube.policies import BATCH, PolicyRuns
+from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
+from cinderbank.kube.policy_groups import BATCH
 from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import START, FakeClock
+from tests.fakes.cloud import FakeCloud
+from tests.fakes.faults import Faults
+from tests.fakes.groups import GROUP_ID, FakeGroups
 from tests.fakes.kube import FakeKube
 from tests.unit.policy.children import volume, volume_id
 
@@ -53,12 +57,15 @@ class FakeClouds:
         self.found: list[VolumeFacts] = [volume(1), volume(2), volume(3)]
         self.error: CinderbankError | None = None
         self.lists = 0
+        cloud = FakeCloud(FakeClock(), Faults())
+        self.groups = FakeGroups(cloud, [each.id for each in self.found], promised=None)
+        """Nothing can be made of it here: tests/crash/test_groups.py."""
 
     def open(self, namespace: str, secret_name: str, cloud_name: str) -> Any:
         if self.error is not None:
             raise self.error
         secret = SimpleNamespace(uid=secret_name, resource_version="1")
-        return SimpleNamespace(cinder=self, secret=secret)
+        return SimpleNamespace(cinder=self, groups=self.groups, secret=secret)
 
     def volumes(self) -> list[VolumeFacts]:
         self.lists += 1
@@ -500,3 +507,37 @@ def test_times_are_aware() -> None:
     house = House()
     house.tick()
     assert datetime.fromisoformat(house.status["nextRunTime"]).tzinfo is not None
+
+
+# One moment.
+
+
+def test_volumes_with_snapshots_of_their_own_are_not_of_one_moment() -> None:
+    house = House()
+    house.tick()
+    assert house.condition("OneMoment") == ("False", "NoGroup")
+    [told] = [c for c in house.status["conditions"] if c["type"] == "OneMoment"]
+    assert all(volume_id(n) in told["message"] for n in (1, 2, 3))
+    assert "spec.group.groupID" in told["message"]
+
+
+def test_one_volume_is_always_of_one_moment() -> None:
+    house = House(selector={"volumeIDs": [volume_id(1)]})
+    house.tick()
+    assert "OneMoment" not in {c["type"] for c in house.status["conditions"]}
+
+
+def test_a_group_tells_before_its_first_run() -> None:
+    """Its volumes are those that are selected; no finalizer while nothing is held."""
+    house = House(selector=None, group={"groupID": GROUP_ID}, rpo="26h")
+    house.tick()
+    assert house.condition("OneMoment") == ("Unknown", "NotTold")
+    assert house.status["volumesSelected"] == 3
+    assert house.condition("RPOMet")[0] == "True"
+    assert "finalizers" not in house.policy()["metadata"]
+
+
+def test_a_group_that_is_not_there() -> None:
+    house = House(selector=None, group={"groupID": GROUP_ID.replace("1", "2", 1)})
+    assert house.tick() == 600.0
+    assert house.condition("Stalled") == ("True", "GroupNotFound")

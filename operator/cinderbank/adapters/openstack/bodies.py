@@ -20,6 +20,7 @@ from cinderbank.domain.facts import (
     VolumeId,
     VolumeTypeFacts,
 )
+from cinderbank.domain.policy.group import GroupSnapshotFacts
 
 NAME_LIMIT = 1024
 """Characters; Cinder and Glance keep 255 of a name, a type or a zone."""
@@ -48,6 +49,13 @@ class Body:
         if not isinstance(value, str) or not is_uuid(value):
             raise unexpected(self._call, f"`{key}` is not a UUID")
         return value
+
+    def ids(self, key: str) -> list[str]:
+        """A list of ids; empty for null and for a key that is not there."""
+        found = self._content.get(key) or []
+        if not isinstance(found, list) or len(found) > ENTRIES_LIMIT:
+            raise unexpected(self._call, f"`{key}` is not a list of at most {ENTRIES_LIMIT} ids")
+        return [Body({"id": each}, self._call).id() for each in found]
 
     def optional_id(self, key: str) -> str | None:
         return self.id(key) if self._content.get(key) else None
@@ -234,7 +242,7 @@ def message(content: object, call: Call) -> UserMessage:
     )
 
 
-Born = TypeVar("Born", VolumeFacts, SnapshotFacts, ImageFacts)
+Born = TypeVar("Born", VolumeFacts, SnapshotFacts, ImageFacts, GroupSnapshotFacts)
 
 
 def oldest_first(things: list[Born]) -> list[Born]:

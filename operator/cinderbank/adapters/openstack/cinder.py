@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from openstack.connection import Connection
 
-from cinderbank.adapters.openstack import bodies
+from cinderbank.adapters.openstack import bodies, snapshots
 from cinderbank.adapters.openstack.calls import is_uuid, made, pages, read, uuid, write
 from cinderbank.adapters.openstack.errors import Call, mapped
 from cinderbank.adapters.openstack.user_messages import user_messages
@@ -33,8 +33,6 @@ from cinderbank.domain.facts import (
 UPLOAD_MICROVERSION = "3.1"
 """The first that takes `visibility`; at 3.0 Cinder answers 400."""
 
-SNAPSHOTS_MICROVERSION = "3.22"
-"""The first that filters by metadata; below 3.66, where `force` stops to be taken."""
 
 OWNER = "os-vol-tenant-attr:tenant_id"
 
@@ -83,24 +81,13 @@ class OpenStackCinder:
         found = self._volumes({"metadata": str({key: value})}, call)
         return [facts for facts in found if facts.metadata.get(key) == value]
 
+    def find_snapshot(self, snapshot_id: SnapshotId) -> SnapshotFacts | None:
+        """The snapshot, or None (404, or another project's)."""
+        return snapshots.find(self._cinder, snapshot_id, self._project_id())
+
     def snapshots_tagged(self, key: str, value: str) -> Sequence[SnapshotFacts]:
         """All snapshots with metadata {key: value}, oldest first."""
-        call = Call("list", f"snapshots with metadata {key}={value}")
-        found = pages(
-            self._cinder,
-            "/snapshots/detail",
-            call,
-            key="snapshots",
-            params={"metadata": str({key: value})},
-            microversion=SNAPSHOTS_MICROVERSION,
-        )
-        return bodies.oldest_first(
-            [
-                bodies.snapshot(item, call)
-                for item in found
-                if bodies.Body(item, call).texts("metadata").get(key) == value
-            ]
-        )
+        return snapshots.tagged(self._cinder, key, value)
 
     def messages(self, resource_id: str, *, since: datetime) -> Sequence[UserMessage]:
         """See adapters.openstack.user_messages."""
@@ -166,7 +153,7 @@ class OpenStackCinder:
             call,
             expected=(200, 202),
             json={"snapshot": snapshot},
-            microversion=SNAPSHOTS_MICROVERSION,
+            microversion=snapshots.MICROVERSION,
         )
         return made(response, call, lambda body: bodies.snapshot(body.get("snapshot"), call))
 
@@ -290,9 +277,12 @@ class OpenStackCinder:
         )
 
     def _is_ours(self, body: Any) -> bool:
-        with mapped("read", "the project of these credentials"):
-            project = self._session.get_project_id()
+        project = self._project_id()
         return bool(body.get(OWNER, project) == project)
+
+    def _project_id(self) -> str:
+        with mapped("read", "the project of these credentials"):
+            return str(self._session.get_project_id())
 
     def _create_volume(self, volume: Mapping[str, Any], call: Call) -> VolumeFacts:
         response = write(

@@ -183,7 +183,7 @@ Time = Annotated[AwareDatetime, PlainSerializer(kubernetes_time, return_type=str
 """An instant; written in UTC and without loss, so that what is read back equals what was known."""
 
 _LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-_UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+UUID_FORM = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 ObjectName = Annotated[
     str,
@@ -205,7 +205,7 @@ VolumeUUID = Annotated[
     str,
     Field(max_length=36),
     Matching(
-        _UUID,
+        UUID_FORM,
         "must be a volume's UUID as `openstack volume list` shows it; for a name use volumeName",
     ),
 ]

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cinderbank.api.v1alpha1.conditions import Conditions
 from cinderbank.api.v1alpha1.model import ApiModel, CloudID, ObjectName, Time
+from cinderbank.api.v1alpha1.policy_group import GroupRunStatus, group_run_status
 from cinderbank.api.v1alpha1.policy_proofs import DrillsTold, VerifyStatus
 from cinderbank.domain.policy.runs import Run, RunMemory
 
@@ -23,6 +24,18 @@ class RunUnderWay(ApiModel):
     trigger: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="The spec.trigger that asked for it."
     )
+    group: GroupRunStatus | None = Field(
+        default=None, description="Of a policy with spec.group: its group snapshot."
+    )
+
+    def to_domain(self) -> Run:
+        group = None if self.group is None else self.group.to_domain()
+        return Run(self.time, self.trigger or "", group)
+
+
+def _run_under_way(run: Run) -> RunUnderWay:
+    group = None if run.group is None else group_run_status(run.group)
+    return RunUnderWay(time=run.at, trigger=run.trigger or None, group=group)
 
 
 class PolicyVolume(ApiModel):
@@ -80,9 +93,10 @@ class VolumeBackupPolicyStatus(ApiModel):
     conditions: Conditions | None = Field(
         default=None,
         description="Ready: the policy does its work. RPOMet: every volume's newest good copy is"
-        " young enough. RetentionApplied: what should go, goes. BackupsMade: False when the last run"
-        " could not make all its backups; not there when it could. Drilled: the last drill of each volume"
-        " got every byte back. Checked: the last check of each bank found all whole.",
+        " young enough. RetentionApplied: what should go, goes. OneMoment: the backups of a run are"
+        " of one moment. BackupsMade: False when the last run could not make all its backups; not there"
+        " when it could. Drilled: the last drill of each volume got every byte back. Checked: the last"
+        " check of each bank found all whole.",
     )
     next_run_time: Time | None = Field(default=None, description="When it runs next.")
     last_run_time: Time | None = Field(
@@ -121,7 +135,7 @@ class VolumeBackupPolicyStatus(ApiModel):
     )
 
     def to_memory(self) -> RunMemory:
-        run = None if self.run is None else Run(self.run.time, self.run.trigger or "")
+        run = None if self.run is None else self.run.to_domain()
         return RunMemory(
             fingerprint=self.observed_schedule or "",
             judged_until=self.scheduled_until,
@@ -145,9 +159,7 @@ class VolumeBackupPolicyStatus(ApiModel):
             update={
                 "observed_schedule": memory.fingerprint or None,
                 "scheduled_until": memory.judged_until,
-                "run": None
-                if run is None
-                else RunUnderWay(time=run.at, trigger=run.trigger or None),
+                "run": None if run is None else _run_under_way(run),
                 "last_run_time": memory.last_run_at,
                 "last_trigger": memory.last_trigger or None,
                 "missed_runs": memory.missed,

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from cinderbank.api.v1alpha1.conditions import WAITING, Conditions, merge_conditions
 from cinderbank.api.v1alpha1.model import (
+    UUID_FORM,
     ApiModel,
     BackupULID,
     SiteName,
@@ -28,6 +29,7 @@ from cinderbank.api.v1alpha1.model import (
 from cinderbank.api.v1alpha1.references import BankRef
 from cinderbank.api.v1alpha1.resource import AGE, GROUP, MESSAGE, Column, Resource
 from cinderbank.domain.catalog import PointKey
+from cinderbank.domain.policy.moment import GROUP_SNAPSHOT_TAG
 from cinderbank.domain.record import Condition
 from cinderbank.ports.catalog import Described, Unreadable
 
@@ -46,6 +48,7 @@ MAX_DESCRIPTION = 1024
 MAX_MESSAGE = 512
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
+_UUID = re.compile(UUID_FORM)
 _MIRROR = "a RecoveryPoint mirrors the bank; it may only be deleted, and then comes back"
 
 Count = Annotated[int, Field(ge=0)]
@@ -174,13 +177,18 @@ def _conditions(found: Described | Unreadable, degraded: bool) -> tuple[Conditio
 
 
 def labels_of(bank: str, key: PointKey, found: Described | Unreadable) -> dict[str, str]:
-    """Labels to find it by. Never from tags: their names are other people's, and tools act on labels."""
+    """Labels to find it by. Never from tags, whose names are other people's, and tools act on labels; but
+    for the one by which the backups of one group snapshot are known, when it is a UUID."""
     labels = {
         BANK_LABEL: bank,
         SITE_LABEL: key.site,
         VOLUME_ID_LABEL: key.volume_id,
         BACKUP_ID_LABEL: key.backup_id,
     }
+    if isinstance(found, Described) and _UUID.fullmatch(
+        found.about.tags.get(GROUP_SNAPSHOT_TAG, "")
+    ):
+        labels[GROUP_SNAPSHOT_TAG] = found.about.tags[GROUP_SNAPSHOT_TAG]
     if isinstance(found, Described) and _LABEL_VALUE.fullmatch(found.about.volume_name):
         labels[VOLUME_NAME_LABEL] = found.about.volume_name
     return labels

@@ -11,7 +11,9 @@ from cinderbank.api.v1alpha1.claim import ClaimSource
 from cinderbank.api.v1alpha1.copies import COPIES_RULES, Copies
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
 from cinderbank.api.v1alpha1.model import (
+    UUID_FORM,
     ApiModel,
+    Matching,
     Ruled,
     VolumeUUID,
     exactly_one,
@@ -23,7 +25,7 @@ from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
 from cinderbank.api.v1alpha1.run_status import UNSEEN
 from cinderbank.domain import record
 from cinderbank.domain.errors import InvalidSpec
-from cinderbank.domain.facts import VolumeId
+from cinderbank.domain.facts import SnapshotId, VolumeId
 from cinderbank.domain.record import DeletionPolicy
 
 RETRY_LIMIT = 100
@@ -73,10 +75,17 @@ class Timeouts(ApiModel):
         )
 
 
+SnapshotUUID = Annotated[
+    str,
+    Field(max_length=36),
+    Matching(UUID_FORM, "must be a snapshot's UUID as `openstack volume snapshot list` shows it"),
+]
+
+
 class BackupSource(ApiModel):
     """Which volume; exactly one field is set."""
 
-    rules = (exactly_one("volumeID", "volumeName", "persistentVolumeClaim"),)
+    rules = (exactly_one("volumeID", "volumeName", "persistentVolumeClaim", "snapshotID"),)
 
     volume_id: VolumeUUID | None = Field(
         default=None, description="Id (UUID) of the volume in Cinder."
@@ -88,6 +97,11 @@ class BackupSource(ApiModel):
     )
     persistent_volume_claim: ClaimSource | None = Field(
         default=None, description="A claim in this namespace whose volume is backed up."
+    )
+    snapshot_id: SnapshotUUID | None = Field(
+        default=None,
+        description="Id (UUID) of a snapshot in Cinder that is backed up as it is: none is taken, and"
+        " this one is never deleted. It must be available, and stay until phase Imaging is over.",
     )
 
 
@@ -180,10 +194,10 @@ class VolumeBackupSpec(ApiModel):
     def to_request(self, name: str) -> record.BackupRequest:
         """The engine's view; `name` is metadata.name. Raises InvalidSpec."""
         source, claim = self.source, self.source.persistent_volume_claim
-        ways = (source.volume_id, source.volume_name, claim)
+        ways = (source.volume_id, source.volume_name, claim, source.snapshot_id)
         if sum(way is not None for way in ways) != 1:
             raise InvalidSpec(
-                "spec.source: set exactly one of volumeID and volumeName and persistentVolumeClaim"
+                "spec.source: set exactly one of volumeID, volumeName, persistentVolumeClaim and snapshotID"
             )
         return record.BackupRequest(
             volume_id=None if source.volume_id is None else VolumeId(source.volume_id.lower()),
@@ -200,6 +214,9 @@ class VolumeBackupSpec(ApiModel):
             encrypted_volumes=self.encrypted_volumes,
             tags=self.tags,
             claim_name=None if claim is None else claim.name,
+            snapshot_id=None
+            if source.snapshot_id is None
+            else SnapshotId(source.snapshot_id.lower()),
         )
 
 

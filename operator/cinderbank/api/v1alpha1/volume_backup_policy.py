@@ -9,7 +9,8 @@ from pydantic import Field, create_model
 
 from cinderbank.api.v1alpha1.conditions import WAITING
 from cinderbank.api.v1alpha1.duration import Duration, parse_duration
-from cinderbank.api.v1alpha1.model import ApiModel, Ruled, VolumeUUID, rule
+from cinderbank.api.v1alpha1.model import ApiModel, Ruled, VolumeUUID, exactly_one, rule
+from cinderbank.api.v1alpha1.policy_group import VolumeGroup
 from cinderbank.api.v1alpha1.policy_proofs import PolicyDrill, PolicyVerify
 from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.resource import AGE, MESSAGE, Column, Resource
@@ -195,6 +196,8 @@ class Retention(ApiModel):
 class VolumeBackupPolicySpec(ApiModel):
     """When, which volumes, how, and what stays; all of it may be changed at any time."""
 
+    rules = (exactly_one("selector", "group"),)
+
     schedule: Annotated[str, Field(min_length=1, max_length=128)] = Field(
         description="When, in cron's five fields: minute, hour, day of month, month, day of week; or"
         " @hourly, @daily, @weekly, @monthly, @yearly. docs/policies.md says what happens when the"
@@ -230,7 +233,14 @@ class VolumeBackupPolicySpec(ApiModel):
         " backups of that run have been made (condition BackupsMade tells of those that were refused)."
         " While nothing is selected it waits.",
     )
-    selector: VolumeSelector = Field(description="Which volumes of the project.")
+    selector: VolumeSelector | None = Field(
+        default=None, description="Which volumes of the project; each has a snapshot of its own."
+    )
+    group: VolumeGroup | None = Field(
+        default=None,
+        description="The volumes of a Cinder group, backed up from one group snapshot. A run then lasts"
+        " until its backups have ended, and concurrencyPolicy says nothing.",
+    )
     max_volumes: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000,
         description="At most so many volumes are backed up: a selector that suddenly matches far more is"

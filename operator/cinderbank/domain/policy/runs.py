@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from cinderbank.domain.facts import VolumeId
 from cinderbank.domain.policy.children import Child, ChildState, newest_run, trigger_digest
+from cinderbank.domain.policy.group import GroupRun
 from cinderbank.domain.policy.schedule import Timetable, due
 
 CLOCK_SLACK = timedelta(hours=1)
@@ -51,6 +52,8 @@ class Run:
     at: datetime
     """The time of the schedule, without jitter; of a trigger the moment it was seen."""
     trigger: str = ""
+    group: GroupRun | None = None
+    """Of a policy over a Cinder group, from when its group snapshot is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,14 @@ def crowded(count: int) -> Condition:
     return Condition("BackupsMade", "False", "TooManyAtWork", told)
 
 
+def run_refused(reason: str, message: str) -> Condition:
+    """Of a run of a group that has ended without a backup of each member; it stands as backups_refused."""
+    way_out = (
+        "" if "spec.trigger" in message else "; mend it, then a new spec.trigger runs it again"
+    )
+    return Condition("BackupsMade", "False", reason, f"{message}{way_out}")
+
+
 def rpo_met(verdict: RpoVerdict | None) -> Condition:
     if verdict is None:
         return Condition("RPOMet", "False", "NothingSelected", NOTHING_SELECTED)
