@@ -155,7 +155,7 @@ def cut(simulation: GroupSimulation, looks: int) -> None:
 LOOKS = simulated().looks
 
 
-@pytest.mark.parametrize("looks", range(0, LOOKS, 5))
+@pytest.mark.parametrize("looks", range(0, LOOKS, 7))
 def test_the_policy_is_deleted(looks: int) -> None:
     simulation = GroupSimulation()
     cut(simulation, looks)
@@ -167,7 +167,7 @@ def test_the_policy_is_deleted(looks: int) -> None:
         assert child["status"]["phase"] == "Completed"
 
 
-@pytest.mark.parametrize("looks", range(0, LOOKS, 7))
+@pytest.mark.parametrize("looks", range(0, LOOKS, 10))
 def test_a_backup_is_deleted(looks: int) -> None:
     simulation = GroupSimulation()
     cut(simulation, looks)
@@ -180,7 +180,7 @@ def test_a_backup_is_deleted(looks: int) -> None:
     assert "run" not in simulation.policy_status()
 
 
-@pytest.mark.parametrize("looks", range(0, LOOKS, 8))
+@pytest.mark.parametrize("looks", range(0, LOOKS, 12))
 def test_everything_is_deleted(looks: int) -> None:
     """A namespace whose Secret is still there."""
     simulation = GroupSimulation()
@@ -192,7 +192,7 @@ def test_everything_is_deleted(looks: int) -> None:
     assert simulation.kube.objects == {}
 
 
-@pytest.mark.parametrize("looks", range(0, LOOKS, 12))
+@pytest.mark.parametrize("looks", range(0, LOOKS, 20))
 @pytest.mark.parametrize("change", ["group", "selector", "no such group", "not readable"])
 def test_the_spec_is_changed(looks: int, change: str) -> None:
     """Into another cloud's Secret, or to a selector: what was begun is cleaned up where it was begun."""
