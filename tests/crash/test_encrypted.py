@@ -323,3 +323,11 @@ def test_deleting_the_restored_volume_takes_its_key_along() -> None:
     simulation.stored.delete()
     run(simulation)
     assert_nothing_restored(simulation)
+
+
+def test_a_drill_is_refused_before_anything_is_made() -> None:
+    simulation = restore(drill=True)
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
+    assert simulation.cloud.volumes == {} and simulation.cloud.images == {}
+    assert simulation.cloud.secrets == {} and simulation.bank.verdicts == set()

@@ -127,6 +127,16 @@ def restore_transport(asked: Transport) -> TransportChoice:
     return RAW
 
 
+def no_drill() -> Unsupported:
+    """The scratch volume is longer than what was backed up, by the header of its encryption, so an image
+    of it is another one."""
+    return Unsupported(
+        "the backup is of an encrypted volume, and its drill could not be compared: restore it without"
+        " spec.drill and open it, or check its bytes in the bank with a BankCheck of level Full",
+        reason="EncryptedVolume",
+    )
+
+
 def placed(placement: Placement, source: VolumeFacts, size_bytes: int, size_gib: int) -> Placement:
     """The placement of an encrypted volume, with what is to be known of it.
 

@@ -232,6 +232,8 @@ def backup(o: RestoreObserved) -> RestoreStep | None:
 
 def _transport(o: RestoreObserved, found: FoundBackup, target_gib: int) -> TransportChoice:
     if found.source.encryption is not None:
+        if o.request.drill:
+            raise encryption.no_drill()
         return encryption.restore_transport(o.request.transport)
     return for_restore(
         o.request.transport,
