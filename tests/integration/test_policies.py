@@ -16,12 +16,14 @@ from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.adapters.kube.rates import ProgressRule, TokenBucket
 from cinderbank.adapters.kube.records import StatusWriter
 from cinderbank.app.policies import AppPolicyWorlds
+from cinderbank.app.policy_proofs import AppProofWorlds
 from cinderbank.domain.errors import InvalidSpec
 from cinderbank.domain.facts import BackupId
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, key_of
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
+from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import FakeClock
 from tests.stage.namespace import GROUP, Namespace, Object, Refused, condition
@@ -67,7 +69,9 @@ class Operator:
         bucket = TokenBucket(per_second=1000, burst=1000, clock=lambda: 0.0)
         self.writer = StatusWriter(api, bucket, ProgressRule())
         worlds = AppPolicyWorlds(api, self.writer, self.clouds, self.known, self)  # type: ignore[arg-type]
-        self.runs = PolicyRuns(worlds, self.clock, Coverage(), lambda reason: None, 60.0)
+        self.proofs = PolicyProofs()
+        proofs = PolicyProofRuns(AppProofWorlds(api, self.proofs, self.say), lambda reason: None)
+        self.runs = PolicyRuns(worlds, self.clock, Coverage(), lambda reason: None, 60.0, proofs)
 
     def settle(self, name: str = "nightly") -> Object:
         """Tick, with what a watch would have told, until it rests; the policy then."""
