@@ -69,10 +69,8 @@ class Operator:
         bucket = TokenBucket(per_second=1000, burst=1000, clock=lambda: 0.0)
         self.writer = StatusWriter(api, bucket, ProgressRule())
         worlds = AppPolicyWorlds(api, self.writer, self.clouds, self.known, self)  # type: ignore[arg-type]
-        proofs = PolicyProofRuns(
-            AppProofWorlds(api, PolicyProofs(), self.say),
-            lambda reason: None,
-        )
+        self.proofs = PolicyProofs()
+        proofs = PolicyProofRuns(AppProofWorlds(api, self.proofs, self.say), lambda reason: None)
         self.runs = PolicyRuns(worlds, self.clock, Coverage(), lambda reason: None, 60.0, proofs)
 
     def settle(self, name: str = "nightly") -> Object:
