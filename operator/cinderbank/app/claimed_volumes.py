@@ -28,7 +28,7 @@ class _Listing:
     lock: threading.Lock = field(default_factory=threading.Lock)
     at: float = float("-inf")
     asked_at: float = 0.0
-    behind: Mapping[State, VolumeId] = field(default_factory=dict)
+    behind: Mapping[State, VolumeId | None] = field(default_factory=dict)
     cut: bool = False
 
 
@@ -58,35 +58,47 @@ class ClaimedVolumes:
             if self._clock() - listing.at > YOUNG_SECONDS:
                 self._look(listing, namespace, wanted)
                 listing.at = self._clock()
-            return Claimed(frozenset(listing.behind.values()), listing.cut)
+            found = frozenset(each for each in listing.behind.values() if each is not None)
+            return Claimed(found, listing.cut)
 
     def _look(self, listing: _Listing, namespace: str, wanted: str) -> None:
-        behind, cut = dict[State, VolumeId](), False
+        behind, cut = dict[State, VolumeId | None](), False
         for number, claim in enumerate(self._api.list_all(claim_path(namespace), wanted)):
             if number == MOST_CLAIMS:
                 cut = True
                 break
             state = claim["metadata"]["uid"], claim["metadata"]["resourceVersion"]
-            volume_id = listing.behind.get(state) or self._behind(claim)
-            if volume_id is not None:
-                behind[state] = volume_id
+            if state in listing.behind:
+                behind[state] = listing.behind[state]
+            elif (volume := self._bound_to(claim)) is not None:
+                found = _volume_id(volume, claim)
+                if found is not None or _csi(volume).get("driver") != CSI_DRIVER:
+                    behind[state] = found
         listing.behind, listing.cut = behind, cut
 
-    def _behind(self, claim: Mapping[str, Any]) -> VolumeId | None:
+    def _bound_to(self, claim: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The PersistentVolume; None while there is none."""
         name = (claim.get("spec") or {}).get("volumeName")
         if not name or (claim.get("status") or {}).get("phase") != "Bound":
             return None
-        volume = self._api.get(persistent_volume_path(name))
-        spec = (volume or {}).get("spec") or {}
-        bound_to = (spec.get("claimRef") or {}).get("uid")
-        csi = spec.get("csi") or {}
-        if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CSI_DRIVER:
-            return None
-        handle = csi.get("volumeHandle")
-        return VolumeId(handle.lower()) if isinstance(handle, str) else None
+        return self._api.get(persistent_volume_path(name))
 
     def _forget_old(self) -> None:
         limit = self._clock() - FORGOTTEN_SECONDS
         for key, listing in list(self._listings.items()):
             if listing.asked_at < limit:
                 del self._listings[key]
+
+
+def _csi(volume: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (volume.get("spec") or {}).get("csi") or {}
+
+
+def _volume_id(volume: Mapping[str, Any], claim: Mapping[str, Any]) -> VolumeId | None:
+    """None for another driver's, and for one that is bound to another claim."""
+    csi = _csi(volume)
+    bound_to = ((volume.get("spec") or {}).get("claimRef") or {}).get("uid")
+    if bound_to != claim["metadata"]["uid"] or csi.get("driver") != CSI_DRIVER:
+        return None
+    handle = csi.get("volumeHandle")
+    return VolumeId(handle.lower()) if isinstance(handle, str) else None

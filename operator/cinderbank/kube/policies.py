@@ -107,7 +107,7 @@ class PolicyRuns:
         spec = None
         try:
             spec = VolumeBackupPolicySpec.read(raw.get("spec"), "spec")
-            about = replace(about, rpo=spec.rpo_or_none())
+            about = replace(about, spec=spec, rpo=spec.rpo_or_none())
             rules = spec.to_rules(key.uid)
         except CinderbankError as error:
             return self._blocked(key, self._let_go(key, about, spec), error, human=True)
@@ -236,7 +236,7 @@ class PolicyRuns:
         if memory.run is None:
             return Told(memory, next_at)
         if not chosen and all(child.run_at != memory.run.at for child in children):
-            return Told(given_up(memory), next_at, left_out=0)
+            return Told(self._given_up(tick, memory), next_at, left_out=0)
         plan = plan_run(memory.run, rules.concurrency, chosen, children)
         for older in plan.cancel[:BATCH]:
             self._worlds.cancel_child(tick.key, older)
@@ -270,6 +270,13 @@ class PolicyRuns:
             self._worlds.say(tick.raw, "BackupsRefused", not_made.message, True)
         return Told(ended(memory), next_at, left_out=len(plan.left_out), not_made=not_made)
 
+    def _given_up(self, tick: Tick, memory: RunMemory) -> RunMemory:
+        late = given_up(memory)
+        if late.missed > memory.missed:
+            told = telling.missed(late, late.missed - memory.missed)
+            self._worlds.say(tick.raw, "RunMissed", told, True)
+        return late
+
     def _go_on_with_group(
         self, tick: Tick, memory: RunMemory, found: GroupFound | None
     ) -> tuple[Tick, GroupTold]:
@@ -284,9 +291,14 @@ class PolicyRuns:
         self._on_error(error.reason)
         self._coverage.cannot_say(key)
         status, turns_at = blocked_status(about, error, human=human)
+        check_seconds = inf
+        if about.spec is not None:  # a bank is checked without the cloud
+            status, check_seconds = self._proofs.check(
+                key, about.raw, about.spec, status, about.now
+            )
         self._worlds.write_status(about.raw, status.dump())
         retry = LOOK_AGAIN_SECONDS if human else self._blocked_retry_seconds
-        return min(retry, _until(turns_at, about.now))
+        return min(retry, _until(turns_at, about.now), check_seconds + 0.5)
 
 
 def _until(at: datetime | None, now: datetime) -> float:

@@ -146,6 +146,7 @@ def child_of(raw: Mapping[str, Any]) -> Child | None:
         hold=_mapping(raw.get("spec")).get("hold") is True,
         trigger=labels.get(TRIGGER_LABEL, ""),
         number=read_number(labels.get(NUMBER_LABEL)),
+        encrypted=_mapping(status.get("source")).get("encrypted") is True,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from cinderbank.api.v1alpha1.conditions import merge_conditions
@@ -209,7 +209,7 @@ class PolicyProofRuns:
             drills_told = self._drill(key, raw, spec, look, found)
         if spec.verify is not None:
             before = status.verify or VerifyStatus()
-            verify_status, seconds = self._verify(key, raw, spec, before, look, found)
+            verify_status, seconds = self._verify(key, raw, spec, before, look.now, found)
         generation = raw["metadata"].get("generation", 0)
         previous = (raw.get("status") or {}).get("conditions")
         conditions = merge_conditions(found, previous, generation, look.now)
@@ -219,6 +219,26 @@ class PolicyProofRuns:
             "verify": verify_status,
         }
         return status.model_copy(update=update), seconds
+
+    def check(
+        self,
+        key: Key,
+        raw: Raw,
+        spec: VolumeBackupPolicySpec,
+        status: VolumeBackupPolicyStatus,
+        now: datetime,
+    ) -> tuple[VolumeBackupPolicyStatus, float]:
+        """As `go_on`, of a policy that can not look at its volumes: banks are checked all the same."""
+        if spec.verify is None:
+            return status, float("inf")
+        found: list[Condition] = []
+        before = status.verify or VerifyStatus()
+        told, seconds = self._verify(key, raw, spec, before, now, found)
+        previous = (raw.get("status") or {}).get("conditions")
+        generation = raw["metadata"].get("generation", 0)
+        others = [each for each in status.conditions or () if each.type != "Checked"]
+        conditions = (*others, *merge_conditions(found, previous, generation, now))
+        return status.model_copy(update={"conditions": conditions, "verify": told}), seconds
 
     def _drill(
         self,
@@ -256,7 +276,7 @@ class PolicyProofRuns:
         raw: Raw,
         spec: VolumeBackupPolicySpec,
         before: VerifyStatus,
-        look: Look,
+        now: datetime,
         found: list[Condition],
     ) -> tuple[VerifyStatus, float]:
         banks, made = banks_of(spec), self._worlds.checks(key)
@@ -268,7 +288,7 @@ class PolicyProofRuns:
                 before.to_memory(),
                 made,
                 banks,
-                look.now,
+                now,
                 suspended=spec.suspend,
             )
             for bank in plan.make:
@@ -282,7 +302,7 @@ class PolicyProofRuns:
             told = f"no check of {', '.join(plan.left_out)}: the last one is still at work"
             self._worlds.say(raw, "ChecksLeftOut", told, True)
         found.append(verify.checked(made, banks))
-        seconds = (plan.next_at - look.now).total_seconds()
+        seconds = (plan.next_at - now).total_seconds()
         return before.remembering(plan), max(0.0, seconds)
 
     def _failed(self, type_: str, error: CinderbankError) -> Condition:

@@ -144,6 +144,8 @@ class Blocked:
     rpo: timedelta | None
     since: datetime
     now: datetime
+    spec: VolumeBackupPolicySpec | None = None
+    """None when it can not be read."""
 
 
 def blocked_status(
@@ -155,8 +157,10 @@ def blocked_status(
     conditions = [
         *(telling.stalled(error.reason, error.message) if human else telling.waiting(error))
     ]
-    if (not_made := _said(before, "BackupsMade")) is not None:
-        conditions.append(not_made)
+    # Of these the cloud's absence says nothing: what was found stays found.
+    for type_ in ("BackupsMade", "OneMoment", "Drilled", "Checked"):
+        if (said := _said(before, type_)) is not None:
+            conditions.append(said)
     met, turns_at = _rpo_when_blocked(about)
     if met is not None:
         conditions.append(met)

@@ -98,6 +98,14 @@ def test_a_volume_is_read_once_for_each_state_of_its_claim() -> None:
     assert reader.later().volumes == {volume_id(2)}
 
 
+def test_a_volume_of_another_driver_is_read_once_too() -> None:
+    reader = Reader(0)
+    claim(reader.house, "nfs", volume_id(1), labels=LABELS, csi={"driver": "nfs.csi.k8s.io"})
+    for _ in range(3):
+        assert reader.later().volumes == frozenset()
+    assert len(reader.gets) == 1
+
+
 def test_claims_are_listed_once_a_minute_and_forgotten_when_nobody_asks() -> None:
     reader = Reader(1)
     for _ in range(10):

@@ -6,7 +6,7 @@ from typing import Any
 
 from cinderbank.api.v1alpha1.bank_check import BankCheckSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
-from cinderbank.domain.errors import Forbidden
+from cinderbank.domain.errors import Forbidden, Unavailable
 from cinderbank.domain.policy.children import NUMBER_LABEL, POLICY_LABEL
 from tests.unit.kube.test_policies import API, HOUR, TEMPLATE, House
 from tests.unit.policy.children import volume, volume_id
@@ -178,6 +178,31 @@ def test_damage_is_told_and_old_checks_go() -> None:
     assert len(house.checks()) == 1
 
 
+def test_what_was_found_stays_told_while_the_cloud_is_away() -> None:
+    house = one_volume(**DRILLED, **CHECKED)
+    house.days(2)
+    end_proofs(house, different=True)
+    house.clouds.error = Unavailable("the cloud does not answer")
+    house.clock.advance(HOUR)
+    house.settle()
+    assert house.condition("Ready")[0] == "False"
+    assert house.condition("Drilled") == ("False", "DrillFoundDifference")
+    assert house.condition("Checked") == ("False", "DamageFound")
+
+
+def test_banks_are_checked_while_the_cloud_is_away() -> None:
+    house = one_volume(**CHECKED)
+    house.settle()
+    house.clouds.error = Unavailable("the cloud does not answer")
+    for _ in range(3):
+        house.clock.advance(24 * HOUR)
+        house.settle()
+        end_proofs(house)
+    assert len(house.checks()) == 3
+    assert house.condition("Checked") == ("True", "AllWhole")
+    assert house.status["verify"]["runs"] == 3
+
+
 def test_what_can_not_be_made_stops_no_backup() -> None:
     house = one_volume(**DRILLED, verify={"schedule": "61 * * * *", "samplePercent": 1})
     house.days(1)
@@ -185,6 +210,8 @@ def test_what_can_not_be_made_stops_no_backup() -> None:
     house.days(1)
     assert house.condition("Drilled") == ("False", "Forbidden")
     assert house.condition("Checked") == ("False", "InvalidSchedule")
+    told = next(c["message"] for c in house.status["conditions"] if c["type"] == "Checked")
+    assert "spec.verify.schedule is '61 * * * *'" in told
     assert house.condition("Ready")[0] == "True" and len(house.children()) == 2
 
 

@@ -132,6 +132,21 @@ def test_suspended_and_not_selected() -> None:
     assert (plan.start, plan.waiting) == ((), 1)
 
 
+def test_backups_of_encrypted_volumes_are_passed_over() -> None:
+    encrypted = replace(numbered(1, 1), encrypted=True)
+    assert started(1, [encrypted, numbered(1, 1, of=2)], []) == [numbered(1, 1, of=2).name]
+
+
+def test_backups_that_were_all_deleted_are_counted_anew() -> None:
+    long_ago = drill_of(numbered(0, 70))
+    assert started(3, [numbered(9, 2)], [long_ago]) == []
+    third = numbered(9, 3)
+    assert started(3, [third], [long_ago]) == [third.name]
+    assert started(3, [third, numbered(8, 70)], [long_ago]) == [], (
+        "the newest number is of an older one"
+    )
+
+
 def test_what_stays_and_what_goes() -> None:
     drills = [
         drill_of(numbered(day, day), state)
@@ -168,6 +183,9 @@ def test_the_condition() -> None:
     assert told(good, failed) == ("False", "DrillFailed")
     assert told(failed, replace(good, number=5)) == ("True", "DrillsPassed")
     assert told(different, good) == ("False", "DrillFoundDifference")
+    leaving = replace(good, number=9, state=DrillState.LEAVING)
+    assert told(leaving) == ("Unknown", "NoDrillYet"), "nobody knows how it would have ended"
+    assert told(failed, leaving) == ("False", "DrillFailed")
     assert told(good, stuck) == ("True", "DrillsPassed")
     assert told(good, stuck, waiting=1) == ("False", "DrillWaits")
 

@@ -148,6 +148,15 @@ def test_a_run_deletes_only_so_many() -> None:
     assert not [v for v in judge(retention, children, UTC, deleted_in_run=4) if not v.kept]
 
 
+def test_failures_take_no_room_from_copies() -> None:
+    children = (
+        [child(n) for n in range(6)] + [child(n, FAILED) for n in range(10, 14)] + [child(20)]
+    )
+    retention = Retention({Why.LAST: 1}, failed_last=0, max_deletes_per_run=5)
+    going = [v.child for v in judge(retention, children, UTC) if not v.kept]
+    assert going == [*children[6:10], children[0]], "failed ones first, then the oldest copy"
+
+
 def test_the_limit_grows_with_the_volumes() -> None:
     many = [child(n, of=volume) for volume in range(30) for n in range(9)]
     assert sum(not v.kept for v in judge(Retention({Why.LAST: 1}), many, UTC)) == 60

@@ -106,6 +106,20 @@ def test_what_stays() -> None:
     assert [each.seed for each in plan.give_up] == [8, 7, 6, 2, 1, 0]
 
 
+def test_the_last_one_of_a_bank_stays_whatever_the_limits_say() -> None:
+    rules = VerifyRules(RULES.timetable, successful_limit=0, failed_limit=0)
+    checks = [
+        made("main", START, 0),
+        made("main", START + DAY, 1, "Completed", "False"),
+        made("far", START, 0),
+    ]
+    memory = VerifyMemory(rules.fingerprint, START + 20 * DAY, 1)
+    plan = plan_checks(rules, memory, checks, ["main", "far"], START + 20 * DAY)
+    left = [each for each in checks if each not in plan.give_up]
+    assert left == checks[1:]
+    assert checked(left, ["main", "far"]).reason == "DamageFound"
+
+
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [

@@ -88,7 +88,7 @@ class PolicyVerify(ApiModel):
     def to_rules(self, time_zone: str, jitter: timedelta) -> verify.VerifyRules:
         """Raises InvalidSpec (InvalidSchedule, UnknownTimeZone)."""
         return verify.VerifyRules(
-            read_timetable(self.schedule, time_zone),
+            read_timetable(self.schedule, time_zone, "spec.verify.schedule"),
             jitter,
             self.successful_history_limit,
             self.failed_history_limit,

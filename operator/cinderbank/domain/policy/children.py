@@ -63,6 +63,8 @@ class Child:
     """Digest of the trigger that made it; empty for the schedule."""
     number: int = 0
     """Of NUMBER_LABEL; 0 without one."""
+    encrypted: bool = False
+    """Whether Cinder encrypts its volume: it can not be drilled."""
 
 
 def run_label(at: datetime) -> str:

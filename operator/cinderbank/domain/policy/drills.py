@@ -105,13 +105,21 @@ def plan_drills(
     suspended: bool = False,
 ) -> DrillPlan:
     number_of = numbers(children)
+    newest_number: dict[VolumeId, int] = {}
+    for each in children:
+        most = max(newest_number.get(each.volume_id, 0), number_of[each.name])
+        newest_number[each.volume_id] = most
     last = _newest(drills)
     working = [each for each in drills if each.state is DrillState.WORKING]
     busy = {each.volume_id for each in working}
     due = []
     for volume_id, child in newest_good(children).items():
-        drilled = last[volume_id].number if volume_id in last else 0
         number = number_of[child.name]
+        drilled = last[volume_id].number if volume_id in last else 0
+        if drilled > newest_number[volume_id]:
+            drilled = 0  # its backups were deleted, and are counted anew
+        if child.encrypted:
+            continue
         if volume_id in selected and volume_id not in busy and _passed(rules, number, drilled):
             due.append((drilled > 0, drilled and last[volume_id].run_at, child, number))
     due.sort(key=lambda each: (each[0], each[1], each[2].volume_id))
@@ -155,7 +163,7 @@ def _give_up(
 def drilled(drills: Sequence[Drill], selected: Collection[VolumeId], waiting: int) -> Condition:
     """Condition Drilled: of the selected volumes, by the last drill of each; a difference always tells."""
     different = [each for each in drills if each.state is DrillState.DIFFERENT]
-    ended = [each for each in drills if each.state is not DrillState.WORKING]
+    ended = [each for each in drills if each.state in (DrillState.VERIFIED, DrillState.FAILED)]
     last = [each for each in _newest(ended).values() if each.volume_id in selected]
     if different:
         told = f"{_named(different)} found that other bytes come back than were backed up"

@@ -114,7 +114,7 @@ def judge(
         verdict for found in per_volume.values() for verdict in _of_volume(retention, found, zone)
     ]
     most = limit_of(retention, len(per_volume)).max_deletes_per_run or 0
-    going = sorted((v for v in verdicts if not v.kept), key=_age)
+    going = sorted((v for v in verdicts if not v.kept), key=_failed_first)
     room = max(0, most - deleted_in_run)
     later = [Verdict(v.child, True, (Why.DELETES_LIMITED,)) for v in going[room:]]
     staying = sorted([v for v in verdicts if v.kept] + later, key=_age, reverse=True)
@@ -126,6 +126,11 @@ def limit_of(retention: Retention, volumes: int) -> Retention:
     if retention.max_deletes_per_run is not None:
         return retention
     return replace(retention, max_deletes_per_run=max(LEAST_DELETES_PER_RUN, 2 * volumes))
+
+
+def _failed_first(verdict: Verdict) -> tuple[bool, datetime, str]:
+    """Nothing of a failed one is in the bank, so it takes no room from a copy."""
+    return verdict.child.state is not ChildState.FAILED, *_age(verdict)
 
 
 def _age(verdict: Verdict) -> tuple[datetime, str]:

@@ -131,19 +131,19 @@ class Timetable:
 
 
 @lru_cache(maxsize=1024)
-def read_timetable(cron: str, zone_name: str) -> Timetable:
+def read_timetable(cron: str, zone_name: str, field: str = "spec.schedule") -> Timetable:
     """Raises InvalidSpec (InvalidSchedule, UnknownTimeZone), which names the field, its value and the
     way out; also for an expression that never comes true."""
     zone = _read_zone(zone_name)
     plain = ALIASES.get(cron.strip().lower(), " ".join(cron.split()))
     if len(cron) > LONGEST_CRON or not _FIELDS.fullmatch(plain):
-        raise _wrong(cron, "it has not five fields")
+        raise _wrong(field, cron, "it has not five fields")
     try:
         found = next(CronSim(plain, datetime(2024, 1, 1)), None)  # noqa: DTZ001 - of a wall clock
     except (CronSimError, ValueError, TypeError) as error:
-        raise _wrong(cron, str(error)) from None
+        raise _wrong(field, cron, str(error)) from None
     if found is None:
-        raise _wrong(cron, "no such day ever comes")
+        raise _wrong(field, cron, "no such day ever comes")
     return Timetable(plain, zone)
 
 
@@ -160,9 +160,9 @@ def _read_zone(name: str) -> ZoneInfo:
     )
 
 
-def _wrong(cron: str, why: str) -> InvalidSpec:
+def _wrong(field: str, cron: str, why: str) -> InvalidSpec:
     return InvalidSpec(
-        f"spec.schedule is {cron[:LONGEST_CRON]!r}: {why}; write minute, hour, day of month, month and"
+        f"{field} is {cron[:LONGEST_CRON]!r}: {why}; write minute, hour, day of month, month and"
         " day of week, such as '30 2 * * *', or one of @hourly, @daily, @weekly, @monthly",
         reason="InvalidSchedule",
     )

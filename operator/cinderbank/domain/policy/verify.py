@@ -134,24 +134,30 @@ def plan_checks(
 
 
 def _give_up(rules: VerifyRules, checks: Sequence[MadeCheck]) -> tuple[MadeCheck, ...]:
-    """Of each bank those beyond the limits; one that is at work stays."""
+    """Of each bank those beyond the limits; one that is at work stays, and so does the last one that has
+    ended: it says how the bank is."""
+    last = _last_ended(checks)
     seen: dict[tuple[str, bool], int] = {}
     going = []
     for each in sorted(checks, key=lambda check: (check.run_at, check.name), reverse=True):
         if not each.has_ended:
             continue
         place = seen[each.bank, each.is_good] = seen.get((each.bank, each.is_good), 0) + 1
-        if place > (rules.successful_limit if each.is_good else rules.failed_limit):
+        limit = rules.successful_limit if each.is_good else rules.failed_limit
+        if place > limit and each != last[each.bank]:
             going.append(each)
     return tuple(going[:BATCH])
 
 
+def _last_ended(checks: Iterable[MadeCheck]) -> dict[str, MadeCheck]:
+    """By bank."""
+    oldest_first = sorted(checks, key=lambda check: (check.run_at, check.name))
+    return {each.bank: each for each in oldest_first if each.has_ended}
+
+
 def checked(checks: Sequence[MadeCheck], banks: Collection[str]) -> Condition:
     """Condition Checked: by the last check of each bank that has ended."""
-    last: dict[str, MadeCheck] = {}
-    for each in sorted(checks, key=lambda check: (check.run_at, check.name)):
-        if each.has_ended and each.bank in banks:
-            last[each.bank] = each
+    last = {bank: each for bank, each in _last_ended(checks).items() if bank in banks}
     bad = [each for each in last.values() if each.intact == "False"]
     if bad:
         told = f"BankCheck {bad[0].name} found backups in bank {bad[0].bank} that are not whole"
