@@ -331,3 +331,19 @@ def test_a_drill_is_refused_before_anything_is_made() -> None:
     assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
     assert simulation.cloud.volumes == {} and simulation.cloud.images == {}
     assert simulation.cloud.secrets == {} and simulation.bank.verdicts == set()
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_a_drill_into_an_encrypted_type_proves_nothing_and_leaves_no_key(default: bool) -> None:
+    """An image of its scratch volume is ciphertext: a good backup must not be told as another one."""
+    wanted = Wanted() if default else Wanted(volume_type="luks")
+    simulation = RestoreSimulation(drill=True, wanted=wanted)
+    simulation.cloud.volume_types = ["luks", "other"] if default else ["ssd", "luks"]
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
+    error = simulation.stored.record.memory.last_error
+    assert error is not None and '"luks"' in error.message
+    assert "spec.target.volumeType" in error.message and "spec.drill.volumeType" in error.message
+    assert "upload_to_image" not in simulation.faults.tried
+    assert simulation.bank.verdicts == set()
+    assert_nothing_restored(simulation)

@@ -137,6 +137,18 @@ def no_drill() -> Unsupported:
     )
 
 
+def not_read_back(volume: VolumeFacts) -> Unsupported:
+    """Of a scratch volume Cinder would give its ciphertext, which is not the backup's bytes, and a copy of
+    its key."""
+    return Unsupported(
+        f'the scratch volume {volume.id} is of type "{volume.volume_type[:255]}", which Cinder encrypts, so'
+        " that an image of it is ciphertext and nothing can be compared. This says nothing about the"
+        " backup. Name a type that is not encrypted: spec.target.volumeType of a new VolumeRestore, or"
+        " spec.drill.volumeType of the policy",
+        reason="EncryptedVolume",
+    )
+
+
 def placed(placement: Placement, source: VolumeFacts, size_bytes: int, size_gib: int) -> Placement:
     """The placement of an encrypted volume, with what is to be known of it.
 
