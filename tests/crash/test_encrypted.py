@@ -347,3 +347,18 @@ def test_a_drill_into_an_encrypted_type_proves_nothing_and_leaves_no_key(default
     assert "upload_to_image" not in simulation.faults.tried
     assert simulation.bank.verdicts == set()
     assert_nothing_restored(simulation)
+
+
+@pytest.mark.parametrize("stage", ["PinReader", "CreateSecret", "CreateImage", "CreateVolume"])
+def test_a_status_without_its_encryption_makes_no_volume_and_leaves_no_key(stage: str) -> None:
+    """A CRD that is older than the operator prunes status.source.encryption."""
+    simulation = restore()
+    run(simulation, until=lambda s: stage in s.steps)
+    record = simulation.stored.record
+    source = record.memory.source
+    assert source is not None
+    pruned = replace(record.memory, source=replace(source, encryption=None))
+    simulation.stored.change(replace(record, memory=pruned))
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "StatusLost")
+    assert_nothing_restored(simulation)

@@ -21,6 +21,19 @@ def is_encrypted(o: RestoreObserved) -> bool:
     return o.memory.source is not None and o.memory.source.encryption is not None
 
 
+def encryption_lost(o: RestoreObserved) -> RestoreStep | None:
+    """The end of a restore that can not know any more how its volume was encrypted."""
+    source = o.memory.source
+    if source is None or not source.encrypted or source.encryption is not None:
+        return None
+    lost = (
+        "status.source.encryption of this object is lost, and the backup is of an encrypted volume: somebody"
+        " changed the status, or the CRD is older than this operator and drops the field. Apply its CRDs"
+        " and make a new VolumeRestore"
+    )
+    return fail(o, ResourceFailed(lost, reason="StatusLost"))
+
+
 def secret_stage(o: RestoreObserved) -> RestoreStep | None:
     """The secret, before an image is made that names it; None when there is one, or none is needed."""
     if not is_encrypted(o) or o.secrets or o.memory.site is None:

@@ -85,9 +85,9 @@ def look_before_pinned(seen: RestoreObserved, world: RestoreWorld) -> RestoreObs
 def with_secrets(seen: RestoreObserved, world: RestoreWorld, *, cleaning: bool) -> RestoreObserved:
     """Our secret, and what the volumes that are made say of theirs, for the backup of an encrypted one."""
     source = seen.memory.source
-    if source is None or source.encryption is None:
-        return seen
-    if cleaning and intents.find(seen.memory, intents.SECRET) is None:
+    if intents.find(seen.memory, intents.SECRET) is None and (
+        cleaning or source is None or source.encryption is None
+    ):
         return seen  # a key manager that is not there must not keep anybody from cleaning up
     return replace(
         seen,
