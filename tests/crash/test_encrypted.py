@@ -171,6 +171,16 @@ def test_a_key_that_can_not_be_read_is_told_before_anything_is_made() -> None:
     assert_backed_up(simulation)
 
 
+@pytest.mark.parametrize("reason", ["EncryptionKeyForbidden", "KeyManagerNotFound"])
+def test_a_key_that_only_the_transfer_can_not_read_is_waited_for(reason: str) -> None:
+    """A role that was taken away, or a catalogue that changed, after the look before it began."""
+    simulation = backup()
+    simulation.transfers.fail_next(reason, retryable=False, times=3)
+    run(simulation)
+    assert simulation.steps.count("ForgetTransfer") == 3
+    assert_backed_up(simulation)
+
+
 @pytest.mark.parametrize(
     ("request_", "encrypted_bank", "reason"),
     [
