@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cinderbank.domain.errors import Forbidden, InvalidSpec, OutcomeUnknown, Unavailable
-from cinderbank.domain.facts import GIB
+from cinderbank.domain.facts import GIB, ImageId
+from cinderbank.domain.names import image_name
 from cinderbank.domain.placement import Wanted
 from cinderbank.domain.record import EncryptedVolumes, OnDelete, Phase, Transport
 from cinderbank.ports.key_manager import Secret
@@ -21,7 +22,7 @@ from tests.crash.simulation import (
     Simulation,
     run,
 )
-from tests.fakes.cloud import LUKS, LUKS_HEADER_BYTES
+from tests.fakes.cloud import LUKS, LUKS_HEADER_BYTES, Image
 
 KEY = b"\x07" * 32
 SIZE = GIB + LUKS_HEADER_BYTES
@@ -145,6 +146,43 @@ def test_the_volumes_own_key_is_never_deleted_whatever_an_image_of_our_name_says
     image.encryption_key_id = source.encryption.key_id
     run(simulation)
     assert source.encryption.key_id in simulation.cloud.secrets
+
+
+def plant(simulation: BackupSimulation) -> str:
+    """Another volume's key, named by an image that somebody has made and called as the backup's."""
+    cloud = simulation.cloud
+    key_id = cloud.add_secret(b"of another volume")
+    now = cloud.clock.now()
+    backup_id = simulation.stored.record.memory.backup_id
+    assert backup_id is not None
+    image = Image(
+        ImageId(cloud.new_id("image")), image_name(backup_id), "active", "data", SIZE, now, now
+    )
+    image.encryption_key_id, image.owns_key = key_id, True
+    cloud.images[image.id] = image
+    return key_id
+
+
+def test_an_image_that_somebody_has_called_as_ours_destroys_no_key() -> None:
+    simulation = backup()
+    run(simulation, until=lambda s: "StartTransfer" in s.steps)
+    key_id = plant(simulation)
+    run(simulation)
+    assert outcome(simulation)[0] is Phase.COMPLETED
+    assert simulation.cloud.images == {}
+    assert key_id in simulation.cloud.secrets and len(simulation.cloud.secrets) == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nor_does_one_that_was_there_when_the_answer_was_lost(when: Any) -> None:
+    simulation = backup()
+    run(simulation, until=lambda s: "CreateSnapshot" in s.steps)
+    key_id = plant(simulation)
+    simulation.clock.advance(600)
+    simulation.faults.fail_next("upload_to_image", OutcomeUnknown("no answer"), when=when)
+    run(simulation)
+    assert simulation.cloud.images == {}
+    assert key_id in simulation.cloud.secrets
 
 
 @pytest.mark.parametrize(
