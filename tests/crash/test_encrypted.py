@@ -325,6 +325,24 @@ def test_a_key_manager_that_is_away_holds_up_the_clean_up_and_nothing_else() -> 
     assert_restored(simulation)
 
 
+@pytest.mark.parametrize("stage", ["CreateImage", "StartTransfer", "CreateVolume"])
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_key_manager_that_is_away_keeps_nothing_but_its_own_secret(stage: str, how: str) -> None:
+    simulation = restore()
+    run(simulation, until=lambda s: stage in s.steps)
+    simulation.faults.fail_next("marked_secrets", Unavailable("away"), times=40)
+    if how == "cancel":
+        simulation.request(cancel=True)
+    else:
+        simulation.stored.delete()
+    run(simulation, until=lambda s: s.results[-1].error is not None)
+    settled(simulation)
+    assert simulation.cloud.volumes == {} and simulation.cloud.images == {}
+    assert len(simulation.cloud.secrets) == 1, "it is still to be deleted"
+    run(simulation)
+    assert_nothing_restored(simulation)
+
+
 @pytest.mark.parametrize(
     ("wanted", "kind", "reason"),
     [

@@ -14,7 +14,7 @@ from cinderbank.domain.errors import ResourceFailed
 from cinderbank.domain.facts import ImageFacts, VolumeFacts
 from cinderbank.domain.restore_steps import CreateSecret, RestoreObserved, RestoreStep
 from cinderbank.domain.stages import before_fresh_try, fail, remove_failed, settling
-from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret, Wait
+from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret, GiveBack, Wait
 
 
 def is_encrypted(o: RestoreObserved) -> bool:
@@ -79,8 +79,10 @@ def unfit_volume(o: RestoreObserved, volume: VolumeFacts) -> Conclude | None:
     return None if problem is None else fail(o, problem)
 
 
-def secret_cleanup(o: RestoreObserved) -> DeleteSecret | Wait | None:
+def secret_cleanup(o: RestoreObserved) -> DeleteSecret | GiveBack | Wait | None:
     """Ours, once no image names it; never one that a volume uses, whatever it carries."""
+    if o.secrets_error is not None:
+        return GiveBack(o.secrets_error)
     used = {each.key_id for each in o.encryptions.values() if each is not None}
     for secret in o.secrets:
         if secret.id not in used:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cinderbank.domain import claim, intents, names
 from cinderbank.domain.encryption import mark_of
+from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import VolumeFacts, size_gib
 from cinderbank.domain.placement import Offered
 from cinderbank.domain.plan import Survey
@@ -89,15 +90,20 @@ def with_secrets(seen: RestoreObserved, world: RestoreWorld, *, cleaning: bool) 
         cleaning or source is None or source.encryption is None
     ):
         return seen  # a key manager that is not there must not keep anybody from cleaning up
-    return replace(
-        seen,
-        secrets=world.key_manager.marked_secrets(mark_of(seen.identity.uid)),
-        encryptions={
-            volume.id: world.cinder.volume_encryption(volume.id)
-            for volume in seen.volumes
-            if volume.status not in BEING_MADE
-        },
-    )
+    try:
+        return replace(
+            seen,
+            secrets=world.key_manager.marked_secrets(mark_of(seen.identity.uid)),
+            encryptions={
+                volume.id: world.cinder.volume_encryption(volume.id)
+                for volume in seen.volumes
+                if volume.status not in BEING_MADE
+            },
+        )
+    except CinderbankError as error:
+        if not cleaning:
+            raise
+        return replace(seen, secrets_error=error)
 
 
 def found_backup(description: BackupDescription) -> FoundBackup:
