@@ -197,6 +197,20 @@ def test_a_canceled_backup_leaves_no_key(stage: str) -> None:
     assert_only_the_source(simulation)
 
 
+@pytest.mark.parametrize("wanted", list(EncryptedVolumes))
+def test_a_volume_that_is_retyped_while_its_backup_begins_leaves_no_key(
+    wanted: EncryptedVolumes,
+) -> None:
+    simulation = BackupSimulation(encrypted_volumes=wanted)
+    run(simulation, until=lambda s: "PinSource" in s.steps)
+    source = simulation.cloud.volumes["source"]
+    source.volume_type = "luks"
+    source.encryption = replace(LUKS, key_id=simulation.cloud.add_secret(KEY))
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
+    assert_only_the_source(simulation)
+
+
 def test_a_key_that_can_not_be_read_is_told_before_anything_is_made() -> None:
     simulation = backup()
     refusal = Forbidden("no rights", reason="EncryptionKeyForbidden")

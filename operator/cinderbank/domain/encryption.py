@@ -78,6 +78,19 @@ def source_problem(
     return None
 
 
+def upload_problem(volume: VolumeFacts, source: VolumeFacts | None) -> CinderbankError | None:
+    """Why no image is made of the temporary volume: with it would come a copy of a key that nobody asked
+    for, which stays in the key manager when the image goes."""
+    if not volume.encrypted or (source is not None and source.encryption is not None):
+        return None
+    return Unsupported(
+        f"the temporary volume {volume.id} is encrypted, and the volume was not when this backup began: it"
+        " was retyped, or status.source was changed. Make a new VolumeBackup, with"
+        " spec.encryptedVolumes: EscrowKey",
+        reason="EncryptedVolume",
+    )
+
+
 def with_image_size(memory: Memory, images: Sequence[ImageFacts]) -> Memory:
     """Memory with the length of the ciphertext, which may have its header beside the volume's bytes."""
     source, size = memory.source, memory.size_bytes
