@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cinderbank.domain.errors import Forbidden, InvalidSpec, OutcomeUnknown, Unavailable
-from cinderbank.domain.facts import GIB
+from cinderbank.domain.facts import GIB, ImageId
+from cinderbank.domain.names import image_name
 from cinderbank.domain.placement import Wanted
 from cinderbank.domain.record import EncryptedVolumes, OnDelete, Phase, Transport
 from cinderbank.ports.key_manager import Secret
@@ -21,7 +22,7 @@ from tests.crash.simulation import (
     Simulation,
     run,
 )
-from tests.fakes.cloud import LUKS, LUKS_HEADER_BYTES
+from tests.fakes.cloud import LUKS, LUKS_HEADER_BYTES, Image
 
 KEY = b"\x07" * 32
 SIZE = GIB + LUKS_HEADER_BYTES
@@ -147,6 +148,43 @@ def test_the_volumes_own_key_is_never_deleted_whatever_an_image_of_our_name_says
     assert source.encryption.key_id in simulation.cloud.secrets
 
 
+def plant(simulation: BackupSimulation) -> str:
+    """Another volume's key, named by an image that somebody has made and called as the backup's."""
+    cloud = simulation.cloud
+    key_id = cloud.add_secret(b"of another volume")
+    now = cloud.clock.now()
+    backup_id = simulation.stored.record.memory.backup_id
+    assert backup_id is not None
+    image = Image(
+        ImageId(cloud.new_id("image")), image_name(backup_id), "active", "data", SIZE, now, now
+    )
+    image.encryption_key_id, image.owns_key = key_id, True
+    cloud.images[image.id] = image
+    return key_id
+
+
+def test_an_image_that_somebody_has_called_as_ours_destroys_no_key() -> None:
+    simulation = backup()
+    run(simulation, until=lambda s: "StartTransfer" in s.steps)
+    key_id = plant(simulation)
+    run(simulation)
+    assert outcome(simulation)[0] is Phase.COMPLETED
+    assert simulation.cloud.images == {}
+    assert key_id in simulation.cloud.secrets and len(simulation.cloud.secrets) == 2
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_nor_does_one_that_was_there_when_the_answer_was_lost(when: Any) -> None:
+    simulation = backup()
+    run(simulation, until=lambda s: "CreateSnapshot" in s.steps)
+    key_id = plant(simulation)
+    simulation.clock.advance(600)
+    simulation.faults.fail_next("upload_to_image", OutcomeUnknown("no answer"), when=when)
+    run(simulation)
+    assert simulation.cloud.images == {}
+    assert key_id in simulation.cloud.secrets
+
+
 @pytest.mark.parametrize(
     "stage", ["CreateSnapshot", "CreateVolume", "UploadToImage", "StartTransfer"]
 )
@@ -159,6 +197,20 @@ def test_a_canceled_backup_leaves_no_key(stage: str) -> None:
     assert_only_the_source(simulation)
 
 
+@pytest.mark.parametrize("wanted", list(EncryptedVolumes))
+def test_a_volume_that_is_retyped_while_its_backup_begins_leaves_no_key(
+    wanted: EncryptedVolumes,
+) -> None:
+    simulation = BackupSimulation(encrypted_volumes=wanted)
+    run(simulation, until=lambda s: "PinSource" in s.steps)
+    source = simulation.cloud.volumes["source"]
+    source.volume_type = "luks"
+    source.encryption = replace(LUKS, key_id=simulation.cloud.add_secret(KEY))
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
+    assert_only_the_source(simulation)
+
+
 def test_a_key_that_can_not_be_read_is_told_before_anything_is_made() -> None:
     simulation = backup()
     refusal = Forbidden("no rights", reason="EncryptionKeyForbidden")
@@ -168,6 +220,16 @@ def test_a_key_that_can_not_be_read_is_told_before_anything_is_made() -> None:
     assert error is not None and error.reason == "EncryptionKeyForbidden"
     assert_nothing_was_made(simulation)
     run(simulation)
+    assert_backed_up(simulation)
+
+
+@pytest.mark.parametrize("reason", ["EncryptionKeyForbidden", "KeyManagerNotFound"])
+def test_a_key_that_only_the_transfer_can_not_read_is_waited_for(reason: str) -> None:
+    """A role that was taken away, or a catalogue that changed, after the look before it began."""
+    simulation = backup()
+    simulation.transfers.fail_next(reason, retryable=False, times=3)
+    run(simulation)
+    assert simulation.steps.count("ForgetTransfer") == 3
     assert_backed_up(simulation)
 
 
@@ -277,6 +339,24 @@ def test_a_key_manager_that_is_away_holds_up_the_clean_up_and_nothing_else() -> 
     assert_restored(simulation)
 
 
+@pytest.mark.parametrize("stage", ["CreateImage", "StartTransfer", "CreateVolume"])
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_a_key_manager_that_is_away_keeps_nothing_but_its_own_secret(stage: str, how: str) -> None:
+    simulation = restore()
+    run(simulation, until=lambda s: stage in s.steps)
+    simulation.faults.fail_next("marked_secrets", Unavailable("away"), times=40)
+    if how == "cancel":
+        simulation.request(cancel=True)
+    else:
+        simulation.stored.delete()
+    run(simulation, until=lambda s: s.results[-1].error is not None)
+    settled(simulation)
+    assert simulation.cloud.volumes == {} and simulation.cloud.images == {}
+    assert len(simulation.cloud.secrets) == 1, "it is still to be deleted"
+    run(simulation)
+    assert_nothing_restored(simulation)
+
+
 @pytest.mark.parametrize(
     ("wanted", "kind", "reason"),
     [
@@ -331,3 +411,34 @@ def test_a_drill_is_refused_before_anything_is_made() -> None:
     assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
     assert simulation.cloud.volumes == {} and simulation.cloud.images == {}
     assert simulation.cloud.secrets == {} and simulation.bank.verdicts == set()
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_a_drill_into_an_encrypted_type_proves_nothing_and_leaves_no_key(default: bool) -> None:
+    """An image of its scratch volume is ciphertext: a good backup must not be told as another one."""
+    wanted = Wanted() if default else Wanted(volume_type="luks")
+    simulation = RestoreSimulation(drill=True, wanted=wanted)
+    simulation.cloud.volume_types = ["luks", "other"] if default else ["ssd", "luks"]
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "EncryptedVolume")
+    error = simulation.stored.record.memory.last_error
+    assert error is not None and '"luks"' in error.message
+    assert "spec.target.volumeType" in error.message and "spec.drill.volumeType" in error.message
+    assert "upload_to_image" not in simulation.faults.tried
+    assert simulation.bank.verdicts == set()
+    assert_nothing_restored(simulation)
+
+
+@pytest.mark.parametrize("stage", ["PinReader", "CreateSecret", "CreateImage", "CreateVolume"])
+def test_a_status_without_its_encryption_makes_no_volume_and_leaves_no_key(stage: str) -> None:
+    """A CRD that is older than the operator prunes status.source.encryption."""
+    simulation = restore()
+    run(simulation, until=lambda s: stage in s.steps)
+    record = simulation.stored.record
+    source = record.memory.source
+    assert source is not None
+    pruned = replace(record.memory, source=replace(source, encryption=None))
+    simulation.stored.change(replace(record, memory=pruned))
+    run(simulation)
+    assert outcome(simulation) == (Phase.FAILED, "StatusLost")
+    assert_nothing_restored(simulation)

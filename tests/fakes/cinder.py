@@ -153,7 +153,6 @@ class FakeCinder:
             volume.volume_type = volume_type or cloud.volume_types[0]
             volume.availability_zone = availability_zone or cloud.availability_zones[0]
             volume.image_id, volume.bootable = image_id, True
-            self._encrypt(volume, image)
             volume.image_metadata = {
                 "image_id": image_id,
                 "image_name": image.name,
@@ -168,6 +167,7 @@ class FakeCinder:
                 becomes, volume.told_on_error = "error", None
             else:
                 volume.content = content
+            self._encrypt(volume, image)
             if image.encryption_key_id is not None and volume.encryption is None:
                 becomes, volume.told_on_error = "error", None
             half = cloud.download_seconds / 2
@@ -179,7 +179,7 @@ class FakeCinder:
         if kind is None:
             return
         if image.encryption_key_id is None:
-            volume.content = f"encrypted again: {image.content}"
+            volume.content = f"encrypted again: {volume.content}"
             volume.encryption = replace(kind, key_id=self.cloud.add_secret(b"new"))
         else:
             volume.encryption = self.cloud.copied_key(replace(kind, key_id=image.encryption_key_id))

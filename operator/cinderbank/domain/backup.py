@@ -89,7 +89,7 @@ def absorbed(o: BackupObserved) -> BackupObserved:
     memory = o.memory
     memory = intents.sighted(memory, intents.SNAPSHOT, [s.id for s in o.snapshots])
     memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
-    memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
+    memory = intents.sighted(memory, intents.IMAGE, encryption.own_image_ids(o.images, memory))
     if o.bank is not None and o.bank.intent:
         memory = intents.done(memory, intents.SESSION)
     if o.bank is not None and o.bank.sealed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from cinderbank.domain import given_snapshot, intents, messages
+from cinderbank.domain import encryption, given_snapshot, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.backup_source import not_found
 from cinderbank.domain.backup_steps import (
@@ -197,6 +197,8 @@ def _volume_to_upload(o: BackupObserved) -> BackupStep:
 
 def _upload(o: BackupObserved, volume: VolumeFacts) -> BackupStep:
     memory = o.memory
+    if problem := encryption.upload_problem(volume, memory.source):
+        return fail(o, problem)
     if wait := settling(o, intents.IMAGE):
         return wait
     if intents.made_something(memory, intents.IMAGE) and (step := _no_conversion(o)):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import intents, messages
+from cinderbank.domain import encryption, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.drill_steps import (
@@ -94,6 +94,8 @@ def drill_stage(o: RestoreObserved) -> RestoreStep | None:
 
 def read_back(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
     """The scratch volume is there, and no image of it."""
+    if volume.encrypted:
+        return fail(o, encryption.not_read_back(volume))
     if not isinstance(o.transfer, TransferAbsent):
         return CancelTransfer()  # it has filled the volume, or compared an image that is gone
     drill = o.memory.drill

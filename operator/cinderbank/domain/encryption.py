@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from cinderbank.domain import intents
 from cinderbank.domain.errors import CinderbankError, InvalidSpec, Unsupported
-from cinderbank.domain.facts import GIB, ImageFacts, VolumeEncryption, VolumeFacts
+from cinderbank.domain.facts import GIB, ImageFacts, ImageId, VolumeEncryption, VolumeFacts
 from cinderbank.domain.placement import Placement, Warned, Why
 from cinderbank.domain.record import EncryptedVolumes, Memory, Transport, TransportChoice
 from cinderbank.domain.steps import DeleteImage, DeleteSecret, Step
@@ -24,6 +25,9 @@ PROVIDERS = frozenset({"luks", "luks2"})
 
 MOST_HEADER_BYTES = 64 << 20
 """So much longer than the volume its image may be. Measured on RBD with LUKS1: 2,068,480; LUKS2 has 16 MiB."""
+
+CLOCKS_APART_SECONDS = 60.0
+"""So far Glance's clock may be behind ours."""
 
 RAW = TransportChoice(
     Transport.RAW,
@@ -74,6 +78,19 @@ def source_problem(
     return None
 
 
+def upload_problem(volume: VolumeFacts, source: VolumeFacts | None) -> CinderbankError | None:
+    """Why no image is made of the temporary volume: with it would come a copy of a key that nobody asked
+    for, which stays in the key manager when the image goes."""
+    if not volume.encrypted or (source is not None and source.encryption is not None):
+        return None
+    return Unsupported(
+        f"the temporary volume {volume.id} is encrypted, and the volume was not when this backup began: it"
+        " was retyped, or status.source was changed. Make a new VolumeBackup, with"
+        " spec.encryptedVolumes: EscrowKey",
+        reason="EncryptedVolume",
+    )
+
+
 def with_image_size(memory: Memory, images: Sequence[ImageFacts]) -> Memory:
     """Memory with the length of the ciphertext, which may have its header beside the volume's bytes."""
     source, size = memory.source, memory.size_bytes
@@ -94,14 +111,33 @@ def key_first(step: Step, images: Sequence[ImageFacts], memory: Memory) -> Delet
 
     Glance should do that, and can not with the token of an application credential: castellan asks
     Keystone for another one with it, which Keystone refuses (measured, glance 33). Only a key that Glance
-    itself would delete, and never the volume's own; and only one that an image of ours names right now: a
-    status that somebody has forged must not be able to destroy a volume.
+    itself would delete, and never the volume's own; and only one that our image names right now: a status
+    that somebody has forged must not be able to destroy a volume. Our image is the one that Cinder has
+    answered with: whoever may write images, and delete no secrets, can give any image our name.
     """
     if not isinstance(step, DeleteImage):
         return None
     image = next((each for each in images if each.id == step.resource_id), None)
-    key_id = None if image is None else _key_to_delete(image, memory)
+    made = intents.find(memory, intents.IMAGE)
+    if image is None or made is None or made.resource_id != image.id:
+        return None
+    key_id = _key_to_delete(image, memory)
     return None if key_id is None or _is_deleted(key_id, memory) else DeleteSecret(key_id)
+
+
+def own_image_ids(images: Sequence[ImageFacts], memory: Memory) -> list[ImageId]:
+    """Which of the images with our name may be the one whose answer was lost. Of an encrypted volume none
+    that was there before we asked for one: with it goes a key, see key_first."""
+    asked = intents.find(memory, intents.IMAGE)
+    if asked is None or memory.source is None or memory.source.encryption is None:
+        return [image.id for image in images]
+    since = asked.at - timedelta(seconds=CLOCKS_APART_SECONDS)
+    return [
+        image.id
+        for image in images
+        if image.id == asked.resource_id
+        or (image.created_at is not None and image.created_at >= since)
+    ]
 
 
 def _key_to_delete(image: ImageFacts, memory: Memory) -> str | None:
@@ -133,6 +169,18 @@ def no_drill() -> Unsupported:
     return Unsupported(
         "the backup is of an encrypted volume, and its drill could not be compared: restore it without"
         " spec.drill and open it, or check its bytes in the bank with a BankCheck of level Full",
+        reason="EncryptedVolume",
+    )
+
+
+def not_read_back(volume: VolumeFacts) -> Unsupported:
+    """Of a scratch volume Cinder would give its ciphertext, which is not the backup's bytes, and a copy of
+    its key."""
+    return Unsupported(
+        f'the scratch volume {volume.id} is of type "{volume.volume_type[:255]}", which Cinder encrypts, so'
+        " that an image of it is ciphertext and nothing can be compared. This says nothing about the"
+        " backup. Name a type that is not encrypted: spec.target.volumeType of a new VolumeRestore, or"
+        " spec.drill.volumeType of the policy",
         reason="EncryptedVolume",
     )
 

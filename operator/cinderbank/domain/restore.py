@@ -17,6 +17,7 @@ Rules, top to bottom, the first that answers wins:
 | claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
 | backup | no backup is pinned yet | Conclude(Failed), AddFinalizer, PinBackup |
 | dry | spec.dryRun | Conclude(Completed) |
+| encryption_lost | the volume was encrypted, and memory lost how | Conclude(Failed) |
 | guarded | our finalizer was taken off | AddFinalizer |
 | pinned | the bank was not told that we read | PinReader |
 | drill | spec.drill, and the scratch volume is read back or compared | see drill_stage |
@@ -49,7 +50,7 @@ from cinderbank.domain.record import (
     Transport,
     TransportChoice,
 )
-from cinderbank.domain.restore_encryption import secret_cleanup
+from cinderbank.domain.restore_encryption import encryption_lost, secret_cleanup
 from cinderbank.domain.restore_stages import RECEIVING, volume_stage
 from cinderbank.domain.restore_steps import (
     FoundBackup,
@@ -299,6 +300,7 @@ RULES = (
     claim,
     backup,
     dry,
+    encryption_lost,
     guarded,
     pinned,
     drill_stage.drill_stage,

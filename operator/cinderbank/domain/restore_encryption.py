@@ -14,11 +14,24 @@ from cinderbank.domain.errors import ResourceFailed
 from cinderbank.domain.facts import ImageFacts, VolumeFacts
 from cinderbank.domain.restore_steps import CreateSecret, RestoreObserved, RestoreStep
 from cinderbank.domain.stages import before_fresh_try, fail, remove_failed, settling
-from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret, Wait
+from cinderbank.domain.steps import Conclude, DeleteImage, DeleteSecret, GiveBack, Wait
 
 
 def is_encrypted(o: RestoreObserved) -> bool:
     return o.memory.source is not None and o.memory.source.encryption is not None
+
+
+def encryption_lost(o: RestoreObserved) -> RestoreStep | None:
+    """The end of a restore that can not know any more how its volume was encrypted."""
+    source = o.memory.source
+    if source is None or not source.encrypted or source.encryption is not None:
+        return None
+    lost = (
+        "status.source.encryption of this object is lost, and the backup is of an encrypted volume: somebody"
+        " changed the status, or the CRD is older than this operator and drops the field. Apply its CRDs"
+        " and make a new VolumeRestore"
+    )
+    return fail(o, ResourceFailed(lost, reason="StatusLost"))
 
 
 def secret_stage(o: RestoreObserved) -> RestoreStep | None:
@@ -66,8 +79,10 @@ def unfit_volume(o: RestoreObserved, volume: VolumeFacts) -> Conclude | None:
     return None if problem is None else fail(o, problem)
 
 
-def secret_cleanup(o: RestoreObserved) -> DeleteSecret | Wait | None:
+def secret_cleanup(o: RestoreObserved) -> DeleteSecret | GiveBack | Wait | None:
     """Ours, once no image names it; never one that a volume uses, whatever it carries."""
+    if o.secrets_error is not None:
+        return GiveBack(o.secrets_error)
     used = {each.key_id for each in o.encryptions.values() if each is not None}
     for secret in o.secrets:
         if secret.id not in used:

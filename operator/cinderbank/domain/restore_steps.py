@@ -10,6 +10,7 @@ from cinderbank.domain import intents
 from cinderbank.domain.claim import ClaimedVolume
 from cinderbank.domain.claim_steps import ClaimLook, ClaimStep
 from cinderbank.domain.drill_steps import DrillStep
+from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import (
     BackupId,
     ImageFacts,
@@ -87,9 +88,11 @@ class RestoreObserved:
     drill_images: Sequence[ImageFacts] = ()
     """Of a drill: by which its scratch volume is read back."""
     secrets: Sequence[SecretFacts] = ()
-    """Ours in the key manager; looked for only when the backup is of an encrypted volume. So is the next."""
+    """Ours in the key manager; looked for only when the backup is of an encrypted volume. So are the next."""
     encryptions: Mapping[VolumeId, VolumeEncryption | None] = field(default_factory=dict)
     """Of the volumes that Cinder has made."""
+    secrets_error: CinderbankError | None = None
+    """Why both are not known, and clean-up goes on without them as far as it can."""
     transfer: TransferFacts = field(default_factory=TransferAbsent)
     messages: Sequence[UserMessage] = ()
     claims: ClaimLook = field(default_factory=ClaimLook)

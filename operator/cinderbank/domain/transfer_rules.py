@@ -43,8 +43,17 @@ OUTAGES = frozenset(
 )
 """Reasons that say something about a system, not about this backup: they never use up a try."""
 
-MENDABLE = frozenset({"BankAccessDenied", "BankIdMismatch", "BankReadOnly", "Forbidden"})
-"""Not retryable, says the transfer; but a right or a BackupBank can be mended while we wait."""
+MENDABLE = frozenset(
+    {
+        "BankAccessDenied",
+        "BankIdMismatch",
+        "BankReadOnly",
+        "EncryptionKeyForbidden",
+        "Forbidden",
+        "KeyManagerNotFound",
+    }
+)
+"""Not retryable, says the transfer; but a right, a BackupBank or a catalogue can be mended while we wait."""
 
 POLL_SECONDS = 5.0
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from cinderbank.domain import claim, intents, names
 from cinderbank.domain.encryption import mark_of
+from cinderbank.domain.errors import CinderbankError
 from cinderbank.domain.facts import VolumeFacts, size_gib
 from cinderbank.domain.placement import Offered
 from cinderbank.domain.plan import Survey
@@ -85,19 +86,24 @@ def look_before_pinned(seen: RestoreObserved, world: RestoreWorld) -> RestoreObs
 def with_secrets(seen: RestoreObserved, world: RestoreWorld, *, cleaning: bool) -> RestoreObserved:
     """Our secret, and what the volumes that are made say of theirs, for the backup of an encrypted one."""
     source = seen.memory.source
-    if source is None or source.encryption is None:
-        return seen
-    if cleaning and intents.find(seen.memory, intents.SECRET) is None:
+    if intents.find(seen.memory, intents.SECRET) is None and (
+        cleaning or source is None or source.encryption is None
+    ):
         return seen  # a key manager that is not there must not keep anybody from cleaning up
-    return replace(
-        seen,
-        secrets=world.key_manager.marked_secrets(mark_of(seen.identity.uid)),
-        encryptions={
-            volume.id: world.cinder.volume_encryption(volume.id)
-            for volume in seen.volumes
-            if volume.status not in BEING_MADE
-        },
-    )
+    try:
+        return replace(
+            seen,
+            secrets=world.key_manager.marked_secrets(mark_of(seen.identity.uid)),
+            encryptions={
+                volume.id: world.cinder.volume_encryption(volume.id)
+                for volume in seen.volumes
+                if volume.status not in BEING_MADE
+            },
+        )
+    except CinderbankError as error:
+        if not cleaning:
+            raise
+        return replace(seen, secrets_error=error)
 
 
 def found_backup(description: BackupDescription) -> FoundBackup:

@@ -17,8 +17,8 @@ from cinderbank.bank.chunk import Envelope
 from cinderbank.bank.index import Entry
 from cinderbank.bank.reader import BackupReader
 from cinderbank.bank.store import Buffer
-from cinderbank.domain.errors import DataCorrupt
-from cinderbank.domain.facts import LostRanges
+from cinderbank.domain.errors import DataCorrupt, Unsupported
+from cinderbank.domain.facts import ImageFacts, LostRanges
 from cinderbank.ports.transfers import CompareTransfer
 from cinderbank.transfer.chunking import Chunk, Holes, cut
 from cinderbank.transfer.events import ProgressMeter
@@ -48,8 +48,8 @@ def run_compare(
 
     That they differ is an answer. Raises DataCorrupt when the index is not what the manifest says, or
     the image is none of the volume (ImageSizeMismatch) or did not come as Glance has it; SourceGone when
-    image or backup is gone; Unsupported (an image of a kind that is not read); and what bank and
-    Glance raise.
+    image or backup is gone; Unsupported (an image of a kind that is not read, or of an
+    encrypted volume); and what bank and Glance raise.
     """
     bank.open()
     with deleted_meanwhile(bank, transfer.site, transfer.backup_id):
@@ -61,12 +61,23 @@ def run_compare(
                 f" in a volume of {transfer.volume_bytes}"
             )
         meter.restart()
-        source = ImageSource(glance, glance.show(transfer.image_id), transfer.volume_bytes)
+        source = ImageSource(glance, _plain(glance.show(transfer.image_id)), transfer.volume_bytes)
         compared = _Compared(reader, meter)
         with source.extents(reader.geometry.chunk_bytes) as extents:
             compared.run(_clipped(extents, size))
         source.compare()
     return Comparison(reader.manifest.description.content_hash, compared.found.lost())
+
+
+def _plain(image: ImageFacts) -> ImageFacts:
+    """The image itself. Ciphertext differs in every byte, which says nothing about the backup."""
+    if image.encryption_key_id is None:
+        return image
+    raise Unsupported(
+        f"image {image.id} is the ciphertext of an encrypted volume and can not be compared; drill into a"
+        " volume type that is not encrypted",
+        reason="EncryptedVolume",
+    )
 
 
 def _clipped(extents: Iterable[Extent], size_bytes: int) -> Iterator[Extent]:

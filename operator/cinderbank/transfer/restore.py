@@ -43,7 +43,8 @@ def run_restore(
     """Fill the queued image with the backup, or prove an active one.
 
     With `transfer.salvage` what the bank has lost is sent as zeros and told. Idempotent. Raises
-    DataCorrupt when a chunk, the index or the image differs, SourceGone when image or backup is gone, also
+    DataCorrupt when a chunk, the index or the image differs, or only one of backup and image has a key
+    (StatusLost), SourceGone when image or backup is gone, also
     when the backup was deleted meanwhile, Conflict while an earlier upload still holds the image, and what
     bank and Glance raise.
     """
@@ -97,6 +98,7 @@ def _restored(
             f"backup {transfer.backup_id} has {size} bytes, {transfer.size_bytes} were asked for"
         )
     image = _settled(glance, transfer, sleep)
+    _require_its_key(image, is_encrypted=reader.manifest.escrow is not None)
     body = _body(image, reader, meter, transfer.salvage)
     if image.status == "queued":
         try:
@@ -113,6 +115,21 @@ def _restored(
     prove(glance, image, len(body), body.sha512)
     lost = None if body.salvaged is None else body.salvaged.lost()
     return Restored(reader.manifest.description.content_hash, lost)
+
+
+def _require_its_key(image: ImageFacts, *, is_encrypted: bool) -> None:
+    """Of ciphertext without its key Cinder makes a volume that nobody can open, and calls it available."""
+    if (image.encryption_key_id is not None) == is_encrypted:
+        return
+    kind, has = (
+        ("an encrypted", "names no key") if is_encrypted else ("a plain", "names a volume's key")
+    )
+    raise DataCorrupt(
+        f"the backup is of {kind} volume, and image {image.id} {has}: the image, or status.source of the"
+        " VolumeRestore, was changed while it was restored. Apply the CRDs of this operator's version (an"
+        " older one drops status.source.encryption) and make a new VolumeRestore",
+        reason="StatusLost",
+    )
 
 
 def _body(

@@ -55,6 +55,19 @@ def test_a_payload_of_a_wrong_size(cloud: Cloud, keys: OpenStackKeyManager, size
     assert "kkkk" not in refused.value.message
 
 
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_payload_without_end_is_not_read_to_its_end(
+    cloud: Cloud, keys: OpenStackKeyManager, status: int
+) -> None:
+    """The rest of it never comes: who reads for it meets a broken connection."""
+    cloud.key_manager("GET", f"/secrets/{ID}", Answer(body=ABOUT))
+    endless = Answer(status, b"k" * (MAX_PAYLOAD_BYTES + 1), promised_bytes=10 << 20)
+    cloud.key_manager("GET", f"/secrets/{ID}/payload", endless)
+    expected = "longer than" if status == 200 else "HTTP 403"
+    with pytest.raises(ours.CinderbankError, match=expected):
+        keys.read_secret(ID)
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
     [

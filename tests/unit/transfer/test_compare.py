@@ -144,6 +144,7 @@ def test_the_banks_chunks_are_read_only_where_they_differ() -> None:
         ("index", "DataCorrupt"),
         ("deleted", "BackupNotFound"),
         ("asked", "DataCorrupt"),
+        ("key", "EncryptedVolume"),
     ],
 )
 def test_what_is_no_answer_is_an_error(spoil: str, expected: str) -> None:
@@ -163,6 +164,9 @@ def test_what_is_no_answer_is_an_error(spoil: str, expected: str) -> None:
         bank_on(store).delete(SITE, BACKUP)
     if spoil == "asked":
         transfer = replace(TRANSFER, size_bytes=5)
+    if spoil == "key":
+        glance.add(IMAGE, b"\x07" * len(CONTENT))
+        glance.images[IMAGE].encryption_key_id = "aaaaaaaa-1111-4222-8333-444444444444"
     with pytest.raises(CinderbankError) as raised:
         compared(store, glance, transfer)
     assert raised.value.reason == expected

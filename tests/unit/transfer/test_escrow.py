@@ -30,8 +30,10 @@ from cinderbank.domain.errors import (
 )
 from cinderbank.domain.facts import SecretFacts, VolumeEncryption
 from cinderbank.ports.key_manager import MAX_PAYLOAD_BYTES, Secret
+from cinderbank.ports.transfers import RestoreTransfer
 from cinderbank.transfer.backup import run_backup
 from cinderbank.transfer.events import ProgressMeter
+from cinderbank.transfer.restore import run_restore
 from tests.fakes.backups import (
     BACKUP,
     CHUNK,
@@ -43,8 +45,9 @@ from tests.fakes.backups import (
     bank_on,
     sample,
 )
+from tests.fakes.backups import back_up as back_up_plain
 from tests.fakes.copies import Pair
-from tests.fakes.glance_images import FakeGlance
+from tests.fakes.glance_images import FakeGlance, Image
 from tests.fakes.object_store import MemoryStore
 from tests.unit.bank.test_independent_reader import dump, key_file, restore
 
@@ -228,6 +231,35 @@ def test_the_independent_reader_gets_container_and_key(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert output.read_bytes() == CONTENT
     assert Path(f"{output}.passphrase").read_text() == PAYLOAD.hex()
+
+
+@pytest.mark.parametrize("escrowed", [False, True])
+@pytest.mark.parametrize("image_key", [None, KEY_ID])
+@pytest.mark.parametrize("status", ["queued", "active"])
+def test_ciphertext_goes_only_into_an_image_that_names_a_key(
+    escrowed: bool, image_key: str | None, status: str
+) -> None:
+    """And what is not ciphertext only into one that names none."""
+    store, glance = MemoryStore(), FakeGlance()
+    if escrowed:
+        back_up(store)
+    else:
+        back_up_plain(store, CONTENT, keks=(KEK,))
+    glance.add(IMAGE, CONTENT)
+    if status == "queued":
+        glance.images[IMAGE] = Image()
+    glance.images[IMAGE].encryption_key_id = image_key
+    bank = bank_on(store, "site-b", read_only=True, keks=(KEK,))
+    transfer = RestoreTransfer(SITE, BACKUP, 1, IMAGE, len(CONTENT))
+    meter = ProgressMeter(len(CONTENT), lambda progress: None)
+    if escrowed == (image_key is not None):
+        run_restore(transfer, bank, glance.api(), meter)
+        assert glance.images[IMAGE].data == CONTENT
+        return
+    with pytest.raises(DataCorrupt, match="new VolumeRestore") as refused:
+        run_restore(transfer, bank, glance.api(), meter)
+    assert refused.value.reason == "StatusLost"
+    assert glance.puts == 0
 
 
 def hostile(**changes: Any) -> dict[str, Any]:

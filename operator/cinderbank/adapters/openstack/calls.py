@@ -69,23 +69,24 @@ def _got(
     *,
     params: Mapping[str, str] | None,
     microversion: str | None,
-    headers: Mapping[str, str] = {},
 ) -> requests.Response:
-    response = _request(
+    response = _get(proxy, path, call, params=dict(params or {}), microversion=microversion)
+    if response.status_code != 200:
+        raise refusal(response, call)
+    return response
+
+
+def _get(proxy: Proxy, path: str, call: Call, **options: Any) -> requests.Response:
+    return _request(
         proxy,
         "GET",
         path,
         call,
-        params=dict(params or {}),
-        headers=dict(headers),
-        microversion=microversion,
         connect_retries=READ_RETRIES,
         connect_retry_delay=RETRY_DELAY_SECONDS,
         status_code_retries=0,
+        **options,
     )
-    if response.status_code != 200:
-        raise refusal(response, call)
-    return response
 
 
 def pages(
@@ -127,11 +128,25 @@ def pages(
 
 
 def read_bytes(proxy: Proxy, path: str, call: Call, *, limit: int) -> bytes:
-    """GET of bytes, as `read`; never repeated in an error."""
-    response = _got(proxy, path, call, params=None, microversion=None, headers={"Accept": OCTETS})
-    if len(response.content) > limit:
+    """GET of bytes, as `read`; never repeated in an error, and never more than `limit` in memory."""
+    headers = {"Accept": OCTETS, "Accept-Encoding": "identity"}
+    response = _get(proxy, path, call, headers=headers, stream=True)
+    body = bytearray()
+    try:
+        for block in response.iter_content(limit + 1):
+            body += block
+            if len(body) > limit:
+                break
+    except EXCEPTIONS as exc:
+        raise translated(exc, call) from exc
+    finally:
+        response.close()
+    if response.status_code != 200:
+        response._content = bytes(body)  # or reading its refusal would know no bound
+        raise refusal(response, call)
+    if len(body) > limit:
         raise unexpected(call, f"it is longer than {limit} bytes")
-    return response.content
+    return bytes(body)
 
 
 def write(
