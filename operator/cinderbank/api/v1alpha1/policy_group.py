@@ -23,7 +23,7 @@ MESSAGE_LIMIT = 1024
 GroupUUID = Annotated[
     str,
     Field(max_length=36),
-    Matching(UUID_FORM, "must be a group's UUID as `cinder group-list` shows it"),
+    Matching(UUID_FORM, "must be a group's UUID as `openstack volume group list` shows it"),
 ]
 
 
