@@ -23,8 +23,8 @@ def house_with_backups_at_work(**spec: Any) -> House:
     house.clock.advance(24 * HOUR)
     for _ in range(9):
         house.tick()
-        for each in groups.snapshots.values():
-            each.status, each.next = "available", []
+        for snapshot in groups.snapshots.values():
+            snapshot.status, snapshot.next = "available", []
     assert len(house.children()) == 3
     assert house.status["run"]["group"]["closed"]
     return house
