@@ -15,7 +15,7 @@ from cinderbank.adapters.prometheus import Metrics
 from cinderbank.app.policies import AppPolicyWorlds
 from cinderbank.app.policy_proofs import AppProofWorlds
 from cinderbank.app.worlds import RENDERS
-from cinderbank.domain.errors import Conflict, SourceGone
+from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.facts import (
     BackupId,
     BankFacts,
@@ -150,6 +150,7 @@ class GroupSimulation:
         self.claims = FakeClaims(self.cloud, self.faults)
         self.transfers: dict[str, HexTransfers] = {}
         self.said: list[tuple[str, str]] = []
+        self.secrets_gone: set[str] = set()
         self.crashes = self.looks = 0
         self._start()
         template = {
@@ -273,6 +274,10 @@ class GroupSimulation:
         [found] = [c for c in self.policy_status()["conditions"] if c["type"] == type_]
         return found["status"], found["reason"]
 
+    def message(self, type_: str) -> str:
+        [found] = [c for c in self.policy_status()["conditions"] if c["type"] == type_]
+        return str(found["message"])
+
     def assert_nothing_left(self) -> None:
         self.groups.settle()
         assert set(self.cloud.volumes) == self.sources
@@ -284,6 +289,8 @@ class GroupSimulation:
     # app.policies: clouds and deeds
 
     def open(self, namespace: str, secret_name: str, cloud_name: str) -> Any:
+        if secret_name in self.secrets_gone:
+            raise InvalidSpec(f"Secret {secret_name} is not there", reason="SecretNotFound")
         secret = SimpleNamespace(uid=secret_name, resource_version="1")
         cinder = FakeCinder(self.cloud)
         return SimpleNamespace(cinder=cinder, groups=self.groups, secret=secret)

@@ -3,13 +3,16 @@ end, and never gone while a volume hung on it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cinderbank.domain.errors import Conflict, OutcomeUnknown, OverQuota, Unavailable
+from cinderbank.domain.names import BACKUP_TAG
 from cinderbank.domain.policy.moment import GROUP_SNAPSHOT_TAG, MOMENT_TAG, ONE_MOMENT_TAG
 from tests.crash.policy_simulation import BACKUPS, POLICY, GroupSimulation
+from tests.fakes.groups import GroupSnapshot
 from tests.unit.policy.children import volume_id
 
 
@@ -105,10 +108,14 @@ def test_one_that_always_fails_ends_the_run() -> None:
 def test_one_that_hangs_ends_the_run() -> None:
     simulation = GroupSimulation()
     simulation.cloud.turn_out("group-snapshot", "creating")
-    simulation.run(2000.0)
+    simulation.run(1500.0)
     assert simulation.policy_status()["run"]["group"]["problem"] == "GroupSnapshotTimeout"
     assert simulation.condition("Ready") == ("False", "GroupSnapshotTimeout")
+    simulation.run(1500.0)
+    assert simulation.condition("BackupsMade") == ("False", "GroupSnapshotTimeout")
+    assert simulation.condition("Ready") == ("False", "CleanUpFailing")
     [hanging] = simulation.groups.snapshots.values()
+    assert f"group snapshot {hanging.id} is creating; " in simulation.message("Ready")
     hanging.status = "error"  # an administrator resets it
     simulation.run()
     simulation.assert_nothing_left()
@@ -143,6 +150,62 @@ def test_one_that_can_not_be_deleted_is_told() -> None:
     assert_one_set(simulation)
 
 
+def look_until(simulation: GroupSimulation, wanted: Callable[[], bool]) -> None:
+    while not wanted():
+        assert simulation.look()
+
+
+def hang_in_deleting(simulation: GroupSimulation) -> GroupSnapshot:
+    found = simulation.groups.snapshots
+    look_until(simulation, lambda: "deleting" in [each.status for each in found.values()])
+    [hanging] = found.values()
+    hanging.next = []
+    return hanging
+
+
+def test_a_delete_that_hangs_is_told() -> None:
+    simulation = GroupSimulation()
+    hanging = hang_in_deleting(simulation)
+    simulation.run(1200.0)
+    assert simulation.condition("Ready") == ("True", "OnSchedule")
+    simulation.run(1200.0)
+    assert simulation.condition("Ready") == ("False", "CleanUpFailing")
+    assert f"group snapshot {hanging.id} is deleting; " in simulation.message("Ready")
+    hanging.status = "error"
+    simulation.run()
+    assert_one_set(simulation)
+
+
+def test_a_delete_that_hangs_is_told_of_a_policy_that_leaves() -> None:
+    simulation = GroupSimulation()
+    hanging = hang_in_deleting(simulation)
+    simulation.kube.user_deletes(POLICY)
+    simulation.run(2400.0)
+    assert simulation.condition("Ready") == ("False", "CleanUpFailing")
+    hanging.status = "error"
+    simulation.run()
+    simulation.assert_nothing_left()
+    assert simulation.kube.get(POLICY) is None
+
+
+def test_a_temporary_volume_that_stays_is_told() -> None:
+    """Its VolumeBackup does not know it: nobody deletes it."""
+    simulation = GroupSimulation()
+    groups = simulation.groups
+    look_until(simulation, lambda: len(simulation.children()) == 2)
+    member = min(each.id for each in simulation.cloud.snapshots.values())
+    ours = {BACKUP_TAG: "01JD0000000000000000000000"}
+    simulation.cloud.add_volume("orphan", snapshot_id=member, metadata=ours)
+    simulation.run(3600.0)
+    assert {each["status"]["phase"] for each in simulation.children()} == {"Completed"}
+    assert len(groups.snapshots) == 1
+    assert simulation.condition("Ready") == ("False", "CleanUpFailing")
+    assert "temporary volume orphan" in simulation.message("Ready")
+    del simulation.cloud.volumes["orphan"]
+    simulation.run()
+    assert_one_set(simulation)
+
+
 # Who leaves, and when.
 
 
@@ -150,6 +213,15 @@ def cut(simulation: GroupSimulation, looks: int) -> None:
     """Run for so many looks."""
     for _ in range(looks):
         simulation.look()
+
+
+def run_for_hours(simulation: GroupSimulation, hours: int) -> None:
+    """What can not work is looked at every ten minutes."""
+    for _ in range(6 * hours):
+        end = simulation.cloud.after(600.0)
+        simulation.run(600.0)
+        left = (end - simulation.clock.now()).total_seconds()
+        simulation.clock.advance(max(left, 0.0))
 
 
 LOOKS = simulated().looks
@@ -193,7 +265,18 @@ def test_everything_is_deleted(looks: int) -> None:
 
 
 @pytest.mark.parametrize("looks", range(0, LOOKS, 20))
-@pytest.mark.parametrize("change", ["group", "selector", "no such group", "not readable"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "group",
+        "selector",
+        "no such group",
+        "not readable",
+        "no such time",
+        "no such zone",
+        "no such deadline",
+    ],
+)
 def test_the_spec_is_changed(looks: int, change: str) -> None:
     """Into another cloud's Secret, or to a selector: what was begun is cleaned up where it was begun."""
     simulation = GroupSimulation()
@@ -205,14 +288,107 @@ def test_the_spec_is_changed(looks: int, change: str) -> None:
         spec = {"group": {"groupID": "00000009-0000-4000-8001-000000000000"}}
     elif change == "not readable":
         spec = {"group": {"groupID": "00000001"}}
+    elif change == "no such time":
+        spec = {"schedule": "61 * * * *"}
+    elif change == "no such zone":
+        spec = {"timeZone": "Nowhere/Here"}
+    elif change == "no such deadline":
+        spec = {"startingDeadline": "0s"}
     else:
         spec = {"group": None, "selector": {"volumeNames": ["none-*"]}}
     simulation.kube.merge_patch(POLICY, {"spec": spec})
-    for _ in range(4):  # what can not work is looked at every ten minutes
-        simulation.run()
-        simulation.clock.advance(600)
+    run_for_hours(simulation, 2)
     simulation.assert_nothing_left()
     assert "run" not in simulation.policy_status()
+
+
+def test_a_run_under_a_schedule_that_can_not_be_read_makes_all_its_backups() -> None:
+    simulation = GroupSimulation()
+    look_until(simulation, lambda: bool(simulation.groups.snapshots))
+    simulation.kube.merge_patch(POLICY, {"spec": {"schedule": "61 * * * *"}})
+    run_for_hours(simulation, 2)
+    assert simulation.condition("Ready") == ("False", "InvalidSchedule")
+    assert [each["status"]["phase"] for each in simulation.children()] == ["Completed"] * 2
+    simulation.kube.merge_patch(POLICY, {"spec": {"schedule": "@yearly"}})
+    simulation.run()
+    assert_one_set(simulation)
+
+
+# A Secret that is renamed, or goes for good.
+
+OTHER = {"cloudCredentialsRef": {"secretName": "other", "cloudName": "a"}}
+MIDDLES = range(10, LOOKS - 10, 40)
+
+
+def renamed(looks: int) -> tuple[GroupSimulation, str]:
+    """In the middle of a run; and the id of its group snapshot."""
+    simulation = GroupSimulation()
+    cut(simulation, looks)
+    [left] = simulation.groups.snapshots
+    simulation.kube.merge_patch(POLICY, {"spec": {"template": {"spec": OTHER}}})
+    simulation.secrets_gone = {"openstack"}
+    run_for_hours(simulation, 2)
+    for told in ("status.run.group", left, "Secret openstack"):
+        assert told in simulation.message("Ready")
+    assert simulation.condition("Ready") == ("False", "SecretNotFound")
+    return simulation, left
+
+
+@pytest.mark.parametrize("looks", MIDDLES)
+def test_a_secret_that_is_renamed_and_comes_back(looks: int) -> None:
+    simulation, _ = renamed(looks)
+    assert "secretGoneTime" in simulation.policy_status()["run"]["group"]
+    run_for_hours(simulation, 20)
+    simulation.secrets_gone = set()
+    run_for_hours(simulation, 5)
+    simulation.assert_nothing_left()
+    assert "run" not in simulation.policy_status()
+    assert "GroupSnapshotLeft" not in [reason for reason, _ in simulation.said]
+
+
+@pytest.mark.parametrize("looks", MIDDLES)
+def test_a_secret_that_is_renamed_holds_backups_up_for_a_day(looks: int) -> None:
+    simulation, left = renamed(looks)
+    run_for_hours(simulation, 21)
+    assert simulation.condition("Ready") == ("False", "SecretNotFound")
+    run_for_hours(simulation, 2)
+    [told] = [message for reason, message in simulation.said if reason == "GroupSnapshotLeft"]
+    assert left in told
+    assert "run" not in simulation.policy_status()
+    assert list(simulation.groups.snapshots) == [left]
+    before = len(simulation.children())
+    simulation.kube.merge_patch(POLICY, {"spec": {"trigger": "again"}})
+    simulation.run()
+    assert simulation.policy_status()["lastTrigger"] == "again"
+    assert len(simulation.children()) == before + 2
+    assert simulation.condition("Ready") == ("True", "OnSchedule")
+    assert not simulation.kube.objects[POLICY]["metadata"]["finalizers"]
+
+
+@pytest.mark.parametrize("looks", MIDDLES)
+def test_a_policy_that_leaves_waits_for_its_secret_a_day(looks: int) -> None:
+    simulation = GroupSimulation()
+    cut(simulation, looks)
+    [left] = simulation.groups.snapshots
+    simulation.kube.user_deletes(POLICY)
+    simulation.secrets_gone = {"openstack"}
+    run_for_hours(simulation, 23)
+    assert simulation.condition("Ready") == ("False", "SecretNotFound")
+    assert left in simulation.message("Ready")
+    run_for_hours(simulation, 3)
+    assert simulation.kube.get(POLICY) is None
+    assert "GroupSnapshotLeft" in [reason for reason, _ in simulation.said]
+
+
+def test_a_run_that_is_taken_out_of_status_by_hand_is_over() -> None:
+    simulation, left = renamed(MIDDLES[-1])
+    simulation.groups.snapshots[left].status = "error"
+    simulation.groups.delete_group_snapshot(left)
+    simulation.kube.merge_patch(POLICY, {"status": {"run": None}})
+    run_for_hours(simulation, 1)
+    simulation.assert_nothing_left()
+    assert simulation.condition("Ready") == ("True", "OnSchedule")
+    assert simulation.policy_status()["lastTrigger"] == "now"
 
 
 def test_backups_that_fail_hold_nothing_up() -> None:

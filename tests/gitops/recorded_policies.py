@@ -87,6 +87,28 @@ def group_run(house: House) -> None:
     assert house.status["run"]["group"]["groupSnapshotID"]
 
 
+def group_run_hangs(house: House) -> None:
+    """Its backups have ended, and Cinder's delete of the group snapshot does not."""
+    group_run(house)
+    [snapshot] = house.clouds.groups.snapshots.values()
+    snapshot.status, snapshot.next = "available", []
+    for _ in range(4):
+        house.tick()
+    house.end()
+    house.tick()
+    snapshot.status = "deleting"
+    snapshot.next = []
+    house.clock.advance(HOUR)
+    house.tick()
+    assert house.condition("Ready") == ("False", "CleanUpFailing")
+
+
+def group_is_new(house: House) -> None:
+    house.clouds.found = []
+    house.tick()
+    assert house.condition("Ready") == ("False", "VolumesNotListed")
+
+
 def changed(house: House) -> None:
     house.settle()
     house.change(suspend=True)
@@ -126,6 +148,8 @@ COURSES: list[tuple[str, dict[str, Any], Callable[[House], None], str, bool]] = 
     ("the cloud is away for too long", {"rpo": "26h"}, away_too_long, IN_PROGRESS, False),
     ("a group at rest", GROUP, rests, CURRENT, False),
     ("a group snapshot is being taken", GROUP, group_run, CURRENT, False),
+    ("the clean-up of a group hangs", GROUP, group_run_hangs, IN_PROGRESS, False),
+    ("volumes of a group are not listed yet", GROUP, group_is_new, IN_PROGRESS, False),
     ("a group is refused", REQUIRED, group_refused, FAILED, False),
     ("no such group", NO_GROUP, rests, FAILED, False),
     ("changed, and not looked at yet", {}, changed, IN_PROGRESS, False),

@@ -68,6 +68,8 @@ log = logging.getLogger(__name__)
 
 LOOK_AGAIN_SECONDS = 600.0
 """For volumes that come and go; whatever has a time of its own is looked at then."""
+LIST_AGAIN_SECONDS = 60.0
+"""For members of a group that the list of volumes, which may be a minute old, does not have yet."""
 AT_ONCE_SECONDS = 0.5
 """The watches have told by then what this tick has made."""
 
@@ -137,7 +139,8 @@ class PolicyRuns:
         )
         tick, memory = self._begin(tick, judged)
         known = {child.volume_id for child in children}
-        chosen = within(selection.volumes, tick.spec.max_volumes, known)
+        most = tick.spec.max_volumes if found is None else len(selection.volumes)
+        chosen = within(selection.volumes, most, known)
         try:
             if memory.run is not None and (found is not None or memory.run.group is not None):
                 tick, group = self._go_on_with_group(tick, memory, found)
@@ -156,14 +159,17 @@ class PolicyRuns:
             tick, told = self._retention.retain(tick, rules, told, mine)
         look = Look(tick.spec, volumes, selection, chosen, children, rpo, about.since, now)
         look = replace(look, one_moment=condition_of(tick.spec, selection.volumes, found))
+        if found is not None:
+            look = replace(look, members=len(found.facts.volume_ids))
         told = replace(told, unprotected=self._unprotected(tick, look))
         status, turns_at = told_status(tick.raw, tick.before, told, look)
         status, proofs_seconds = self._proofs.go_on(tick.key, tick.raw, tick.spec, status, look)
         self._worlds.write_status(tick.raw, status.dump())
+        soonest = min(_until(turns_at, now), proofs_seconds + 0.5)
         if told.memory.run is not None or told.more or is_held(tick.raw):
-            return told.rest_seconds or AT_ONCE_SECONDS
-        soonest = min(_until(judged.next_at, now), _until(turns_at, now), proofs_seconds + 0.5)
-        return min(LOOK_AGAIN_SECONDS, max(AT_ONCE_SECONDS, soonest))
+            return min(told.rest_seconds or AT_ONCE_SECONDS, max(AT_ONCE_SECONDS, soonest))
+        rest = LIST_AGAIN_SECONDS if look.is_list_behind else LOOK_AGAIN_SECONDS
+        return min(rest, max(AT_ONCE_SECONDS, min(soonest, _until(judged.next_at, now))))
 
     def _let_go(self, key: Key, about: Blocked, spec: VolumeBackupPolicySpec | None) -> Blocked:
         raw, before = self._groups.let_go(key, about.raw, about.before, spec, about.now)

@@ -11,7 +11,6 @@ from cinderbank.api.v1alpha1.policy_status import VolumeBackupPolicyStatus
 from cinderbank.api.v1alpha1.resource import FINALIZER
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain import record
-from cinderbank.domain.cleanup import STUBBORN_TRIES
 from cinderbank.domain.errors import CinderbankError, Conflict, InvalidSpec, OverQuota, Retryable
 from cinderbank.domain.facts import VolumeFacts
 from cinderbank.domain.policy import group, moment, telling
@@ -20,6 +19,9 @@ from cinderbank.domain.policy.runs import Run, RunMemory
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_report import Told
 from cinderbank.kube.reconcile import Raw
+
+GONE_REASON = "SecretNotFound"
+"""The reason that app.clouds gives."""
 
 DEFAULT_TIMEOUT = record.Timeouts().snapshot
 
@@ -64,22 +66,22 @@ class GroupTold:
     not_made: record.Condition | None = None
     """BackupsMade, of a run that has ended without a backup of each member."""
     error: CinderbankError | None = None
+    trouble: CinderbankError | None = None
+    """Why it can not end."""
 
     def to_told(self, next_at: datetime) -> Told:
         """As a policy tells it; of one without an error."""
-        memory, not_made, trouble = self.tick.memory, self.not_made, None
+        memory, not_made = self.tick.memory, self.not_made
         run = None if memory.run is None else memory.run.group
         if run is not None and run.problem:
             not_made = telling.run_refused(run.problem, run.message)
-        if run is not None and run.deletes >= STUBBORN_TRIES:
-            trouble = Retryable(run.message, reason="CleanUpFailing")
         return Told(
             memory,
             next_at,
             left_out=0 if self.ended else None,
             not_made=not_made,
             rest_seconds=self.rest_seconds,
-            trouble=trouble,
+            trouble=self.trouble,
         )
 
 
@@ -115,6 +117,46 @@ def timeout(spec: VolumeBackupPolicySpec | None) -> timedelta:
     if spec is None:
         return DEFAULT_TIMEOUT
     return parse_duration(spec.template.spec.timeouts.snapshot, "spec.template.spec.timeouts")
+
+
+def is_only_for_clean_up(spec: VolumeBackupPolicySpec | None, run: GroupRun) -> bool:
+    """Whether the cloud of the run is no longer the one that the policy works with."""
+    return spec is None or cloud_of(spec) != run.cloud
+
+
+def out_of_reach(error: CinderbankError, run: GroupRun, name: str) -> CinderbankError:
+    """Of credentials that nothing but what a run has begun still needs."""
+    secret = run.cloud.secret_name
+    patience = (
+        ""
+        if error.reason != GONE_REASON
+        else (
+            f" When it has not come back {hours(group.SECRET_PATIENCE)} after it was found to be gone, the run"
+            " is given up and the snapshot stays."
+        )
+    )
+    return type(error)(
+        f"status.run.group: group snapshot {run.snapshot_id or name} was asked for with Secret {secret},"
+        f" cloud {run.cloud.cloud_name}: {error.message}. Put them back into Secret {secret} until the"
+        " snapshot is deleted; or delete it by hand, and take the run out of the policy's status"
+        f" (docs/troubleshooting.md).{patience}",
+        reason=error.reason,
+        status_code=error.status_code,
+        request_id=error.request_id,
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def left_behind(run: GroupRun, name: str) -> str:
+    return (
+        f"Secret {run.cloud.secret_name} has been gone for more than {hours(group.SECRET_PATIENCE)}, so the"
+        f" run is given up: group snapshot {run.snapshot_id or name} of group {run.group_id} is left in"
+        f" cloud {run.cloud.cloud_name}; delete it by hand"
+    )
+
+
+def hours(patience: timedelta) -> str:
+    return f"{patience // timedelta(hours=1)} h"
 
 
 def saying(run: GroupRun, message: str) -> GroupRun:

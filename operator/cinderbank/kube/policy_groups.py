@@ -20,6 +20,7 @@ from cinderbank.domain.errors import (
     Conflict,
     Forbidden,
     InvalidSpec,
+    ResourceFailed,
     Retryable,
 )
 from cinderbank.domain.facts import SnapshotFacts
@@ -31,12 +32,16 @@ from cinderbank.domain.policy.runs import ended
 from cinderbank.kube.known import Key
 from cinderbank.kube.policy_children import child_body
 from cinderbank.kube.policy_group_look import (
+    GONE_REASON,
     GroupFound,
     GroupTick,
     GroupTold,
     changed,
     cloud_of,
     is_held,
+    is_only_for_clean_up,
+    left_behind,
+    out_of_reach,
     saying,
     timeout,
     with_way_out,
@@ -77,11 +82,12 @@ class GroupRuns:
         try:
             look = group.absorbed(self._look(tick, tick.run.group))
         except CinderbankError as error:
-            return GroupTold(tick, 0.0, error=error)
+            return self._not_looked(tick, tick.run.group, error)
         step = group.next_group_step(look)
         if not look.run.closed and (other := changed(tick.spec, look.run)):
             step = group.Close(other)
-        return self._perform(tick.with_run(look.run), look, step)
+        told = self._perform(tick.with_run(look.run), look, step)
+        return replace(told, trouble=group.clean_up_trouble(look, step))
 
     def leave(
         self, key: Key, raw: Raw, before: VolumeBackupPolicyStatus, now: datetime
@@ -97,10 +103,10 @@ class GroupRuns:
         told = self.go_on(tick.with_run(replace(memory.run.group, closed=True)), None)
         tick = told.tick
         status = tick.before.remembering(tick.memory)
-        if told.error is not None:
-            self._on_error(told.error.reason)
+        if (problem := told.error or told.trouble) is not None:
+            self._on_error(problem.reason)
             about = Blocked(tick.raw, status, (), None, now, now)
-            status, _ = blocked_status(about, told.error, human=False)
+            status, _ = blocked_status(about, problem, human=False)
         self._worlds.write_status(tick.raw, status.dump())
         return BLOCKED_SECONDS if told.error is not None else max(told.rest_seconds, SOON_SECONDS)
 
@@ -112,13 +118,16 @@ class GroupRuns:
         spec: VolumeBackupPolicySpec | None,
         now: datetime,
     ) -> tuple[Raw, VolumeBackupPolicyStatus]:
-        """Of a policy that can not work: what another spec than this one has begun goes all the same."""
+        """Of a policy that can not work: what was begun goes on to its end all the same."""
         memory = before.to_memory()
-        run = None if memory.run is None else memory.run.group
-        if run is None or changed(spec, run) is None:
+        if memory.run is None or memory.run.group is None:
             return raw, before
-        tick = self.go_on(GroupTick(key, raw, spec, before, memory, now), None).tick
-        return tick.raw, tick.before.remembering(tick.memory)
+        told = self.go_on(GroupTick(key, raw, spec, before, memory, now), None)
+        for error in (told.error, told.trouble):
+            if error is not None:
+                log.warning("%s/%s: its run can not go on: %s", key.namespace, key.name, error)
+                self._on_error(error.reason)
+        return told.tick.raw, told.tick.before.remembering(told.tick.memory)
 
     def _groups(self, key: Key, cloud: group.CloudRef) -> Groups:
         return self._worlds.groups(key.namespace, cloud.secret_name, cloud.cloud_name)
@@ -140,7 +149,7 @@ class GroupRuns:
         return self._create(tick, run)
 
     def _look(self, tick: GroupTick, run: GroupRun) -> GroupLook:
-        """Of the cloud only what the next step needs; members before volumes that hang on them."""
+        """Of the cloud only what the next step needs."""
         children = self._worlds.children_of_run(tick.key, tick.run.at)
         at_work = (ChildState.WORKING, ChildState.LEAVING)
         look = GroupLook(
@@ -150,19 +159,48 @@ class GroupRuns:
             timeout=timeout(tick.spec),
             backed_up=frozenset(child.volume_id for child in children),
             at_work=[child.name for child in children if child.state in at_work],
+            last_ended_at=max((c.ended_at for c in children if c.ended_at), default=None),
         )
         if run.closed and look.at_work:
             return look
-        groups = self._groups(tick.key, run.cloud)
         name = group.snapshot_name(tick.key.uid, tick.run.at)
+        try:
+            look = self._look_at_cloud(tick.key, name, look)
+        except CinderbankError as error:
+            if not is_only_for_clean_up(tick.spec, run):
+                raise
+            raise out_of_reach(error, run, name) from error
+        return replace(look, run=replace(run, secret_gone_at=None))
+
+    def _look_at_cloud(self, key: Key, name: str, look: GroupLook) -> GroupLook:
+        """Members before volumes that hang on them."""
+        groups = self._groups(key, look.run.cloud)
         look = replace(look, snapshots=groups.group_snapshots_named(name))
-        if run.closed:
+        if look.run.closed:
             members = [each for found in look.snapshots for each in groups.members(found)]
             return replace(look, volumes=groups.volumes_of(members) if members else ())
         counted = group.counted(look)
         if counted is None or counted.status != "available":
             return look
         return replace(look, members=groups.members(counted))
+
+    def _not_looked(self, tick: GroupTick, run: GroupRun, error: CinderbankError) -> GroupTold:
+        """A run whose Secret is gone, and is the policy's no more, does not hold it up for ever."""
+        if error.reason == GONE_REASON and is_only_for_clean_up(tick.spec, run):
+            run = replace(run, secret_gone_at=run.secret_gone_at or tick.now)
+            if group.is_given_up(run, tick.now):
+                return self._give_up(tick, run)
+        return GroupTold(tick.with_run(saying(run, error.message)), 0.0, error=error)
+
+    def _give_up(self, tick: GroupTick, run: GroupRun) -> GroupTold:
+        told = left_behind(run, group.snapshot_name(tick.key.uid, tick.run.at))
+        left = ResourceFailed(told, reason="GroupSnapshotLeft")
+        if not run.closed:
+            tick = self._close(tick, run, left).tick
+        else:
+            self._on_error(left.reason)
+            self._worlds.say(tick.raw, left.reason, told, True)
+        return self._ended(tick, None)
 
     def _perform(self, tick: GroupTick, look: GroupLook, step: GroupStep) -> GroupTold:
         match step:

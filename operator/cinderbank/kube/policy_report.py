@@ -18,7 +18,7 @@ from cinderbank.api.v1alpha1.policy_status import (
 )
 from cinderbank.api.v1alpha1.volume_backup_policy import VolumeBackupPolicySpec
 from cinderbank.domain import record
-from cinderbank.domain.errors import CinderbankError
+from cinderbank.domain.errors import CinderbankError, Retryable
 from cinderbank.domain.facts import VolumeFacts, VolumeId
 from cinderbank.domain.policy import moment, telling
 from cinderbank.domain.policy.children import Child, newest_good
@@ -56,6 +56,12 @@ class Look:
     """When the policy was made."""
     now: datetime
     one_moment: record.Condition | None = None
+    members: int | None = None
+    """Volumes that the group has, whether they are listed yet or not; None without a group."""
+
+    @property
+    def is_list_behind(self) -> bool:
+        return self.members is not None and len(self.selection.volumes) < self.members
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +96,20 @@ def told_status(
             len(volumes),
             look.selection.absent,
             told.left_out or 0,
-            max_volumes=look.spec.max_volumes,
+            max_volumes=look.spec.max_volumes if look.members is None else len(volumes),
             suspended=look.spec.suspend,
             claims_cut=look.selection.claims_cut,
         )
     )
     if not volumes and look.spec.group is not None:
-        conditions = list(
-            telling.stalled("GroupEmpty", moment.no_members(look.spec.group.group_id))
-        )
-    if told.trouble is not None:
-        conditions = list(telling.waiting(told.trouble))
+        conditions = list(_nothing_of_group(look.spec.group.group_id, look.members or 0))
     not_made = told.not_made
     if not_made is None and told.left_out is None:
         not_made = _said(before, "BackupsMade")
     if not_made is not None and volumes:
         conditions = [*telling.stalled(not_made.reason, not_made.message), not_made]
+    if told.trouble is not None:  # above all else: no run begins as long as it lasts
+        conditions = [*telling.waiting(told.trouble), *conditions[3:]]
     if look.one_moment is not None:
         conditions.append(look.one_moment)
     turns_at = None
@@ -187,6 +191,13 @@ def _rpo_when_blocked(about: Blocked) -> tuple[record.Condition | None, datetime
     if about.now - about.since > about.rpo:
         return telling.rpo_never_looked(), None
     return None, about.since + about.rpo
+
+
+def _nothing_of_group(group_id: str, members: int) -> tuple[record.Condition, ...]:
+    if not members:
+        return telling.stalled("GroupEmpty", moment.no_members(group_id))
+    told = f"the list of the project's volumes has none of the {members} of group {group_id} yet"
+    return telling.waiting(Retryable(told, reason="VolumesNotListed"))
 
 
 def _known(at: datetime | None) -> list[datetime]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cinderbank.domain.cleanup import STUBBORN_TRIES
 from cinderbank.domain.facts import SnapshotFacts, SnapshotId, VolumeFacts, VolumeId
 from cinderbank.domain.intents import SETTLE_SECONDS
 from cinderbank.domain.names import BACKUP_TAG
@@ -144,3 +146,61 @@ def test_names_differ_by_policy_and_run() -> None:
     name = group.snapshot_name("uid", START)
     assert name == "cinderbank-uid-20261122120000-group"
     assert len(group.snapshot_name("0" * 36, START)) < 255
+
+
+def trouble(**changes: object) -> str | None:
+    found = look(**changes)
+    told = group.clean_up_trouble(found, group.next_group_step(found))
+    return None if told is None else f"{told.reason}: {told.message}"
+
+
+CLOSED = replace(RUN, closed=True)
+LATE = START + group.CLEAN_UP_PATIENCE + timedelta(seconds=1)
+
+
+def test_a_clean_up_that_hangs_is_told_after_half_an_hour() -> None:
+    deleting = [snapshot(0, "deleting")]
+    asked = replace(CLOSED, deleted_at=START, deletes=1)
+    assert trouble(run=asked, snapshots=deleting, now=START + group.CLEAN_UP_PATIENCE) is None
+    told = trouble(run=asked, snapshots=deleting, now=LATE)
+    assert told is not None
+    assert told.startswith("CleanUpFailing: group snapshot snapshot-0 is deleting; ")
+    hangs = [hanging(1, ours=True)]
+    told = trouble(run=CLOSED, snapshots=[snapshot(0, "available")], volumes=hangs, now=LATE)
+    assert told is not None and "temporary volume t1" in told
+
+
+def test_what_hangs_before_the_run_is_closed_is_told_too() -> None:
+    failed = replace(RUN, deleted_at=START, deletes=1)
+    assert trouble(run=failed, snapshots=[snapshot(0, "deleting")], now=LATE) is not None
+    patient = timedelta(hours=9)
+    creating = [snapshot(0, "creating")]
+    assert trouble(snapshots=creating, now=LATE, timeout=patient) is None
+
+
+def test_the_problem_does_not_hide_what_is_waited_for() -> None:
+    run = replace(CLOSED, problem="GroupSnapshotFailed", message="why", deleted_at=START, deletes=1)
+    told = trouble(run=run, snapshots=[snapshot(0, "deleting")], now=LATE)
+    assert told is not None and "is deleting" in told and "why" not in told
+
+
+def test_deletes_without_effect_are_told_at_once_and_until_one_has_one() -> None:
+    run = replace(CLOSED, deleted_at=START, deletes=STUBBORN_TRIES)
+    there = [snapshot(0, "available")]
+    assert trouble(run=run, snapshots=there, now=START) is not None  # rests
+    assert trouble(run=run, snapshots=there, now=LATE) is not None  # asks again
+    assert trouble(run=run, now=LATE) is None
+
+
+def test_backups_at_work_are_no_trouble_nor_just_after() -> None:
+    there: dict[str, Any] = {"run": CLOSED, "volumes": [hanging(1, ours=True)], "now": LATE}
+    assert trouble(**there, at_work=["a"]) is None
+    assert trouble(**there, last_ended_at=LATE) is None
+    assert trouble(**there, last_ended_at=START) is not None
+
+
+def test_a_secret_that_is_gone_is_waited_for_a_day() -> None:
+    gone = replace(RUN, secret_gone_at=START)
+    assert not group.is_given_up(gone, START + group.SECRET_PATIENCE)
+    assert group.is_given_up(gone, START + group.SECRET_PATIENCE + timedelta(seconds=1))
+    assert not group.is_given_up(RUN, START + timedelta(days=9))

@@ -23,7 +23,7 @@ MESSAGE_LIMIT = 1024
 GroupUUID = Annotated[
     str,
     Field(max_length=36),
-    Matching(UUID_FORM, "must be a group's UUID as `cinder group-list` shows it"),
+    Matching(UUID_FORM, "must be a group's UUID as `openstack volume group list` shows it"),
 ]
 
 
@@ -74,6 +74,11 @@ class GroupRunStatus(ApiModel):
     message: Annotated[str, Field(max_length=MESSAGE_LIMIT)] | None = Field(
         default=None, description="What is waited for, or the problem."
     )
+    secret_gone_time: Time | None = Field(
+        default=None,
+        description="When its Secret, which spec.template names no more, was first found to be gone; 24 h"
+        " later the run is given up, and the group snapshot stays.",
+    )
 
     def to_domain(self) -> GroupRun:
         return GroupRun(
@@ -88,6 +93,7 @@ class GroupRunStatus(ApiModel):
             closed=self.closed,
             problem=self.problem or "",
             message=self.message or "",
+            secret_gone_at=self.secret_gone_time,
         )
 
 
@@ -105,4 +111,5 @@ def group_run_status(run: GroupRun) -> GroupRunStatus:
         closed=run.closed,
         problem=run.problem or None,
         message=clipped(run.message, MESSAGE_LIMIT) or None,
+        secret_gone_time=run.secret_gone_at,
     )

@@ -245,7 +245,7 @@ class VolumeBackupPolicySpec(ApiModel):
         default=1000,
         description="At most so many volumes are backed up: a selector that suddenly matches far more is"
         " a slip. Those with backups of this policy come first, then the first by id; condition Ready"
-        " tells how many are left out.",
+        " tells how many are left out. Not for spec.group, which has a bound of its own: 64.",
     )
     template: Template = Field(description="What each backup is made from.")
     retention: Retention | None = Field(

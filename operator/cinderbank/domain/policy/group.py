@@ -30,7 +30,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cinderbank.domain.backoff import again_seconds, poll_seconds
-from cinderbank.domain.errors import CinderbankError, ResourceFailed, SourceGone
+from cinderbank.domain.cleanup import STUBBORN_TRIES
+from cinderbank.domain.errors import CinderbankError, ResourceFailed, Retryable, SourceGone
 from cinderbank.domain.facts import SnapshotFacts, VolumeFacts, VolumeId
 from cinderbank.domain.intents import SETTLE_SECONDS
 from cinderbank.domain.names import BACKUP_TAG
@@ -42,6 +43,14 @@ RETRY_LIMIT = 3
 
 CHILDREN_SECONDS = 60.0
 """Between looks at backups at work; the watches tell sooner."""
+
+CLEAN_UP_PATIENCE = timedelta(minutes=30)
+"""What should go and is there for longer is told. A driver that flattens first needs 50 s for 1 GiB
+(measured), and does the members one after another: hours of that are no hang, and are still worth telling."""
+
+SECRET_PATIENCE = timedelta(hours=24)
+"""So long a run waits for a Secret that is gone, and that only its clean-up needs: a Secret that was taken
+away by mistake is back by then, and who has renamed it for good loses no more than a day of backups."""
 
 DELETABLE = frozenset({"available", "error", "error_deleting"})
 """error_deleting is refused by Cinder today, and asked for all the same: an administrator may reset it."""
@@ -87,6 +96,8 @@ class GroupRun:
     """Reason why it was closed before every member had its backup; a CamelCase word."""
     message: str = ""
     """What is waited for, or the problem, for the user."""
+    secret_gone_at: datetime | None = None
+    """When its Secret was first found to be gone; None while it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +119,8 @@ class GroupLook:
     """Names of backups of this run that have not ended."""
     volumes: Sequence[VolumeFacts] = ()
     """Made of a member and still there, whoever made them."""
+    last_ended_at: datetime | None = None
+    """When the last of its backups ended, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,34 @@ def counted(look: GroupLook) -> GroupSnapshotFacts | None:
         return known
     usable = [each for each in look.snapshots if each.status in ("available", "creating")]
     return known if known in usable else next(iter(usable or look.snapshots), None)
+
+
+def clean_up_trouble(look: GroupLook, step: GroupStep) -> Retryable | None:
+    """CleanUpFailing: what the run has made does not go, though nothing needs it any more."""
+    run = look.run
+    match step:
+        case Rest(message=message):
+            pass
+        case DeleteGroupSnapshot(snapshot_id=snapshot_id):
+            message = f"group snapshot {snapshot_id} was deleted {run.deletes} time(s) and is there"
+        case _:
+            return None
+    if look.at_work or not (run.closed or run.deleted_at is not None):
+        return None
+    since = max(filter(None, (run.asked_at, run.deleted_at, look.last_ended_at)))
+    if run.deletes < STUBBORN_TRIES and look.now - since <= CLEAN_UP_PATIENCE:
+        return None
+    way_out = (
+        "; no other run begins before it is gone. A temporary volume can be deleted by hand; of a group"
+        " snapshot cinder-volume's log tells more, and when the cloud's administrator has reset its"
+        " status to error it is deleted by itself"
+    )
+    return Retryable(f"{message}{way_out}", reason="CleanUpFailing")
+
+
+def is_given_up(run: GroupRun, now: datetime) -> bool:
+    """Whether its Secret has been gone for so long that nobody is expected to bring it back."""
+    return run.secret_gone_at is not None and now - run.secret_gone_at > SECRET_PATIENCE
 
 
 def snapshot_name(policy_uid: str, run_at: datetime) -> str:
