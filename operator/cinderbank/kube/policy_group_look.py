@@ -127,17 +127,15 @@ def is_only_for_clean_up(spec: VolumeBackupPolicySpec | None, run: GroupRun) -> 
 def out_of_reach(error: CinderbankError, run: GroupRun, name: str) -> CinderbankError:
     """Of credentials that nothing but what a run has begun still needs."""
     secret = run.cloud.secret_name
-    patience = (
-        ""
-        if error.reason != GONE_REASON
-        else (
-            f" When it has not come back {hours(group.SECRET_PATIENCE)} after it was found to be gone, the run"
-            " is given up and the snapshot stays."
+    patience = ""
+    if error.reason == GONE_REASON:
+        patience = (
+            f" When it has not come back {hours(group.SECRET_PATIENCE)} after it was found to be gone, the"
+            " run is given up and the snapshot stays."
         )
-    )
     return type(error)(
         f"status.run.group: group snapshot {run.snapshot_id or name} was asked for with Secret {secret},"
-        f" cloud {run.cloud.cloud_name}: {error.message}. Put them back into Secret {secret} until the"
+        f" cloud {run.cloud.cloud_name}: {error.message}. Put the credentials back into Secret {secret} until the"
         " snapshot is deleted; or delete it by hand, and take the run out of the policy's status"
         f" (docs/troubleshooting.md).{patience}",
         reason=error.reason,
