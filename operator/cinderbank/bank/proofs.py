@@ -17,7 +17,7 @@ from cinderbank.bank import one_site, proof_keys, scrub, state
 from cinderbank.bank.manifest import to_json
 from cinderbank.bank.removal import BATCH_KEYS
 from cinderbank.bank.store import ObjectStore
-from cinderbank.domain.errors import DataCorrupt
+from cinderbank.domain.errors import CinderbankError, DataCorrupt
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.proofs import Backup, Found, Proof, Standing, standings
 
@@ -73,17 +73,27 @@ def of_backup(store: ObjectStore, site: str, backup_id: BackupId, now: datetime)
 def note(
     store: ObjectStore, by: str, site: str, backup_id: BackupId, found: Found, now: datetime
 ) -> None:
-    """Put ours, then take away what it replaces. Idempotent."""
+    """Put ours, then take away what it replaces, as far as the store lets us: whoever can write to the
+    bucket can put as many keys beside it as he likes. Idempotent."""
+    proof = Proof(site, backup_id, found, now)
+    _put(store, by, proof, ())
+    if found is Found.DIFFERENT:
+        return
     prefix = proof_keys.proof_prefix(by, site, backup_id)
-    listed = [row.key for row in state.bounded(store, prefix, MAX_PROOFS_OF_ONE)]
-    _put(store, by, Proof(site, backup_id, found, now), listed)
+    try:
+        _tidy(
+            store, by, proof, [row.key for row in state.bounded(store, prefix, MAX_PROOFS_OF_ONE)]
+        )
+    except CinderbankError as error:
+        log.warning("old proofs of backup %s stay: %s", backup_id, error.message)
 
 
 def note_drill(
     store: ObjectStore, by: str, site: str, backup_id: BackupId, is_whole: bool, now: datetime
 ) -> bool:
-    """As `note`; False when the backup is gone."""
-    if one_site.committed(store, site, backup_id) is None:
+    """As `note`; False when the backup is gone. A difference is noted without a look: nothing that
+    lies in the bank may stop it, and of a backup that is gone it says nothing."""
+    if is_whole and one_site.committed(store, site, backup_id) is None:
         return False
     note(store, by, site, backup_id, Found.DRILL if is_whole else Found.DIFFERENT, now)
     return True
@@ -122,10 +132,14 @@ class OwnProofs:
 
 
 def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> None:
+    store.put(proof_keys.proof(by, proof), to_json({}, PROOF_NAME))
+    if proof.found is not Found.DIFFERENT:
+        _tidy(store, by, proof, listed)
+
+
+def _tidy(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> None:
+    """Take away what this proof replaces."""
     ours = proof_keys.proof(by, proof)
-    store.put(ours, to_json({}, PROOF_NAME))
-    if proof.found is Found.DIFFERENT:
-        return
     replaced = [
         key
         for key in listed

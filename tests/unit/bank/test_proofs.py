@@ -175,6 +175,25 @@ def test_too_many_proofs_are_not_our_doing(
         bank_on(store).standings({OF})
 
 
+def planted_proofs(store: MemoryStore) -> None:
+    for number in range(proofs.MAX_PROOFS_OF_ONE + 1):
+        store.objects[f"{proof_keys.proof_prefix(SITE, SITE, BACKUP)}planted-{number}"] = b"{}"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_others_put_beside_a_proof_stops_none(store: MemoryStore, is_whole: bool) -> None:
+    planted_proofs(store)
+    assert bank_on(store).note_drill(SITE, BACKUP, is_whole=is_whole)
+    standing = bank_on(store).standings({OF})[OF]
+    assert (standing.found, standing.is_bad) == ((Found.DRILL, False) if is_whole else (None, True))
+
+
+def test_a_seal_of_nonsense_hides_no_difference(store: MemoryStore) -> None:
+    store.objects[layout.seal(SITE, BACKUP, VOLUME)] = b"nonsense"
+    assert bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
+    assert bank_on(store).damaged_backups() == {OF}
+
+
 def test_a_store_that_deletes_nothing_stops_no_proof(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
