@@ -138,14 +138,14 @@ def _put(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> No
 
 
 def _tidy(store: ObjectStore, by: str, proof: Proof, listed: Iterable[str]) -> None:
-    """Take away what this proof replaces."""
+    """Take away what this proof replaces: older ones of its kind."""
     ours = proof_keys.proof(by, proof)
     replaced = [
         key
         for key in listed
         if key != ours
         and (read := proof_keys.parse_proof(key)) is not None
-        and read.found is not Found.DIFFERENT
+        and read.found is proof.found
     ]
     _delete(store, replaced)
 

@@ -16,6 +16,7 @@ from cinderbank.domain.proofs import Found, Proof, Standing, condition, standing
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen
 from tests.fakes.backups import BACKUP, NOW, OTHER_BACKUP, SITE, VOLUME, back_up, bank_on, sample
 from tests.fakes.object_store import MemoryStore
+from tests.fakes.volumes import BACKUPS, Volume
 
 CONTENT = sample("tzr")
 OF = (SITE, BACKUP)
@@ -121,6 +122,39 @@ def test_a_check_that_reads_proves(store: MemoryStore, level: Level, found: Foun
     standing = bank_on(store).standings({OF}).get(OF, Standing())
     assert standing.found is found
     assert standing.verified_at == (NOW if found else None)
+
+
+def test_a_sample_that_read_nothing_of_a_backup_proves_nothing(store: MemoryStore) -> None:
+    """It has two chunks, and a sample of so few percent is all of others."""
+    check(store, Level.SAMPLE, sample_percent=0.001)
+    assert keys(store) == []
+
+
+def test_a_backup_without_a_chunk_is_proven_by_its_index() -> None:
+    holes = MemoryStore()
+    back_up(holes, sample("zz"))
+    check(holes, Level.SAMPLE, sample_percent=0.001)
+    assert bank_on(holes).standings({OF})[OF].found is Found.SAMPLE
+
+
+def test_chunks_that_were_read_for_an_earlier_backup_are_of_both() -> None:
+    volume = Volume(CONTENT)
+    volume.back_up(0)
+    assert volume.back_up(1).bytes_stored == 0
+    check(volume.store, Level.FULL)
+    among = {(SITE, BACKUPS[0]), (SITE, BACKUPS[1])}
+    known = bank_on(volume.store).standings(among)
+    assert {backup: each.found for backup, each in known.items()} == dict.fromkeys(
+        among, Found.FULL
+    )
+
+
+def test_a_sample_takes_no_proof_of_a_drill_away(store: MemoryStore) -> None:
+    bank_on(store, now=lambda: NOW - HOUR).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL)
+    check(store, Level.SAMPLE)
+    kinds = {read.found for key in keys(store) if (read := proof_keys.parse_proof(key))}
+    assert kinds == {Found.DRILL, Found.FULL, Found.SAMPLE}
 
 
 def test_damage_that_is_found_later_counts_more(store: MemoryStore) -> None:
