@@ -106,7 +106,9 @@ class StoredCatalog:
         """By proofs alone, listed once for a slice."""
         if self._known is None:
             try:
-                self._known = standings(proofs.all_proofs(self._in_time(), self._bank.now()), ())
+                self._known = standings(
+                    proofs.all_proofs(self._in_time(), self._bank.site, self._bank.now()), ()
+                )
             except DataCorrupt:  # more than we write: the mirrors go on without them
                 self._known = {}
         return self._known

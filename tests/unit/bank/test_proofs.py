@@ -10,7 +10,7 @@ from cinderbank.bank import layout, proof_keys, proofs
 from cinderbank.bank.check import Checker
 from cinderbank.bank.check_plan import Level, Plan
 from cinderbank.bank.store import DeleteFailure
-from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.errors import Forbidden, InvalidSpec
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.proofs import Found, Proof, Standing, condition, standings
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen
@@ -89,23 +89,55 @@ def test_a_newer_proof_of_ours_takes_the_place_of_the_older(store: MemoryStore) 
 
 
 def test_a_difference_stays_whatever_is_found_later(store: MemoryStore) -> None:
-    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
     bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
     bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
     check(store, Level.FULL)
-    standing = bank_on(store).standings({OF})[OF]
-    assert standing.is_bad and not standing.is_verified
-    told = condition(standing)
-    assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
-    assert bank_on(store).damaged_backups() == {OF}
+    for here in (SITE, "site-b"):
+        standing = bank_on(store, here).standings({OF})[OF]
+        assert standing.is_bad and not standing.is_verified
+        told = condition(standing)
+        assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
+        assert bank_on(store, here).damaged_backups() == {OF}
 
 
-def test_a_backup_that_came_back_as_something_else_is_not_chosen(store: MemoryStore) -> None:
-    selector = BackupSelector(volume_id=VOLUME)
-    assert isinstance(bank_on(store).select(selector), Chosen)
-    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
-    found = bank_on(store).select(selector)
+def is_chosen(store: MemoryStore, here: str) -> bool:
+    found = bank_on(store, here).select(BackupSelector(volume_id=VOLUME))
+    if isinstance(found, Chosen):
+        return True
     assert isinstance(found, NoneChosen) and "other bytes come back" in found.message
+    return False
+
+
+@pytest.mark.parametrize(
+    ("by", "bad_at"), [(SITE, {SITE, "site-b", "site-c"}), ("site-b", {"site-b"})]
+)
+def test_a_difference_counts_where_it_was_found_and_everywhere_when_the_writer_found_it(
+    store: MemoryStore, by: str, bad_at: set[str]
+) -> None:
+    """A user of site-b whose cloud gives back what he likes spoils no other site's backups."""
+    sites = (SITE, "site-b", "site-c")
+    assert all(is_chosen(store, here) for here in sites)
+    bank_on(store, by).note_drill(SITE, BACKUP, is_whole=False)
+    for here in sites:
+        bank = bank_on(store, here)
+        assert (bank.damaged_backups() == {OF}) == (here in bad_at)
+        assert bank.standings({OF}).get(OF, Standing()).is_bad == (here in bad_at)
+        assert is_chosen(store, here) == (here not in bad_at)
+
+
+def test_a_site_takes_back_its_own_difference_and_no_other_s(store: MemoryStore) -> None:
+    for hours in range(2):
+        late = bank_on(store, now=lambda h=hours: NOW + h * HOUR / 2)
+        late.note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
+    assert bank_on(store).forget_difference(SITE, BACKUP) == 2
+    assert bank_on(store).forget_difference(SITE, BACKUP) == 0
+    assert bank_on(store).standings({OF}) == {OF: Standing(NOW, Found.DRILL)}
+    assert bank_on(store, "site-b").damaged_backups() == {OF}
+    with pytest.raises(Forbidden):
+        bank_on(store, read_only=True).forget_difference(SITE, BACKUP)
 
 
 @pytest.mark.parametrize(

@@ -300,4 +300,7 @@ def test_proofs_of_drills_and_checks() -> None:
     assert catalog.verified(among) == {key: NOW}
     assert catalog.damaged(among) == frozenset()
     bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    assert StoredCatalog(bank_on(store)).damaged(among) == frozenset()
+    assert StoredCatalog(bank_on(store, "site-b")).damaged(among) == among
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
     assert StoredCatalog(bank_on(store)).damaged(among) == among
