@@ -44,7 +44,10 @@ def all_proofs(store: ObjectStore, here: str, now: datetime) -> Iterator[Proof]:
         for row in store.list_keys(proof_keys.proofs_prefix(by)):
             count += 1
             if count > MAX_PROOFS:
-                raise DataCorrupt(f"{store.where()}: more than {MAX_PROOFS} proofs")
+                raise DataCorrupt(
+                    f"{store.where()}: more than {MAX_PROOFS} proofs, the last one of site {by}; what is"
+                    f" below {proof_keys.proofs_prefix(by)} is not of ours alone: remove what is foreign"
+                )
             proof = _read(row.key, now)
             if proof is not None and _counts(proof, by, here):
                 yield proof
