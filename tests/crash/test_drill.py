@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
-from cinderbank.domain.errors import Forbidden, OutcomeUnknown, OverQuota, Unavailable
+from cinderbank.domain.errors import (
+    CinderbankError,
+    DataCorrupt,
+    Forbidden,
+    InvalidSpec,
+    OutcomeUnknown,
+    OverQuota,
+    Unavailable,
+)
 from cinderbank.domain.facts import TransferFailed
 from cinderbank.domain.names import DRILL_TAG, RESTORE_TAG, drill_volume_name
 from cinderbank.domain.record import Condition, OnDelete, Outcome, Phase, Transport
+from cinderbank.engine.drill import MOST_TRIES
 from tests.builders import BACKUP_ID
 from tests.crash.simulation import OLD, RestoreSimulation, Simulation, run
 from tests.fakes.cloud import Volume
@@ -340,6 +349,46 @@ def test_a_difference_waits_until_it_can_be_noted() -> None:
     assert_different(simulation)
     errors = [each.error.reason for each in simulation.results if each.error is not None]
     assert errors.count("BankAccessDenied") == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Forbidden("keys say no", reason="BankAccessDenied"),
+        DataCorrupt("keys say no"),
+        InvalidSpec("keys say no", reason="BankIdMismatch"),
+    ],
+    ids=lambda error: error.reason,
+)
+def test_a_difference_that_can_never_be_noted_ends_and_is_told(error: CinderbankError) -> None:
+    simulation = drill_that_finds_a_difference()
+    simulation.faults.fail_next("note_drill", error, times=MOST_TRIES)
+    run(simulation, ticks=4000)
+    assert_nothing_left(simulation)
+    outcome = outcome_of(simulation)
+    assert (outcome.phase, outcome.reason) == (Phase.FAILED, "DrillFoundDifference")
+    assert "1024-1535" in outcome.message and "bank does not know" in outcome.message
+    assert "keys say no" in outcome.message
+    drilled = simulation.stored.record.memory.drill
+    assert drilled is not None and drilled.different is not None
+    assert simulation.bank.verdicts == set()
+    assert "VerdictNotNoted" in [event[0] for event in simulation.stored.events]
+
+
+def test_a_difference_waits_for_a_bank_that_is_away_as_long_as_it_takes() -> None:
+    simulation = drill_that_finds_a_difference()
+    simulation.faults.fail_next("note_drill", Unavailable("away"), times=MOST_TRIES + 5)
+    run(simulation, ticks=4000)
+    assert_different(simulation)
+
+
+def test_a_bank_whose_listing_never_ends_holds_no_drill_for_ever() -> None:
+    simulation = drill()
+    simulation.faults.fail_next("note_drill", Unavailable("too many keys"), times=MOST_TRIES)
+    run(simulation, ticks=4000)
+    assert_nothing_left(simulation)
+    assert outcome_of(simulation).reason == "Verified" and simulation.bank.verdicts == set()
+    assert "VerdictNotNoted" in [event[0] for event in simulation.stored.events]
 
 
 def test_a_bank_that_is_away_at_the_end_is_told_later() -> None:

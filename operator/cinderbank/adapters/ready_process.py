@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,16 @@ class ReadyProcess:
 
     def end(self) -> None:
         """It, its pipes and its folder; returns when they are gone."""
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.process.kill()
+            self.process.wait()
+            for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+                # What `begin` could not flush is still there, and closing flushes: into a broken pipe.
+                with suppress(OSError):
+                    if pipe is not None:
+                        pipe.close()
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class ReadyProcesses:
@@ -87,14 +92,20 @@ class ReadyProcesses:
                 self._spare = None
 
     def take(self) -> ReadyProcess:
-        """The one that waits, else a new one; it is the caller's. Raises Unavailable, OSError."""
+        """The one that waits, else a new one; it is the caller's. Raises Unavailable (also once this is
+        closed), OSError."""
         with self._lock:
+            self._require_open()
             spare, self._spare = self._spare, None
         if spare is not None and spare.is_waiting:
             return spare
         if spare is not None:
             spare.end()
         return self._new()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the operator ends; no transfer is begun any more")
 
     def close(self) -> None:
         """None is left, and `prepare` makes no more."""

@@ -26,8 +26,9 @@ class AppProofWorlds:
 
     def make(self, namespace: str, body: Raw) -> None:
         kind, metadata = body["kind"], body["metadata"]
+        there: Raw | None
         try:
-            self._api.create(collection_path(kind, namespace), body)
+            there = self._api.create(collection_path(kind, namespace), body)
         except Conflict:
             there = self._api.get(object_path(kind, namespace, metadata["name"]))
             labels = {} if there is None else there["metadata"].get("labels") or {}
@@ -40,6 +41,23 @@ class AppProofWorlds:
                     " rename or delete it",
                     reason="ChildNameTaken",
                 ) from None
+        if there is not None:
+            self._require_drill(body, there)
+
+    def _require_drill(self, asked: Raw, made: Raw) -> None:
+        """A CustomResourceDefinition that does not know spec.drill prunes it: a real restore is left."""
+        if "drill" not in asked["spec"] or (made.get("spec") or {}).get("drill") is True:
+            return
+        kind, metadata = asked["kind"], made["metadata"]
+        namespace, name = asked["metadata"]["namespace"], metadata["name"]
+        if "deletionTimestamp" not in metadata:
+            self.give_up(kind, namespace, name, metadata["uid"])
+        raise InvalidSpec(
+            f"the CustomResourceDefinition volumerestores.cinderbank.io of this cluster does not know"
+            f" spec.drill, so {kind} {namespace}/{name} would have been a restore that keeps its volume;"
+            " it was deleted. Install the CustomResourceDefinitions of this release",
+            reason="CRDOutdated",
+        )
 
     def give_up(self, kind: str, namespace: str, name: str, uid: str) -> None:
         with suppress(Conflict, SourceGone):

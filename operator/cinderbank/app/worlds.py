@@ -186,9 +186,10 @@ class AppWorlds:
         return self._banks.open(namespace, spec, status.bank_id)
 
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
-        """Whether the bank has that backup, committed and not deleted; raises as `for_backup` does."""
+        """Whether the bank has that backup, committed, ours and not deleted, with the manifest that
+        was sealed; raises as `for_backup` does."""
         facts = self._open_bank(namespace, bank).bank.observe(site, backup_id)
-        return facts.sealed and facts.manifest and not facts.tombed
+        return facts.sealed and facts.manifest and not facts.tombed and not facts.not_ours
 
     def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
         """Site and id of what checks found not whole; raises as `for_backup` does."""

@@ -256,13 +256,13 @@ class StoredBank:
         def look(key: layout.SealKey) -> ChunkLook:
             return chunk_look.look_for_chunks(store, key.site, key.backup_id, self.keys, damage)
 
-        return Search(store, selector, self.keys, damage, look, self.now()).run()
+        return Search(store, self.site, selector, self.keys, damage, look, self.now()).run()
 
     def damaged_backups(self) -> frozenset[tuple[str, BackupId]]:
         """Site and id of those that a check found not whole, and nobody mended since, or a drill to come
-        back otherwise. Raises what stopped a report from being read: then nobody knows."""
+        back otherwise, as far as that counts at our site. Raises what stopped a report from being read: then nobody knows."""
         self.open()
-        return proofs.bad(self.within(LOOK_SECONDS), self.now())
+        return proofs.bad(self.within(LOOK_SECONDS), self.site, self.now())
 
     def look_for_chunks(self, site: str, backup_id: BackupId) -> ChunkLook:
         self.open()
@@ -276,10 +276,15 @@ class StoredBank:
             self.store, self.site, site, backup_id, is_whole, self.now()
         )
 
+    def forget_difference(self, site: str, backup_id: BackupId) -> int:
+        """Take back that drills of our site got other bytes back; how often that was noted. Idempotent."""
+        self._writable(self.site)
+        return proofs.forget_difference(self.store, self.site, site, backup_id)
+
     def standings(self, among: Set[Backup]) -> Mapping[Backup, Standing]:
         """What drills and checks of every site know of these; raises as `damaged_backups`."""
         self.open()
-        return proofs.known(self.within(LOOK_SECONDS), among, self.now())
+        return proofs.known(self.within(LOOK_SECONDS), self.site, among, self.now())
 
     def pin(self, site: str, backup_id: BackupId, reader: str) -> None:
         """Raises SourceGone (BackupNotFound) when the backup went away meanwhile."""

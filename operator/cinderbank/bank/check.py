@@ -108,13 +108,13 @@ class Checker:
             judged = self._judge(run, shared, key)
             if judged is None:
                 continue
-            verdict, damage = judged
+            verdict, damage, proves = judged
             if verdict.outcome is Outcome.DAMAGED:
                 broken.backups[SessionRef(key.site, key.backup_id)] = key.volume_id
                 broken.add_all(damage)
             elif verdict.outcome is Outcome.OK:
                 self._ledger.is_whole(key)
-                if self._proofs is not None:
+                if self._proofs is not None and proves:
                     found = PROVES[self._plan.level]
                     self._proofs.note(key.site, key.backup_id, found, self._now())
             self._tell(verdict)
@@ -125,12 +125,13 @@ class Checker:
 
     def _judge(
         self, run: Run, shared: SharedChunks, key: layout.SealKey
-    ) -> tuple[Verdict, Damage] | None:
-        """None when the backup was deleted meanwhile: then nothing of it has to be there."""
-        damage = Damage()
+    ) -> tuple[Verdict, Damage, bool] | None:
+        """With whether bytes of it were read. None when the backup was deleted meanwhile: then nothing
+        of it has to be there."""
+        damage, proves = Damage(), False
         try:
             looked = BackupCheck(run, shared, key)
-            verdict, damage = looked.look(), looked.damage
+            verdict, damage, proves = looked.look(), looked.damage, looked.proves
         except SourceGone:
             return None
         except DataCorrupt as error:
@@ -139,7 +140,7 @@ class Checker:
             verdict = _verdict(key, Outcome.UNCHECKED, error.message)
         if verdict.outcome is Outcome.DAMAGED and not self._is_still_there(key):
             return None
-        return verdict, damage
+        return verdict, damage, proves
 
     def _is_still_there(self, key: layout.SealKey) -> bool:
         name = layout.seal(key.site, key.backup_id, key.volume_id)

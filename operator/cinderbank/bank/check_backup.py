@@ -95,7 +95,13 @@ class BackupCheck:
         self._reader = BackupReader.open(run.bank.store, key.site, key.backup_id, run.bank.keys)
         self._missing, self._bad = Ranges(), Ranges()
         self._reading: deque[_Reading] = deque()
+        self._has_chunks = self._was_read = False
         self.damage = Damage()
+
+    @property
+    def proves(self) -> bool:
+        """Whether bytes of it were read, or it has none: a sample may be all of other backups."""
+        return self._was_read or not self._has_chunks
 
     def look(self) -> Verdict:
         """Raises what is no damage: a store that is away, a key that is not here."""
@@ -137,7 +143,9 @@ class BackupCheck:
             if suspect:
                 self._is_bad(ref, index)
             return
+        self._has_chunks = True
         if not self._shared.is_new(ref, index):
+            self._was_read = self._was_read or run.is_sampled(ref, index)
             if self._shared.missing.has_chunk(ref, index):
                 self._is_missing(ref, index)
             elif self._shared.bad.has_chunk(ref, index):
@@ -154,6 +162,7 @@ class BackupCheck:
         elif suspect or stored != entry.stored_bytes or run.is_sampled(ref, index):
             while len(self._reading) >= 2 * run.plan.workers:
                 self._take(self._reading.popleft())
+            self._was_read = True
             result = run.pool.submit(self._read, entry, stored)
             self._reading.append(_Reading(ref, index, result))
 

@@ -31,7 +31,6 @@ from cinderbank.bank.store import ObjectStore
 from cinderbank.bank.timed_store import OutOfTime
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, Retryable
 from cinderbank.domain.facts import ChunkLook, VolumeId
-from cinderbank.domain.proofs import Found
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen, Selection
 from cinderbank.ports.bank import BackupDescription
 
@@ -73,6 +72,8 @@ class Search:
     """One search; `run` is to be called once."""
 
     store: ObjectStore
+    here: str
+    """The site that asks."""
     selector: BackupSelector
     keyring: Keyring | None
     damage: Damage
@@ -204,7 +205,7 @@ class Search:
         if self.damage.has_backup(key.site, key.backup_id):
             return "a check found it damaged"
         try:
-            if self._is_different(key):
+            if proofs.is_different(self.store, self.here, key.site, key.backup_id, self.now):
                 return "a restore drill found that other bytes come back"
             sealed = state.read_seal_of(self.store, key.site, key.backup_id, key.volume_id)
             if sealed is None or not sealed.is_ok:
@@ -215,10 +216,6 @@ class Search:
             return self._unverified(key) if self.selector.require_verified else ""
         except CinderbankError as error:
             return self._skip(error)
-
-    def _is_different(self, key: SealKey) -> bool:
-        known = proofs.of_backup(self.store, key.site, key.backup_id, self.now)
-        return any(proof.found is Found.DIFFERENT for proof in known)
 
     def _unverified(self, key: SealKey) -> str:
         if self._tally.verified >= MAX_VERIFIED:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from cinderbank.bank import layout, state
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.chunk import is_envelope
 from cinderbank.bank.keyring import Keyring
 from cinderbank.bank.state import Sealed
 from cinderbank.bank.store import ObjectStore
-from cinderbank.domain.errors import CinderbankError, DataCorrupt
+from cinderbank.domain.errors import CinderbankError, DataCorrupt, InvalidSpec, Unsupported
 from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
 
 
@@ -27,16 +29,19 @@ def look(store: ObjectStore, site: str, backup_id: BackupId, keys: Keyring | Non
 def _sealed(
     store: ObjectStore, sealed: Sealed, keys: Keyring | None, *, intent: bool, tombed: bool
 ) -> BankFacts:
+    """Seals are not encrypted: who can put a manifest can put its seal as well."""
     key = layout.manifest(sealed.key.site, sealed.key.volume_id, sealed.key.backup_id)
     body = _manifest(store, key)
-    # Seals are not encrypted: who can put a manifest can put its seal as well.
+    is_sealed_one = (
+        body is not None and manifests.object_digest(body) == sealed.seal.manifest_digest
+    )
+    facts = BankFacts(intent=intent, manifest=is_sealed_one, sealed=True, tombed=tombed)
     if body is not None and (why := _why_not_ours(body, key, keys)):
-        return BankFacts(intent=intent, manifest=True, sealed=True, tombed=tombed, not_ours=why)
-    return BankFacts(
-        intent=intent,
-        manifest=body is not None,
-        sealed=True,
-        tombed=tombed,
+        return replace(facts, not_ours=why)
+    if keys is not None and (damage := _why_not_whole(store, sealed, body, is_sealed_one, keys)):
+        return replace(facts, not_ours=damage, not_ours_reason=DataCorrupt.default_reason)
+    return replace(
+        facts,
         manifest_digest=sealed.seal.manifest_digest,
         size_bytes=sealed.seal.size_bytes,
         stored_bytes=sealed.seal.stored_bytes,
@@ -44,6 +49,23 @@ def _sealed(
         reused_bytes=sealed.seal.reused_bytes,
         base_id=sealed.seal.base_id,
     )
+
+
+def _why_not_whole(
+    store: ObjectStore, sealed: Sealed, body: bytes | None, is_sealed_one: bool, keys: Keyring
+) -> str:
+    """Why what was sealed is no backup that our keys made; empty when it is, or when nobody can say."""
+    about = sealed.key
+    if body is None or not is_sealed_one:
+        there = "no manifest" if body is None else "another manifest"
+        return f"backup {about.backup_id} of site {about.site} is sealed, and {there} lies there"
+    try:
+        state.parse_own_manifest(store, body, about.site, about.volume_id, about.backup_id, keys)
+    except DataCorrupt as error:
+        return error.message
+    except (InvalidSpec, Unsupported):
+        pass  # of a key that is not here, or of a newer cinderbank: that proves nothing
+    return ""
 
 
 def _unsealed(

@@ -95,10 +95,7 @@ def read_manifest(
     body = store.get(key, max_bytes)
     if body is None:
         return None
-    manifest = parse_manifest(store, body, key, keys)
-    about = manifest.description
-    if (about.site, about.volume_id, about.backup_id) != (site, volume_id, backup_id):
-        raise DataCorrupt(f"{key}: says it is backup {about.backup_id} of volume {about.volume_id}")
+    manifest = parse_own_manifest(store, body, site, volume_id, backup_id, keys)
     return manifest, manifests.object_digest(body)
 
 
@@ -167,6 +164,23 @@ def parse_manifest(store: ObjectStore, body: bytes, key: str, keys: Keyring | No
     if keys is None and is_envelope(body):
         raise key_missing(store, key)
     return manifests.parse(body, key, None if keys is None else keys.reading())
+
+
+def parse_own_manifest(
+    store: ObjectStore,
+    body: bytes,
+    site: str,
+    volume_id: VolumeId,
+    backup_id: BackupId,
+    keys: Keyring | None,
+) -> Manifest:
+    """As `parse_manifest`, of this backup; DataCorrupt when it says that it is another one's."""
+    key = layout.manifest(site, volume_id, backup_id)
+    manifest = parse_manifest(store, body, key, keys)
+    about = manifest.description
+    if (about.site, about.volume_id, about.backup_id) != (site, volume_id, backup_id):
+        raise DataCorrupt(f"{key}: says it is backup {about.backup_id} of volume {about.volume_id}")
+    return manifest
 
 
 def sites(store: ObjectStore) -> Iterator[str]:

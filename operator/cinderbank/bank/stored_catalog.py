@@ -22,7 +22,7 @@ from cinderbank.bank.catalog import (
 )
 from cinderbank.bank.store import Listed, ObjectStore
 from cinderbank.domain.catalog import PointKey
-from cinderbank.domain.errors import CinderbankError, DataCorrupt, Retryable, Unsupported
+from cinderbank.domain.errors import CinderbankError, Retryable, Unsupported
 from cinderbank.domain.facts import BackupId, VolumeId
 from cinderbank.domain.proofs import Backup, Standing, standings
 from cinderbank.ports.catalog import Choice, Described, Newest, Unreadable
@@ -105,10 +105,9 @@ class StoredCatalog:
     def _standings(self) -> Mapping[Backup, Standing]:
         """By proofs alone, listed once for a slice."""
         if self._known is None:
-            try:
-                self._known = standings(proofs.all_proofs(self._in_time(), self._bank.now()), ())
-            except DataCorrupt:  # more than we write: the mirrors go on without them
-                self._known = {}
+            # More than there can be stops the sync: without them a bad backup would look good.
+            found = proofs.all_proofs(self._in_time(), self._bank.site, self._bank.now())
+            self._known = standings(found, ())
         return self._known
 
 

@@ -7,6 +7,9 @@ LEVEL is one of
   full       also that all of them do: reads every stored byte once
 What is damaged is noted in the bank, unless it is read-only: it shows as Degraded, no later backup
 borrows it, and the next backup of the volume stores it anew. A check that finds it whole lifts that.
+
+--forget-difference checks nothing: it takes back that a restore drill of this site (site in the bank
+file) got other bytes back of BACKUP_ID. What other sites found is theirs to take back.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.check import Checker
 from cinderbank.bank.check_plan import Level, Outcome, Plan, Tally, Verdict
 from cinderbank.cli import bank_table as table
-from cinderbank.cli.bank import DAMAGED, OK
+from cinderbank.cli.bank import DAMAGED, OK, USAGE
+from cinderbank.cli.bank_backup import find_seal
 from cinderbank.cli.bank_file import open_bank
 from cinderbank.cli.bank_ls import add_filter, filter_of
 
@@ -70,6 +74,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=table.workers, default=table.default_workers(), metavar="1..64",
         help="chunks that are read at once",
     )  # fmt: skip
+    parser.add_argument(
+        "--forget-difference", action="store_true",
+        help="only take back that a drill of this site found BACKUP_ID different",
+    )  # fmt: skip
     parser.add_argument("--ok", action="store_true", help="also list the backups that are whole")
     # For the operator, which runs this as its child: JSON lines, and an end when it ends.
     parser.add_argument("--events", action="store_true", help=argparse.SUPPRESS)
@@ -88,6 +96,8 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.forget_difference:
+        return _forget_difference(arguments)
     plan = plan_of(arguments)
     if arguments.events:
         # Only the operator wants it: its JSON lines are no business of a person's start-up time.
@@ -109,6 +119,23 @@ def run(arguments: argparse.Namespace) -> int:
     bar.clear()
     told.end(tally)
     return DAMAGED if tally.damaged else OK
+
+
+def _forget_difference(arguments: argparse.Namespace) -> int:
+    if arguments.backup is None:
+        print("--forget-difference needs a BACKUP_ID", file=sys.stderr)
+        return USAGE
+    with open_bank(arguments.bank, writes=True) as bank:
+        site = find_seal(bank, arguments.backup, arguments.site).key.site
+        count = bank.forget_difference(site, arguments.backup)
+    if arguments.output == "json":
+        found = {"backupID": arguments.backup, "site": site, "by": bank.site, "forgotten": count}
+        table.print_json(found)
+    else:
+        print(
+            f"{count} differences forgotten that site {bank.site} had found in {arguments.backup}"
+        )
+    return OK
 
 
 def checker(

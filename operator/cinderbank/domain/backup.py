@@ -255,7 +255,7 @@ def sealing(o: BackupObserved) -> BackupStep | None:
 
 
 def _not_ours(bank: BankFacts) -> DataCorrupt:
-    return DataCorrupt(bank.not_ours, reason="ManifestNotEncrypted")
+    return DataCorrupt(bank.not_ours, reason=bank.not_ours_reason)
 
 
 def transfer(o: BackupObserved) -> BackupStep | None:

@@ -134,6 +134,7 @@ class BankFacts:
 
     intent: bool = False
     manifest: bool = False
+    """Of a sealed one: that the very manifest is there that the seal names."""
     sealed: bool = False
     tombed: bool = False
     manifest_digest: str | None = None
@@ -148,6 +149,7 @@ class BankFacts:
     """The disk image that the volume's own bytes look like; known while it is not sealed."""
     not_ours: str = ""
     """Why the manifest can not be what we wrote; empty when it may be. Nothing else is told of it then."""
+    not_ours_reason: str = "ManifestNotEncrypted"
 
 
 @dataclass(frozen=True, slots=True)

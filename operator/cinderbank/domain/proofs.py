@@ -27,7 +27,7 @@ class Found(StrEnum):
     SAMPLE = "sample"
     """A check looked for every chunk, and read some."""
     DIFFERENT = "different"
-    """A drill has restored other bytes. It stays, whatever is found later."""
+    """A drill has restored other bytes. It stays, whatever is found later, until it is taken back."""
 
 
 REASONS = {

@@ -15,7 +15,14 @@ from cinderbank.domain.drill_steps import (
     StartComparison,
     UploadScratch,
 )
-from cinderbank.domain.errors import BrokenInvariant, DataCorrupt, Forbidden, Unsupported
+from cinderbank.domain.errors import (
+    BrokenInvariant,
+    CinderbankError,
+    DataCorrupt,
+    Forbidden,
+    Retryable,
+    Unsupported,
+)
 from cinderbank.domain.facts import VolumeFacts
 from cinderbank.domain.record import Drill, Memory, TransportChoice
 from cinderbank.domain.restore_steps import RestoreObserved
@@ -23,6 +30,8 @@ from cinderbank.engine.world import RestoreWorld
 from cinderbank.ports.transfers import CompareTransfer
 
 NOT_NOTED = "VerdictNotNoted"
+MOST_TRIES = 100
+"""To note a verdict: some hours, in which a role can be granted or a bank mended."""
 
 
 def with_drill_look(seen: RestoreObserved, world: RestoreWorld) -> RestoreObserved:
@@ -65,21 +74,36 @@ def perform_drill_step(step: DrillStep, world: RestoreWorld, memory: Memory) -> 
                 raise BrokenInvariant("a comparison has ended that was never chosen")
             drill = replace(memory.drill, compared=True, different=different)
             return replace(memory, drill=drill)
-        case NoteVerdict(site=site, backup_id=backup_id, is_whole=is_whole):
-            try:
-                noted = world.bank.note_drill(site, backup_id, is_whole=is_whole)
-            except (Forbidden, DataCorrupt) as error:
-                if not is_whole and isinstance(error, Forbidden):
-                    raise  # what was found must not be lost: told as Stalled until it can be noted
-                # Who may only read a bank can drill what is in it all the same.
-                world.records.event(NOT_NOTED, error.message, warning=True)
-            else:
-                if not noted:
-                    told = (
-                        "the bank is ReadOnly here, or the backup is gone: nothing is noted in it"
-                    )
-                    world.records.event(NOT_NOTED, told)
-            return intents.done(memory, intents.VERDICT)
+        case NoteVerdict():
+            return intents.done(_note(step, world, memory), intents.VERDICT)
+
+
+def _note(step: NoteVerdict, world: RestoreWorld, memory: Memory) -> Memory:
+    try:
+        noted = world.bank.note_drill(step.site, step.backup_id, is_whole=step.is_whole)
+    except CinderbankError as error:
+        if _may_yet_be_noted(error, step, memory):
+            raise
+        world.records.event(NOT_NOTED, error.message, warning=True)
+        if step.is_whole or memory.outcome is None:
+            return memory
+        # The status goes on saying what was found; who reads it must know that other sites do not.
+        message = f"{memory.outcome.message}. The bank does not know of it: {error.message}"
+        return replace(memory, outcome=replace(memory.outcome, message=message))
+    if not noted:
+        told = "the bank is ReadOnly here, or the backup is gone: nothing is noted in it"
+        world.records.event(NOT_NOTED, told)
+    return memory
+
+
+def _may_yet_be_noted(error: CinderbankError, step: NoteVerdict, memory: Memory) -> bool:
+    """Told as Stalled as long as that. Nothing holds a drill, its pin and its policy's turn for ever."""
+    begun = intents.find(memory, intents.VERDICT)
+    is_early = begun is None or begun.tries < MOST_TRIES
+    if not step.is_whole:
+        return is_early or isinstance(error, Retryable)  # an outage ends, and also holds the unpin
+    # Who may only read a bank can drill what is in it all the same.
+    return is_early and not isinstance(error, (Forbidden, DataCorrupt))
 
 
 def _anew(world: RestoreWorld, memory: Memory, choice: TransportChoice) -> Memory:

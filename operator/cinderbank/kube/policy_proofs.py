@@ -176,7 +176,8 @@ class ProofWorlds(Protocol):
     def drills(self, key: Key) -> tuple[Drill, ...]: ...
     def checks(self, key: Key) -> tuple[MadeCheck, ...]: ...
     def make(self, namespace: str, body: Raw) -> None:
-        """Idempotent. Raises InvalidSpec (ChildNameTaken) when another object has that name."""
+        """Idempotent. Raises InvalidSpec: ChildNameTaken when another object has that name, CRDOutdated
+        (and nothing is left) when a drill is not made as one."""
         ...
 
     def give_up(self, kind: str, namespace: str, name: str, uid: str) -> None:

@@ -127,7 +127,8 @@ class Bank(Protocol):
         ...
 
     def note_drill(self, site: str, backup_id: BackupId, *, is_whole: bool) -> bool:
-        """Note what a restore drill found, for every site; that it found a difference stays for ever.
+        """Note what a restore drill found; that it found a difference stays, and counts at this site,
+        and at every site when this one wrote the backup.
         False when nothing was noted: a ReadOnly bank, or the backup is gone. Idempotent."""
         ...
 

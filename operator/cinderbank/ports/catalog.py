@@ -66,12 +66,13 @@ class CatalogBank(Protocol):
         ...
 
     def damaged(self, among: Set[PointKey]) -> frozenset[PointKey]:
-        """Those that a check at any site found not to be whole, or a drill to come back otherwise."""
+        """Those that a check at any site found not to be whole, or a drill to come back otherwise. Raises
+        DataCorrupt when there are more proofs than a bank of ours has: then nobody knows."""
         ...
 
     def verified(self, among: Set[PointKey]) -> Mapping[PointKey, datetime]:
         """When a drill or a check of any site last found each of them whole; those that none has are
-        not in it. One LIST for each site, and more for 1000 proofs."""
+        not in it. One LIST for each site, and more for 1000 proofs. Raises as `damaged`."""
         ...
 
 

@@ -6,17 +6,21 @@ import contextlib
 import itertools
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cinderbank.bank import keys as bank_keys
 from cinderbank.bank import layout, state
+from cinderbank.bank import manifest as manifests
 from cinderbank.bank.bank import StoredBank
+from cinderbank.bank.chunk import HEADER, MAGIC
 from cinderbank.bank.crypto import KeyEncryptionKey
 from cinderbank.bank.keyring import Keyring
+from cinderbank.bank.marks import Seal
 from cinderbank.domain.errors import CinderbankError, DataCorrupt, Unsupported
-from cinderbank.domain.facts import BackupId
+from cinderbank.domain.facts import BackupId, BankFacts
 from tests.fakes.backups import (
     BACKUP,
     OTHER_BACKUP,
@@ -180,6 +184,56 @@ def test_what_we_wrote_ourselves_is_ours(keks: list[KeyEncryptionKey]) -> None:
     bank.seal(SITE, BACKUP, VOLUME)
     facts = bank.observe(SITE, BACKUP)
     assert (facts.sealed, facts.not_ours) == (True, "")
+
+
+def garbage(key_id: bytes) -> bytes:
+    """An envelope of nothing, under a data key."""
+    body = os.urandom(99)
+    return HEADER.pack(MAGIC, 1, 0, 1, 0, key_id, len(body), os.urandom(12)) + body
+
+
+def replaced_manifest(body: bytes, *, sealed_anew: bool, keks: list[KeyEncryptionKey]) -> BankFacts:
+    """What is seen of a backup when somebody has put `body` in place of its manifest."""
+    store = MemoryStore()
+    bank = back_up(store, CONTENT, keks=keks)
+    if sealed_anew:
+        key = layout.seal(SITE, BACKUP, VOLUME)
+        seal = Seal.parse(store.objects[key], key)
+        store.objects[key] = replace(seal, manifest_digest=manifests.object_digest(body)).dump()
+    store.objects[layout.manifest(SITE, VOLUME, BACKUP)] = body
+    return bank.observe(SITE, BACKUP)
+
+
+@pytest.mark.parametrize("keks", [[], [KEK]])
+@pytest.mark.parametrize("body", [b"", b"{}", b"OSBK", garbage(bytes(range(16)))])
+def test_a_manifest_that_is_not_the_sealed_one_is_none(
+    body: bytes, keks: list[KeyEncryptionKey]
+) -> None:
+    facts = replaced_manifest(body, sealed_anew=False, keks=keks)
+    assert (facts.sealed, facts.manifest) == (True, False)
+    assert bool(facts.not_ours) == bool(keks), "only a key tells who wrote it"
+
+
+@pytest.mark.parametrize("body", [b"OSBK", garbage(bytes(range(16)))])
+def test_an_envelope_of_nothing_that_came_with_its_seal_is_not_ours(body: bytes) -> None:
+    facts = replaced_manifest(body, sealed_anew=True, keks=[KEK])
+    assert facts.sealed and facts.not_ours
+    assert (facts.not_ours_reason, facts.manifest_digest) == ("DataCorrupt", None)
+
+
+def test_a_seal_without_a_manifest_is_not_ours() -> None:
+    store = MemoryStore()
+    bank = back_up(store, CONTENT, keks=[KEK])
+    del store.objects[layout.manifest(SITE, VOLUME, BACKUP)]
+    assert "no manifest lies there" in bank.observe(SITE, BACKUP).not_ours
+
+
+@pytest.mark.parametrize("keks", [[], [KeyEncryptionKey(os.urandom(32))]])
+def test_who_has_no_key_for_it_says_nothing_of_whose_it_is(keks: list[KeyEncryptionKey]) -> None:
+    store = MemoryStore()
+    back_up(store, CONTENT, keks=[KEK])
+    facts = bank_on(store, keks=keks).observe(SITE, BACKUP)
+    assert (facts.sealed, facts.manifest, facts.not_ours) == (True, True, "")
 
 
 def test_an_attempt_that_meets_a_plain_manifest_does_not_take_it_for_an_earlier_ones() -> None:

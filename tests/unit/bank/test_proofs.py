@@ -10,12 +10,13 @@ from cinderbank.bank import layout, proof_keys, proofs
 from cinderbank.bank.check import Checker
 from cinderbank.bank.check_plan import Level, Plan
 from cinderbank.bank.store import DeleteFailure
-from cinderbank.domain.errors import InvalidSpec
+from cinderbank.domain.errors import Forbidden, InvalidSpec
 from cinderbank.domain.facts import BackupId
 from cinderbank.domain.proofs import Found, Proof, Standing, condition, standings
 from cinderbank.domain.selection import BackupSelector, Chosen, NoneChosen
 from tests.fakes.backups import BACKUP, NOW, OTHER_BACKUP, SITE, VOLUME, back_up, bank_on, sample
 from tests.fakes.object_store import MemoryStore
+from tests.fakes.volumes import BACKUPS, Volume
 
 CONTENT = sample("tzr")
 OF = (SITE, BACKUP)
@@ -88,23 +89,55 @@ def test_a_newer_proof_of_ours_takes_the_place_of_the_older(store: MemoryStore) 
 
 
 def test_a_difference_stays_whatever_is_found_later(store: MemoryStore) -> None:
-    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
     bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=True)
     bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
     check(store, Level.FULL)
-    standing = bank_on(store).standings({OF})[OF]
-    assert standing.is_bad and not standing.is_verified
-    told = condition(standing)
-    assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
-    assert bank_on(store).damaged_backups() == {OF}
+    for here in (SITE, "site-b"):
+        standing = bank_on(store, here).standings({OF})[OF]
+        assert standing.is_bad and not standing.is_verified
+        told = condition(standing)
+        assert told is not None and (told.status, told.reason) == ("False", "DrillFoundDifference")
+        assert bank_on(store, here).damaged_backups() == {OF}
 
 
-def test_a_backup_that_came_back_as_something_else_is_not_chosen(store: MemoryStore) -> None:
-    selector = BackupSelector(volume_id=VOLUME)
-    assert isinstance(bank_on(store).select(selector), Chosen)
-    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
-    found = bank_on(store).select(selector)
+def is_chosen(store: MemoryStore, here: str) -> bool:
+    found = bank_on(store, here).select(BackupSelector(volume_id=VOLUME))
+    if isinstance(found, Chosen):
+        return True
     assert isinstance(found, NoneChosen) and "other bytes come back" in found.message
+    return False
+
+
+@pytest.mark.parametrize(
+    ("by", "bad_at"), [(SITE, {SITE, "site-b", "site-c"}), ("site-b", {"site-b"})]
+)
+def test_a_difference_counts_where_it_was_found_and_everywhere_when_the_writer_found_it(
+    store: MemoryStore, by: str, bad_at: set[str]
+) -> None:
+    """A user of site-b whose cloud gives back what he likes spoils no other site's backups."""
+    sites = (SITE, "site-b", "site-c")
+    assert all(is_chosen(store, here) for here in sites)
+    bank_on(store, by).note_drill(SITE, BACKUP, is_whole=False)
+    for here in sites:
+        bank = bank_on(store, here)
+        assert (bank.damaged_backups() == {OF}) == (here in bad_at)
+        assert bank.standings({OF}).get(OF, Standing()).is_bad == (here in bad_at)
+        assert is_chosen(store, here) == (here not in bad_at)
+
+
+def test_a_site_takes_back_its_own_difference_and_no_other_s(store: MemoryStore) -> None:
+    for hours in range(2):
+        late = bank_on(store, now=lambda h=hours: NOW + h * HOUR / 2)
+        late.note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=True)
+    assert bank_on(store).forget_difference(SITE, BACKUP) == 2
+    assert bank_on(store).forget_difference(SITE, BACKUP) == 0
+    assert bank_on(store).standings({OF}) == {OF: Standing(NOW, Found.DRILL)}
+    assert bank_on(store, "site-b").damaged_backups() == {OF}
+    with pytest.raises(Forbidden):
+        bank_on(store, read_only=True).forget_difference(SITE, BACKUP)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +154,39 @@ def test_a_check_that_reads_proves(store: MemoryStore, level: Level, found: Foun
     standing = bank_on(store).standings({OF}).get(OF, Standing())
     assert standing.found is found
     assert standing.verified_at == (NOW if found else None)
+
+
+def test_a_sample_that_read_nothing_of_a_backup_proves_nothing(store: MemoryStore) -> None:
+    """It has two chunks, and a sample of so few percent is all of others."""
+    check(store, Level.SAMPLE, sample_percent=0.001)
+    assert keys(store) == []
+
+
+def test_a_backup_without_a_chunk_is_proven_by_its_index() -> None:
+    holes = MemoryStore()
+    back_up(holes, sample("zz"))
+    check(holes, Level.SAMPLE, sample_percent=0.001)
+    assert bank_on(holes).standings({OF})[OF].found is Found.SAMPLE
+
+
+def test_chunks_that_were_read_for_an_earlier_backup_are_of_both() -> None:
+    volume = Volume(CONTENT)
+    volume.back_up(0)
+    assert volume.back_up(1).bytes_stored == 0
+    check(volume.store, Level.FULL)
+    among = {(SITE, BACKUPS[0]), (SITE, BACKUPS[1])}
+    known = bank_on(volume.store).standings(among)
+    assert {backup: each.found for backup, each in known.items()} == dict.fromkeys(
+        among, Found.FULL
+    )
+
+
+def test_a_sample_takes_no_proof_of_a_drill_away(store: MemoryStore) -> None:
+    bank_on(store, now=lambda: NOW - HOUR).note_drill(SITE, BACKUP, is_whole=True)
+    check(store, Level.FULL)
+    check(store, Level.SAMPLE)
+    kinds = {read.found for key in keys(store) if (read := proof_keys.parse_proof(key))}
+    assert kinds == {Found.DRILL, Found.FULL, Found.SAMPLE}
 
 
 def test_damage_that_is_found_later_counts_more(store: MemoryStore) -> None:
@@ -173,6 +239,25 @@ def test_too_many_proofs_are_not_our_doing(
         store.objects[key] = b"{}"
     with pytest.raises(Exception, match="more than 2 proofs"):
         bank_on(store).standings({OF})
+
+
+def planted_proofs(store: MemoryStore) -> None:
+    for number in range(proofs.MAX_PROOFS_OF_ONE + 1):
+        store.objects[f"{proof_keys.proof_prefix(SITE, SITE, BACKUP)}planted-{number}"] = b"{}"
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_what_others_put_beside_a_proof_stops_none(store: MemoryStore, is_whole: bool) -> None:
+    planted_proofs(store)
+    assert bank_on(store).note_drill(SITE, BACKUP, is_whole=is_whole)
+    standing = bank_on(store).standings({OF})[OF]
+    assert (standing.found, standing.is_bad) == ((Found.DRILL, False) if is_whole else (None, True))
+
+
+def test_a_seal_of_nonsense_hides_no_difference(store: MemoryStore) -> None:
+    store.objects[layout.seal(SITE, BACKUP, VOLUME)] = b"nonsense"
+    assert bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
+    assert bank_on(store).damaged_backups() == {OF}
 
 
 def test_a_store_that_deletes_nothing_stops_no_proof(

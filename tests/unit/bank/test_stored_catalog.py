@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cinderbank.bank import layout, scrub, state
+from cinderbank.bank import layout, proofs, scrub, state
 from cinderbank.bank import manifest as manifests
 from cinderbank.bank.bank import StoredBank
 from cinderbank.bank.catalog import MAX_CATALOG_MANIFEST_BYTES
@@ -19,7 +19,7 @@ from cinderbank.bank.marks import BankHeader, Seal, Tomb
 from cinderbank.bank.scrub import Damage, Report
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.catalog import PointKey
-from cinderbank.domain.errors import Forbidden, Unavailable, Unsupported
+from cinderbank.domain.errors import DataCorrupt, Forbidden, Unavailable, Unsupported
 from cinderbank.domain.facts import VolumeId
 from cinderbank.ports.catalog import Choice, Described, Unreadable
 from tests.fakes.backups import BACKUP, NOW, SITE, VOLUME, back_up, bank_on, sample
@@ -300,4 +300,23 @@ def test_proofs_of_drills_and_checks() -> None:
     assert catalog.verified(among) == {key: NOW}
     assert catalog.damaged(among) == frozenset()
     bank_on(store, "site-b").note_drill(SITE, BACKUP, is_whole=False)
+    assert StoredCatalog(bank_on(store)).damaged(among) == frozenset()
+    assert StoredCatalog(bank_on(store, "site-b")).damaged(among) == among
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
     assert StoredCatalog(bank_on(store)).damaged(among) == among
+
+
+def test_more_proofs_than_a_bank_has_never_hide_a_bad_backup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever plants them must not make it look good."""
+    store = MemoryStore()
+    back_up(store, sample("t"))
+    among = frozenset({PointKey(SITE, BACKUP, VOLUME)})
+    bank_on(store).note_drill(SITE, BACKUP, is_whole=False)
+    monkeypatch.setattr(proofs, "MAX_PROOFS", 2)
+    for number in range(3):
+        store.objects[f"sites/planted/proofs/x-{number}"] = b""
+    for ask in (StoredCatalog(bank_on(store)).damaged, StoredCatalog(bank_on(store)).verified):
+        with pytest.raises(DataCorrupt, match="below sites/planted/proofs/"):
+            ask(among)

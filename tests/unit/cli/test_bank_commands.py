@@ -25,7 +25,7 @@ from cinderbank.domain.errors import (
     Unavailable,
     Unsupported,
 )
-from tests.fakes.backups import BACKUP, CHUNK, OTHER_BACKUP, SITE, VOLUME, back_up, sample
+from tests.fakes.backups import BACKUP, CHUNK, OTHER_BACKUP, SITE, VOLUME, back_up, bank_on, sample
 from tests.fakes.shell_bank import BANK_FILE, ShellBank
 from tests.unit.transfer import test_escrow as escrowed
 
@@ -55,6 +55,7 @@ def bank_command(*arguments: str) -> int:
         ("check", "--level", "sample=0%"),
         ("check", "--level", "sample=200%"),
         ("check", "--level", "deep"),
+        ("check", "--forget-difference"),
         ("export", BACKUP, "-", "--workers", "0"),
         ("gc", "--max-delete-percent", "101"),
     ],
@@ -164,6 +165,20 @@ def test_a_read_only_bank_file_writes_nothing(bank: ShellBank, tmp_path: Path) -
     assert bank_command("gc", "--run") == 66
     assert bank_command("verify-store") == 0
     assert bank.store.objects == before
+
+
+def test_a_difference_is_taken_back_by_the_site_that_found_it(
+    bank: ShellBank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank_on(bank.store).note_drill(SITE, BACKUP, is_whole=False)
+    assert bank_command("check", BACKUP, "--forget-difference") == 0
+    assert "0 differences forgotten that site shell had found" in capsys.readouterr().out
+    assert bank_on(bank.store).damaged_backups() == {(SITE, BACKUP)}
+    (tmp_path / "bank.yaml").write_text(f"{BANK_FILE}site: {SITE}\n")
+    assert bank_command("check", BACKUP, "--forget-difference", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["forgotten"] == 1
+    assert bank_on(bank.store).damaged_backups() == frozenset()
+    assert bank_command("check", OTHER_BACKUP, "--forget-difference") == 65
 
 
 def test_one_wrong_id_deletes_nothing(bank: ShellBank) -> None:

@@ -563,6 +563,7 @@ def test_when_a_backup_was_last_found_whole_is_mirrored() -> None:
     house.store.requests.clear()
     house.sync()
     assert not [each for verb, each in house.store.requests if verb == "GET" and "manifest" in each]
-    drilled.note_drill(key.site, key.backup_id, is_whole=False)
+    by_its_writer = StoredBank(house.store, key.site, now=lambda: NOW)
+    by_its_writer.note_drill(key.site, key.backup_id, is_whole=False)
     house.sync()
     assert told() == (None, "False")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from cinderbank.api.v1alpha1.bank_check import BankCheckSpec
 from cinderbank.api.v1alpha1.volume_restore import VolumeRestoreSpec
 from cinderbank.domain.errors import Forbidden, Unavailable
@@ -233,3 +235,32 @@ def test_a_name_that_somebody_else_has() -> None:
     house.settle()
     assert house.condition("Drilled") == ("False", "ChildNameTaken")
     assert volume_id(1) not in house.drills()[0]["spec"]
+
+
+def test_a_drill_whose_field_is_pruned_is_deleted_and_says_which_crd_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would be a real restore, and each one would leave a volume."""
+    house = one_volume(**DRILLED)
+    made: list[dict[str, Any]] = []
+    create = house.kube.create
+
+    def pruning(path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body["kind"] == "VolumeRestore":
+            body = {**body, "spec": {k: v for k, v in body["spec"].items() if k != "drill"}}
+            made.append(body)
+        return create(path, body)
+
+    monkeypatch.setattr(house.kube, "create", pruning)
+    house.days(2)
+    assert made and house.drills() == []
+    assert house.condition("Drilled") == ("False", "CRDOutdated")
+    left = made[-1]
+    house.kube.put(f"{API}/volumerestores/{left['metadata']['name']}", left)
+    house.tick()
+    assert house.drills() == [], "what an interruption has left is deleted, too"
+    assert house.condition("Drilled") == ("False", "CRDOutdated")
+    monkeypatch.undo()
+    house.days(1)
+    assert len(house.drills()) == 1
+    assert house.condition("Drilled")[1] != "CRDOutdated"

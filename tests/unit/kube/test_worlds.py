@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from cinderbank.app.worlds import AppWorlds
 from cinderbank.domain.errors import InvalidSpec, SourceGone
-from cinderbank.domain.facts import BackupId, VolumeId
+from cinderbank.domain.facts import BackupId, BankFacts, VolumeId
 from cinderbank.domain.selection import Named
 
 BACKUP = "01JD0000000000000000000000"
@@ -26,6 +27,37 @@ class Api:
     def get(self, path: str) -> dict[str, Any] | None:
         self.paths.append(path)
         return self.found
+
+
+class OneBank:
+    """A bank whose look at a backup is given."""
+
+    def __init__(self, facts: BankFacts) -> None:
+        self.facts = facts
+
+    def open_named(self, namespace: str, name: str) -> Any:
+        return SimpleNamespace(bank=self)
+
+    def observe(self, site: str, backup_id: BackupId) -> BankFacts:
+        return self.facts
+
+
+@pytest.mark.parametrize(
+    ("facts", "held"),
+    [
+        (BankFacts(manifest=True, sealed=True), True),
+        (BankFacts(manifest=True, sealed=True, not_ours="it is not"), False),
+        (BankFacts(manifest=False, sealed=True), False),
+        (BankFacts(manifest=True, sealed=True, tombed=True), False),
+        (BankFacts(intent=True, manifest=True), False),
+    ],
+)
+def test_what_counts_as_held_by_a_bank(
+    facts: BankFacts, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = worlds(Api(None))
+    monkeypatch.setattr(found, "_open_bank", OneBank(facts).open_named)
+    assert found.holds_backup("team", "main", "a", BackupId(BACKUP)) is held
 
 
 def worlds(api: Api) -> AppWorlds:

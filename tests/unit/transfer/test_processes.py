@@ -318,6 +318,20 @@ def test_one_that_has_died_while_it_waited_is_replaced(programs: Programs) -> No
     assert not waiting(programs)
 
 
+def test_one_that_dies_with_its_secrets_on_disk_leaves_nothing(programs: Programs) -> None:
+    """Between the look whether it waits and its line: what could not be written is still buffered."""
+    ready = programs.processes._ready.take()
+    (ready.folder / "bank-s3.json").write_text(SECRET)
+    ready.process.kill()
+    ready.process.wait()
+    with pytest.raises(Unavailable, match="died before it began"):
+        ready.begin()
+    ready.end()
+    assert not ready.folder.exists()
+    pipes = (ready.process.stdin, ready.process.stdout, ready.process.stderr)
+    assert all(pipe is None or pipe.closed for pipe in pipes)
+
+
 def test_one_that_has_waited_long_is_not_trusted(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -336,6 +350,16 @@ def test_none_waits_after_the_end(programs: Programs) -> None:
     programs.processes.close()
     programs.processes.of("one", ACCESS)
     assert not waiting(programs)
+
+
+def test_none_is_started_after_the_end(programs: Programs) -> None:
+    """By a tick that was at work when the operator was told to end."""
+    transfers = programs.processes.of("one", ACCESS)
+    programs.processes.close()
+    with pytest.raises(Unavailable, match="the operator ends"):
+        transfers.start(TRANSFER)
+    assert programs.processes.keys() == ()
+    assert list(programs.folder.iterdir()) == []
 
 
 def test_no_process_can_be_started(tmp_path: Path) -> None:
