@@ -26,9 +26,10 @@ from cinderbank.domain.facts import (
 from cinderbank.engine.tick import BackupWorld
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, Key, key_of
+from cinderbank.kube.known_proofs import PolicyProofs
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
-from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.reconcile import Raw, TickMeter
 from cinderbank.kube.runs import BackupRuns, Needs
 from cinderbank.ports.records import Records

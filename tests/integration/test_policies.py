@@ -21,9 +21,10 @@ from cinderbank.domain.errors import InvalidSpec, Unavailable
 from cinderbank.domain.facts import BackupId
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP, VOLUME_BACKUP_POLICY, key_of
+from cinderbank.kube.known_proofs import PolicyProofs
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
-from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import FakeClock
 from tests.stage.namespace import GROUP, Namespace, Object, Refused, condition

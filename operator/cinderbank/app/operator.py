@@ -50,10 +50,11 @@ from cinderbank.kube.known import (
     key_of,
     object_of,
 )
+from cinderbank.kube.known_proofs import PolicyProofs
 from cinderbank.kube.maintenance import Maintenance
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
-from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.probes import ProbeServer
 from cinderbank.kube.queue import Workers, WorkQueue
 from cinderbank.kube.reconcile import Raw, Reconciler, TickMeter

@@ -9,7 +9,7 @@ from cinderbank.adapters.kube.client import KubeApi
 from cinderbank.adapters.kube.paths import collection_path, object_path
 from cinderbank.domain.errors import Conflict, InvalidSpec, SourceGone
 from cinderbank.domain.policy.children import POLICY_LABEL, RUN_LABEL
-from cinderbank.kube.policy_proofs import PolicyProofs
+from cinderbank.kube.known_proofs import PolicyProofs
 from cinderbank.kube.reconcile import Raw
 
 

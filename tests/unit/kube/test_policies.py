@@ -24,10 +24,11 @@ from cinderbank.domain.policy.children import (
 )
 from cinderbank.kube.coverage import Coverage
 from cinderbank.kube.known import VOLUME_BACKUP_POLICY, Key, key_of
+from cinderbank.kube.known_proofs import PolicyProofs
 from cinderbank.kube.policies import PolicyRuns
 from cinderbank.kube.policy_children import PolicyChildren
 from cinderbank.kube.policy_groups import BATCH
-from cinderbank.kube.policy_proofs import PolicyProofRuns, PolicyProofs
+from cinderbank.kube.policy_proofs import PolicyProofRuns
 from cinderbank.kube.reconcile import Raw
 from tests.fakes.clock import START, FakeClock
 from tests.fakes.cloud import FakeCloud
