@@ -28,7 +28,7 @@ from cinderbank.app.writers import Writers
 from cinderbank.bank.stored_catalog import StoredCatalog
 from cinderbank.domain.copies import Copy, CopyPhase
 from cinderbank.domain.errors import InvalidSpec, SourceGone
-from cinderbank.domain.facts import BackupId, TransferFacts
+from cinderbank.domain.facts import NOT_ENCRYPTED, BackupId, TransferFacts
 from cinderbank.domain.proofs import Backup, Standing
 from cinderbank.domain.selection import Named
 from cinderbank.engine.bank_validation import BankFound, refusal
@@ -186,10 +186,16 @@ class AppWorlds:
         return self._banks.open(namespace, spec, status.bank_id)
 
     def holds_backup(self, namespace: str, bank: str, site: str, backup_id: BackupId) -> bool:
-        """Whether the bank has that backup, committed, ours and not deleted, with the manifest that
-        was sealed; raises as `for_backup` does."""
-        facts = self._open_bank(namespace, bank).bank.observe(site, backup_id)
-        return facts.sealed and facts.manifest and not facts.tombed and not facts.not_ours
+        """Whether the bank has that backup, committed, ours and not deleted, with the manifest that was
+        sealed; raises as `for_backup` does, and why its manifest can not be read here."""
+        opened = self._open_bank(namespace, bank)
+        facts = opened.bank.observe(site, backup_id)
+        if facts.unreadable is not None and not facts.tombed:
+            raise facts.unreadable
+        # Where it is asked for, a restore takes those from before the bank got its key.
+        is_older = opened.accepts_plain and facts.not_ours_reason == NOT_ENCRYPTED
+        is_ours = not facts.not_ours or is_older
+        return facts.sealed and facts.manifest and not facts.tombed and is_ours
 
     def damaged_backups(self, namespace: str, bank: str) -> frozenset[tuple[str, BackupId]]:
         """Site and id of what checks found not whole; raises as `for_backup` does."""

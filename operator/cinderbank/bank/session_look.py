@@ -38,8 +38,14 @@ def _sealed(
     facts = BankFacts(intent=intent, manifest=is_sealed_one, sealed=True, tombed=tombed)
     if body is not None and (why := _why_not_ours(body, key, keys)):
         return replace(facts, not_ours=why)
-    if keys is not None and (damage := _why_not_whole(store, sealed, body, is_sealed_one, keys)):
-        return replace(facts, not_ours=damage, not_ours_reason=DataCorrupt.default_reason)
+    try:
+        if keys is not None:
+            _require_whole(store, sealed, body, is_sealed_one, keys)
+    except DataCorrupt as error:
+        return replace(facts, not_ours=error.message, not_ours_reason=error.reason)
+    except (InvalidSpec, Unsupported) as error:
+        # Of a key that is not here, or of a newer cinderbank: that proves nothing.
+        facts = replace(facts, unreadable=error)
     return replace(
         facts,
         manifest_digest=sealed.seal.manifest_digest,
@@ -51,21 +57,18 @@ def _sealed(
     )
 
 
-def _why_not_whole(
+def _require_whole(
     store: ObjectStore, sealed: Sealed, body: bytes | None, is_sealed_one: bool, keys: Keyring
-) -> str:
-    """Why what was sealed is no backup that our keys made; empty when it is, or when nobody can say."""
+) -> None:
+    """Raise DataCorrupt when what was sealed is no backup that our keys made, InvalidSpec (BankKeyMissing,
+    BankKeyWrong) or Unsupported when nobody can say here."""
     about = sealed.key
     if body is None or not is_sealed_one:
         there = "no manifest" if body is None else "another manifest"
-        return f"backup {about.backup_id} of site {about.site} is sealed, and {there} lies there"
-    try:
-        state.parse_own_manifest(store, body, about.site, about.volume_id, about.backup_id, keys)
-    except DataCorrupt as error:
-        return error.message
-    except (InvalidSpec, Unsupported):
-        pass  # of a key that is not here, or of a newer cinderbank: that proves nothing
-    return ""
+        raise DataCorrupt(
+            f"backup {about.backup_id} of site {about.site} is sealed, and {there} lies there"
+        )
+    state.parse_own_manifest(store, body, about.site, about.volume_id, about.backup_id, keys)
 
 
 def _unsealed(

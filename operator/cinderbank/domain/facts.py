@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType
 
+from cinderbank.domain.errors import CinderbankError
+
 VolumeId = NewType("VolumeId", str)
 SnapshotId = NewType("SnapshotId", str)
 ImageId = NewType("ImageId", str)
@@ -128,6 +130,9 @@ class UserMessage:
     request_id: str = ""
 
 
+NOT_ENCRYPTED = "ManifestNotEncrypted"
+
+
 @dataclass(frozen=True, slots=True)
 class BankFacts:
     """What a bank holds of one backup; the four objects that decide its state."""
@@ -149,7 +154,9 @@ class BankFacts:
     """The disk image that the volume's own bytes look like; known while it is not sealed."""
     not_ours: str = ""
     """Why the manifest can not be what we wrote; empty when it may be. Nothing else is told of it then."""
-    not_ours_reason: str = "ManifestNotEncrypted"
+    not_ours_reason: str = NOT_ENCRYPTED
+    unreadable: CinderbankError | None = None
+    """Why nobody can say here whether a sealed one is ours: a key that is missing, a newer version."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,6 +234,7 @@ def test_who_has_no_key_for_it_says_nothing_of_whose_it_is(keks: list[KeyEncrypt
     back_up(store, CONTENT, keks=[KEK])
     facts = bank_on(store, keks=keks).observe(SITE, BACKUP)
     assert (facts.sealed, facts.manifest, facts.not_ours) == (True, True, "")
+    assert (facts.unreadable is not None) == bool(keks)
 
 
 def test_an_attempt_that_meets_a_plain_manifest_does_not_take_it_for_an_earlier_ones() -> None:

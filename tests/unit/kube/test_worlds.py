@@ -32,11 +32,12 @@ class Api:
 class OneBank:
     """A bank whose look at a backup is given."""
 
-    def __init__(self, facts: BankFacts) -> None:
+    def __init__(self, facts: BankFacts, accepts_plain: bool = False) -> None:
         self.facts = facts
+        self.accepts_plain = accepts_plain
 
     def open_named(self, namespace: str, name: str) -> Any:
-        return SimpleNamespace(bank=self)
+        return SimpleNamespace(bank=self, accepts_plain=self.accepts_plain)
 
     def observe(self, site: str, backup_id: BackupId) -> BankFacts:
         return self.facts
@@ -58,6 +59,33 @@ def test_what_counts_as_held_by_a_bank(
     found = worlds(Api(None))
     monkeypatch.setattr(found, "_open_bank", OneBank(facts).open_named)
     assert found.holds_backup("team", "main", "a", BackupId(BACKUP)) is held
+
+
+@pytest.mark.parametrize(
+    ("facts", "held"),
+    [
+        (BankFacts(manifest=True, sealed=True, not_ours="plain"), True),
+        (BankFacts(manifest=False, sealed=True, not_ours="plain"), False),
+        (BankFacts(manifest=True, sealed=True, not_ours="x", not_ours_reason="DataCorrupt"), False),
+    ],
+)
+def test_those_from_before_the_key_are_held_where_they_may_be_read(
+    facts: BankFacts, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = worlds(Api(None))
+    monkeypatch.setattr(found, "_open_bank", OneBank(facts, accepts_plain=True).open_named)
+    assert found.holds_backup("team", "main", "a", BackupId(BACKUP)) is held
+
+
+def test_of_one_that_can_not_be_read_nobody_says_that_it_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = InvalidSpec("another key", reason="BankKeyWrong")
+    facts = BankFacts(manifest=True, sealed=True, unreadable=wrong)
+    found = worlds(Api(None))
+    monkeypatch.setattr(found, "_open_bank", OneBank(facts).open_named)
+    with pytest.raises(InvalidSpec, match="another key"):
+        found.holds_backup("team", "main", "a", BackupId(BACKUP))
 
 
 def worlds(api: Api) -> AppWorlds:
