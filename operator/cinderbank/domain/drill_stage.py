@@ -258,6 +258,7 @@ def _concluded(o: RestoreObserved, different: LostRanges | None) -> Conclude:
     message = (
         f"{of} was restored into a scratch volume that differs from it in {different.lost_bytes} bytes"
         f" (sectors of 512) in {different.count} ranges, the first: {shown}; status.drill lists them. The"
-        " backup does not count as good any more. docs/verification.md says what to do"
+        " backup does not count as good any more: at this site, and at every other one when this one wrote it."
+        " docs/verification.md says what to do"
     )
     return Conclude(Outcome(Phase.FAILED, FOUND_DIFFERENCE, message, o.now))

@@ -31,7 +31,7 @@ class PolicyDrill(ApiModel):
     )
     volume_type: CinderName | None = Field(
         default=None,
-        description="Volume type of the scratch volumes. Defaults to that of the volume itself.",
+        description="Volume type of the scratch volumes, not an encrypted one. Defaults to that of the volume itself.",
     )
     availability_zone: CinderName | None = Field(
         default=None,
