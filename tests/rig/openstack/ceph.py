@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import uuid
 from pathlib import Path
@@ -89,9 +90,24 @@ def _make_pools(rig: Rig) -> None:
     if made.exists():
         return
     for site in ("a", "b"):
-        ceph(rig, "osd", "pool", "create", pool(site), 8, 8)  # no error when it is there
-        ceph(rig, "osd", "pool", "application", "enable", pool(site), "rbd")
+        make_pool(rig, pool(site))
     made.touch()
+
+
+def make_pool(rig: Rig, name: str) -> None:
+    """A pool for RBD images; no error when it is there."""
+    ceph(rig, "osd", "pool", "create", name, 8, 8)
+    ceph(rig, "osd", "pool", "application", "enable", name, "rbd")
+
+
+def rbd_parent(rig: Rig, pool_name: str, image: str) -> str:
+    """`pool/image@snapshot`, or nothing. CommandFailed without such an image."""
+    said = run(
+        "rbd", "--conf", settings(rig), "info", "--format", "json", f"{pool_name}/{image}",
+        timeout_seconds=60,
+    )  # fmt: skip
+    parent = json.loads(said).get("parent")
+    return "{pool}/{image}@{snapshot}".format(**parent) if parent else ""
 
 
 def start_radosgw(rig: Rig, access_key: str, secret_key: str) -> str:
