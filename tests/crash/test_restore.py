@@ -336,10 +336,10 @@ def test_a_type_or_zone_that_is_not_here() -> None:
     assert told == ["VolumeTypeSubstituted", "AvailabilityZoneSubstituted"]
 
 
-def test_an_image_that_a_clone_holds_does_not_spoil_the_restore() -> None:
+def test_an_image_that_nobody_can_delete_does_not_spoil_the_restore() -> None:
     simulation = RestoreSimulation()
     simulation.cloud.image_pinned = True
-    run(simulation, until=lambda s: len(s.steps) > 60)
+    run(simulation, until=lambda s: s.steps.count("DeleteImage") > 3)
     report = simulation.stored.report
     assert report is not None and report.phase is Phase.CLEANING_UP
     conditions = {c.type: c for c in report.conditions}

@@ -115,7 +115,11 @@ class FakeCinder:
             if origin.status != "available":
                 raise Conflict(f"snapshot {snapshot.id} is {origin.status}")
             volume = self._new_volume(name, origin.size_gib, origin.content, description, metadata)
-            volume.snapshot_id = snapshot.id
+            volume.snapshot_id, volume.parent = snapshot.id, snapshot.id
+            source = cloud.volumes.get(origin.volume_id)
+            if source is not None:
+                volume.bootable, volume.volume_type = source.bootable, source.volume_type
+                volume.image_metadata = dict(source.image_metadata)
             volume.encryption = cloud.copied_key(origin.encryption)
             becomes = cloud.becomes("volume", "available")
             volume.next = [(cloud.after(cloud.clone_seconds), becomes)]
@@ -170,6 +174,8 @@ class FakeCinder:
             self._encrypt(volume, image)
             if image.encryption_key_id is not None and volume.encryption is None:
                 becomes, volume.told_on_error = "error", None
+            if cloud.clones_images and image.disk_format == "raw" and volume.encryption is None:
+                volume.parent = image_id
             half = cloud.download_seconds / 2
             volume.next = [(cloud.after(half), "downloading"), (cloud.after(2 * half), becomes)]
         return volume.facts()

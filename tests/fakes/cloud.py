@@ -43,6 +43,8 @@ class Volume:
     encrypted: bool = False
     snapshot_id: SnapshotId | None = None
     image_id: ImageId | None = None
+    parent: str = ""
+    """The image or the snapshot that it shares its data with."""
     metadata: dict[str, str] = field(default_factory=dict)
     image_metadata: dict[str, str] = field(default_factory=dict)
     next: list[tuple[datetime, str]] = field(default_factory=list)
@@ -147,7 +149,7 @@ class FakeCloud:
     download_seconds: float = 8.0
     delete_seconds: float = 2.0
     busy_with_children: bool = True
-    """Ceph: a snapshot with a child comes back `available` after its delete."""
+    """A Cinder that does not flatten the children of a snapshot: it comes back `available` after its delete."""
     volumes: dict[str, Volume] = field(default_factory=dict)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
@@ -158,6 +160,8 @@ class FakeCloud:
     quota_left: QuotaLeft | None = field(default_factory=lambda: QuotaLeft(7, 90))
     image_size_bytes: int | None = None
     """What upload-to-image makes, when it is not the volume's size."""
+    clones_images: bool = False
+    """Glance keeps its images in the Ceph of the volumes, in clone format 1."""
     backend: str = "rbd"
     converts: bool = True
     """False: image_conversion_disable in cinder.conf."""
@@ -252,13 +256,15 @@ class FakeCloud:
                     self.take_away(image)
 
     def _snapshot_becomes(self, snapshot: Snapshot, status: str) -> None:
-        children = any(v.snapshot_id == snapshot.id for v in self.volumes.values())
+        children = [v for v in self.volumes.values() if v.parent == snapshot.id]
         if status == "gone" and children and self.busy_with_children:
             snapshot.status = "available"
             self.tell("VOLUME_VOLUME_SNAPSHOT_010_015", "snapshot is busy", snapshot.id)
             return
         snapshot.status = status
         if status == "gone":
+            for child in children:
+                child.parent = ""
             del self.snapshots[snapshot.id]
         if status == "error":
             self.tell("VOLUME_VOLUME_SNAPSHOT_009_013", "driver failed", snapshot.id)

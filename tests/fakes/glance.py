@@ -45,7 +45,8 @@ class FakeGlance:
                 return
             if not image.name.startswith("cinderbank-"):
                 cloud.untagged_deletes.append(image_id)
-            if cloud.image_pinned:
+            held = any(volume.parent == image_id for volume in cloud.volumes.values())
+            if cloud.image_pinned or held:
                 raise Conflict(f"image {image_id} is in use", status_code=409)
             if image.next:  # its upload fails, and Cinder sets the volume free
                 for volume in cloud.volumes.values():

@@ -40,6 +40,8 @@ IMAGE_METADATA = "image-metadata"
 SET_IMAGE_METADATA = "set-image-metadata"
 DRILL_IMAGE = "drill-image"
 COMPARE = "compare"
+RELEASE = "release-image"
+COPY = "copy"
 VERDICT = "verdict"
 
 

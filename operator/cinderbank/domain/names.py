@@ -41,6 +41,11 @@ def restore_image_name(uid: str) -> str:
     return f"cinderbank-restore-{uid}"
 
 
+def restore_snapshot_name(uid: str) -> str:
+    """Of the snapshot by which a restored volume is freed of its image."""
+    return f"cinderbank-restore-{uid}-snapshot"
+
+
 def drill_volume_name(uid: str) -> str:
     """Of the scratch volume of a drill. Only what has this name and the tags is ever deleted."""
     return f"cinderbank-drill-{uid}-volume"

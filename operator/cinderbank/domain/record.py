@@ -273,6 +273,8 @@ class Memory:
     """Restore: the image whose bytes a transfer has proven."""
     created_volume_id: VolumeId | None = None
     """Restore: the new volume."""
+    flattens: bool | None = None
+    """Restore: True once the new volume is known to hold the image; False when that is put up with."""
     failures: int = 0
     """Consecutive failures of the present step."""
     next_try_at: datetime | None = None

@@ -10,7 +10,7 @@ Rules, top to bottom, the first that answers wins:
 |---|---|---|
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
-| restored | the volume is ready, its claim bound | DeleteImage until it is gone, DeleteSecret, UnpinReader, Finish |
+| restored | the volume is ready, its claim bound | what is left of a copy, DeleteImage until it is gone, DeleteSecret, UnpinReader, Finish |
 | ending | it failed or was canceled | transfer, claim, volume, image, secret, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
 | resolving | a selector names the backup, and it is not resolved | Conclude(Failed), Resolve |
@@ -33,7 +33,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cinderbank.domain import claim_stage, cleanup, drill_stage, encryption, intents
+from cinderbank.domain import (
+    claim_stage,
+    cleanup,
+    drill_stage,
+    encryption,
+    flatten_stage,
+    intents,
+)
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import DELETABLE_VOLUME
 from cinderbank.domain.deletion import ended_step
@@ -66,7 +73,8 @@ from cinderbank.domain.stages import USELESS_VOLUME, fail
 from cinderbank.domain.steps import AddFinalizer, Conclude, Finish, Idle, Wait
 from cinderbank.domain.transport import for_restore
 
-CREATES = (intents.SECRET, intents.IMAGE, intents.VOLUME, intents.DRILL_IMAGE)
+OF_COPY = (intents.SNAPSHOT, intents.COPY)
+CREATES = (intents.SECRET, intents.IMAGE, intents.VOLUME, intents.DRILL_IMAGE, *OF_COPY)
 
 
 def next_step(o: RestoreObserved) -> RestoreStep:
@@ -83,7 +91,11 @@ def absorbed(o: RestoreObserved) -> RestoreObserved:
     memory = intents.sighted(memory, intents.SECRET, [s.id for s in o.secrets])
     memory = claim_stage.claim_sighted(o, memory)
     memory = intents.sighted(memory, intents.DRILL_IMAGE, [i.id for i in o.drill_images])
-    usable = [volume for volume in o.volumes if volume.status not in USELESS_VOLUME]
+    memory = intents.sighted(memory, intents.SNAPSHOT, [s.id for s in o.snapshots])
+    copies = [volume.id for volume in o.volumes if volume.snapshot_id is not None]
+    memory = intents.sighted(memory, intents.COPY, copies)
+    in_order = flatten_stage.in_order(o)
+    usable = [volume for volume in in_order if volume.status not in USELESS_VOLUME]
     if usable and memory.outcome is None and not o.request.drill:
         memory = replace(memory, created_volume_id=usable[0].id)
     return replace(o, memory=_with_abandoned_since(o, memory))
@@ -131,9 +143,10 @@ def restored(o: RestoreObserved) -> RestoreStep | None:
         return None
     return (
         cleanup.transfer_step(o.transfer)
+        or flatten_stage.left_of_copy(o)
         or cleanup.image_step(o.images, o.memory, o.now, o.identity.uid)
         or secret_cleanup(o)
-        or cleanup.settle_step(o.memory, [intents.IMAGE, intents.SECRET], o.now)
+        or cleanup.settle_step(o.memory, [intents.IMAGE, intents.SECRET, *OF_COPY], o.now)
         or _unpin(o)
         or Finish(replace(outcome, final=True))
     )
@@ -154,6 +167,7 @@ def ending(o: RestoreObserved) -> RestoreStep | None:
         cleanup.transfer_step(o.transfer)
         or claim_stage.claim_cleanup(o)
         or cleanup.image_step(o.drill_images, o.memory, o.now, seed)
+        or flatten_stage.cleared(o)
         or cleanup.volume_step(deletable, o.memory, o.now, seed)
         or cleanup.image_step(o.images, o.memory, o.now, seed)
         or cleanup.volume_step(o.volumes, o.memory, o.now, seed)

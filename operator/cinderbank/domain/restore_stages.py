@@ -6,7 +6,7 @@ hold the backup's bytes, and that for a transfer into one that holds none yet.
 
 from __future__ import annotations
 
-from cinderbank.domain import claim_stage, drill_stage, intents, messages
+from cinderbank.domain import claim_stage, drill_stage, flatten_stage, intents, messages
 from cinderbank.domain.backoff import poll_seconds
 from cinderbank.domain.cleanup import still_there
 from cinderbank.domain.errors import (
@@ -72,7 +72,7 @@ NO_QCOW2 = frozenset({"ImageContentRefused", "SizeNotInSectors", "TooManyChunks"
 
 
 def volume_stage(o: RestoreObserved) -> RestoreStep:
-    volume = first_usable(o.volumes, USELESS_VOLUME)
+    volume = first_usable(flatten_stage.in_order(o), USELESS_VOLUME)
     if volume is None:
         return settling(o, intents.VOLUME) or _transfer_stage(o)
     if volume.status == "deleting":
@@ -94,15 +94,23 @@ def volume_stage(o: RestoreObserved) -> RestoreStep:
 
 
 def _hand_over(o: RestoreObserved, volume: VolumeFacts) -> RestoreStep:
-    """Put back what a volume from an image has differently, then its claim, then it is done."""
+    """Free it of the image, put back what a volume from one has differently, then its claim; then it is done."""
     if unfit := unfit_volume(o, volume):
         return unfit
     if o.request.drill:
         return drill_stage.read_back(o, volume)
-    if step := put_back(o, volume) or claim_stage.claim_stage(o, volume):
+    if step := (
+        flatten_stage.flatten_stage(o, volume)
+        or put_back(o, volume)
+        or claim_stage.claim_stage(o, volume)
+    ):
         return step
     message = ", but ".join(
-        [f"volume {volume.id} ({volume.name}) is restored", *not_put_back(o, volume)]
+        [
+            f"volume {volume.id} ({volume.name}) is restored",
+            *not_put_back(o, volume),
+            *flatten_stage.held_image(o),
+        ]
     )
     lost = o.memory.lost
     if lost is None:

@@ -17,6 +17,7 @@ from cinderbank.domain.facts import (
     ImageId,
     LostRanges,
     SecretFacts,
+    SnapshotFacts,
     TransferAbsent,
     TransferFacts,
     UserMessage,
@@ -24,6 +25,7 @@ from cinderbank.domain.facts import (
     VolumeFacts,
     VolumeId,
 )
+from cinderbank.domain.flatten_steps import FlattenStep
 from cinderbank.domain.placement import Offered, Placement
 from cinderbank.domain.plan import Plan, Survey
 from cinderbank.domain.record import Identity, Memory, RestoreRequest, TransportChoice
@@ -34,6 +36,7 @@ from cinderbank.domain.steps import (
     Conclude,
     DeleteImage,
     DeleteSecret,
+    DeleteSnapshot,
     DeleteVolume,
     Effect,
     FallBack,
@@ -85,6 +88,8 @@ class RestoreObserved:
     """Only for a dry run."""
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
+    snapshots: Sequence[SnapshotFacts] = ()
+    """Of the new volume, while it is freed of the image; looked for only then."""
     drill_images: Sequence[ImageFacts] = ()
     """Of a drill: by which its scratch volume is read back."""
     secrets: Sequence[SecretFacts] = ()
@@ -211,6 +216,7 @@ class SetImageMetadata(Effect):
 
 RestoreStep = (
     DrillStep
+    | FlattenStep
     | AddFinalizer
     | RemoveFinalizer
     | Resolve
@@ -230,6 +236,7 @@ RestoreStep = (
     | SetImageMetadata
     | DeleteImage
     | DeleteSecret
+    | DeleteSnapshot
     | DeleteVolume
     | ClaimStep
     | Conclude

@@ -19,6 +19,7 @@ from cinderbank.domain.errors import (
     Unsupported,
 )
 from cinderbank.domain.facts import TransferProgress, TransferRunning, TransferSucceeded
+from cinderbank.domain.flatten_steps import CopyClone, KeepClone, ReleaseImage, SnapshotClone
 from cinderbank.domain.record import (
     Identity,
     Memory,
@@ -53,6 +54,7 @@ from cinderbank.domain.steps import (
     DeleteImage,
     DeletePersistentVolume,
     DeleteSecret,
+    DeleteSnapshot,
     DeleteVolume,
     FallBack,
     Finish,
@@ -65,6 +67,7 @@ from cinderbank.domain.steps import (
 from cinderbank.engine.course import unexpected
 from cinderbank.engine.drill import perform_drill_step
 from cinderbank.engine.fall_back import fall_back, refused_format
+from cinderbank.engine.flatten import perform_flatten_step
 from cinderbank.engine.restore_claim import (
     made_for_claim,
     perform_claim_step,
@@ -136,7 +139,7 @@ class RestoreCourse:
             if observed is None
             else (
                 *cleanup.temporaries(
-                    (),
+                    observed.snapshots,
                     () if handed_over else observed.volumes,
                     (*observed.images, *observed.drill_images),
                 ),
@@ -214,6 +217,8 @@ def perform(  # noqa: C901  one arm per step
             return replace(memory, image_proven=image_id, lost=lost)
         case CreateVolume():
             return _create_volume(step, world, memory)
+        case ReleaseImage() | SnapshotClone() | CopyClone() | KeepClone():
+            return perform_flatten_step(step, world, memory)
         case SetBootable() | DeleteImageMetadata() | SetImageMetadata():
             _put_back(step, world)
             return memory
@@ -223,6 +228,9 @@ def perform(  # noqa: C901  one arm per step
         case DeleteSecret(resource_id=secret_id):
             world.key_manager.delete_secret(secret_id)
             return memory
+        case DeleteSnapshot(resource_id=snapshot_id):
+            world.cinder.delete_snapshot(snapshot_id)
+            return intents.done(memory, DeleteSnapshot.intent)  # Cinder has taken it
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory

@@ -47,6 +47,9 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid),
         images=world.glance.images_named(names.restore_image_name(uid)),
     )
+    if cleaning or memory.flattens or any(volume.snapshot_id for volume in seen.volumes):
+        snapshots = world.cinder.snapshots_tagged(names.RESTORE_TAG, uid)
+        seen = replace(seen, snapshots=snapshots)
     if request.drill:
         seen = with_drill_look(seen, world)
     seen = with_secrets(seen, world, cleaning=cleaning)

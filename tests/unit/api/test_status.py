@@ -159,6 +159,7 @@ restore_memories = st.builds(
     run_memories,
     image_proven=st.none() | ids,
     created_volume_id=st.none() | ids,
+    flattens=st.none() | st.booleans(),
     lost=st.none() | lost,
     resolved=st.none() | resolved,
     placement=st.none() | placements,

@@ -74,7 +74,7 @@ def made(status: str = "available", **changes: Any) -> Any:
 
 def with_volume(*volumes: Any, **changes: Any) -> dict[str, Any]:
     known = restore_memory(seen("image"), seen("volume"), image_proven="image")
-    return {"memory": known, "volumes": volumes, "images": [image()], **changes}
+    return {"memory": known, "volumes": volumes, **changes}
 
 
 LINUX = volume(image_metadata={"os_type": "linux"})

@@ -87,6 +87,11 @@ class VolumeRestoreStatus(RunStatus):
         default=None,
         description="Id of the temporary image whose bytes were proven to be those of the backup.",
     )
+    flattens: bool | None = Field(
+        default=None,
+        description="True once the new volume was seen to be a clone of the temporary image that has to be "
+        "made independent of it; false when that could not be, and the image stays as long as the volume.",
+    )
     lost: Lost | None = Field(
         default=None,
         description="What the bank had lost, and is zeros in the new volume: only with spec.salvage.",
@@ -108,6 +113,7 @@ def memory_of(status: object) -> Memory:
     return replace(
         memory_of_run(read),
         image_proven=None if read.image_proven is None else ImageId(read.image_proven),
+        flattens=read.flattens,
         lost=None if read.lost is None else _lost_ranges(read.lost),
         created_volume_id=None if read.volume_id is None else VolumeId(read.volume_id),
         resolved=None if read.resolved is None else read.resolved.to_domain(),
@@ -130,6 +136,7 @@ def status_of(
         now,
         volume_id=memory.created_volume_id,
         image_proven=memory.image_proven,
+        flattens=memory.flattens,
         lost=None if memory.lost is None else _told(memory.lost),
         resolved=None if memory.resolved is None else resolved_of(memory.resolved),
         placement=None if memory.placement is None else placement_of(memory.placement),
