@@ -84,7 +84,8 @@ HOW = """
 - Volumes hold random, incompressible data in pieces of 1 MiB, scattered with a fixed seed, made through
   a Glance image. Text in images is words by Zipf's law (some 4 : 1 by zstd); no piece comes twice.
 - Medians over the rounds, with the least and the most. The first round restores a sparse and a full volume with
-  every tool and compares the bytes with the source. Glance is switched between files and Ceph outside of the times.
+  every tool and compares the bytes with the source.
+- Glance is switched between files and Ceph, and warmed up, outside of the times.
 - CPU is user and system time. Ours and cinder-backup's is read from /proc ten times a second; that of a
   pipe of commands is what wait4 says. `machine's CPU s` is all processes together, without niced ones.
 - Peak memory is VmHWM, added up over the processes of a tool that were there at once.
