@@ -68,11 +68,9 @@ class CinderBackupJob:
 
     def end(self) -> None:
         """Newest first: Cinder keeps a backup that others build upon."""
-        for volume_id in self._restored:
-            self._cloud.delete_volume(volume_id)
+        delete_volumes(self._cloud, self._restored)
         while self._backups:
             self._delete(self._backups.pop())
-        self._restored.clear()
 
     def watch(self) -> Watch:
         """The service with its children."""
@@ -130,6 +128,22 @@ class CinderBackupJob:
         if answer.status_code >= 300:
             raise PeerFailed(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json() if answer.content else None
+
+
+def delete_volumes(cloud: Cloud, volume_ids: list[str]) -> None:
+    """Returns when all of them are gone, and empties the list: the next tool is not to pay for it."""
+    for volume_id in volume_ids:
+        cloud.delete_volume(volume_id)
+
+    def is_gone(volume_id: str) -> bool:
+        found = cloud.connection.block_storage.find_volume(volume_id)
+        if found is not None and found.status.startswith("error"):
+            raise PeerFailed(f"volume {volume_id} is in {found.status}")
+        return found is None
+
+    while volume_ids:
+        poll(lambda: is_gone(volume_ids[0]), f"deletion of volume {volume_ids[0]}")
+        volume_ids.pop(0)
 
 
 def poll(awaited: Any, what: str) -> None:

@@ -6,14 +6,16 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from typing import Any
 
 from tests.bench.bench import Done
+from tests.bench.cinder_backup_job import delete_volumes
 from tests.bench.cost import Watch
 from tests.bench.names import OWN
 from tests.stage.bucket import Bucket
+from tests.stage.cloud import until
 from tests.stage.namespace import TERMINAL, Namespace, condition
 from tests.stage.operator_process import OperatorProcess
 from tests.stage.site import Site, backup, restore
@@ -28,9 +30,17 @@ class JobFailed(Exception):
 class CinderbankJob:
     """Backups and restores of one volume in a namespace and on a bank prefix of their own."""
 
-    tool = OWN
-
-    def __init__(self, site: Site, operator: OperatorProcess) -> None:
+    def __init__(
+        self,
+        site: Site,
+        operator: OperatorProcess,
+        tool: str = OWN,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        """`around`: what holds from `begin` to `end`."""
+        self.tool = tool
+        self._around = around
+        self._held = ExitStack()
         self._site = site
         self._operator = operator
         self._namespace: Namespace | None = None
@@ -40,6 +50,12 @@ class CinderbankJob:
 
     def begin(self, volume_id: str) -> None:
         """A fresh bank, ready for use."""
+        with ExitStack() as held:
+            held.enter_context(self._around())
+            self._make_bank(volume_id)
+            self._held = held.pop_all()
+
+    def _make_bank(self, volume_id: str) -> None:
         name = f"bench-{os.urandom(4).hex()}"
         self._volume_id = volume_id
         self._namespace = self._site.namespace(name)
@@ -76,15 +92,15 @@ class CinderbankJob:
 
     def end(self) -> None:
         """Remove what was made: objects, restored volumes, the bank's prefix."""
-        for volume_id in self._restored:
-            self._site.cloud.delete_volume(volume_id)
-        self._restored.clear()
-        here = self._here
-        for kind in ("vrs", "vbk", "bank"):
-            here.run("delete", kind, "--all", "--wait=true", "--timeout=50s")
-        bucket = Bucket(self._site.stage.environment)
-        remove_all(bucket, f"{here.name}/")
-        self._namespace = None
+        with self._held:
+            delete_volumes(self._site.cloud, self._restored)
+            here = self._here
+            for kind in ("vrs", "vbk", "bank"):
+                here.run("delete", kind, "--all", "--wait=true", "--timeout=50s")
+            bucket = Bucket(self._site.stage.environment)
+            remove_all(bucket, f"{here.name}/")
+            self._namespace = None
+            until(lambda: not self._site.cloud.temporaries(), 240, "our temporaries gone")
 
     def watch(self) -> Watch:
         """The transfer processes, which are children of the operator's."""

@@ -25,21 +25,29 @@ class Ratio:
     own: str = names.OWN
 
 
+_PLACES = (
+    ("", names.OWN, names.BY_HAND),
+    ("_on_ceph", names.OWN_ON_CEPH, names.BY_HAND_ON_CEPH),
+)
+"""Where Glance keeps its images: in files, or on the Ceph of the volumes."""
+
 RATIOS: dict[str, Ratio] = {
     **{
-        f"{case}_{short}_vs_{peer.replace(' ', '_').replace('-', '_')}".removesuffix(
-            "_zlib"
-        ): Ratio("peers", action, case, peer)
+        f"{case}_{short}{place}_vs_cinder_backup{suffix}": Ratio("peers", action, case, peer, own)
+        for place, own, _ in _PLACES
         for case in names.USED_PERCENT
         for short, action in (
             ("backup", names.FULL),
             ("restore", names.RESTORE),
             ("incremental_unchanged", names.INCREMENTAL),
         )
-        for peer in (names.ZLIB, names.ZSTD)
+        for peer, suffix in ((names.ZLIB, ""), (names.ZSTD, "_zstd"))
     },
     **{
-        f"{case}_restore_vs_glance_by_hand": Ratio("peers", names.RESTORE, case, names.BY_HAND)
+        f"{case}_restore{place}_vs_glance_by_hand": Ratio(
+            "peers", names.RESTORE, case, by_hand, own
+        )
+        for place, own, by_hand in _PLACES
         for case in names.USED_PERCENT
     },
     # The one of the volume that most volumes are like.
@@ -74,6 +82,7 @@ HEADLINES = (
     "full_backup_vs_cinder_backup",
     "full_restore_vs_cinder_backup",
     "full_restore_vs_glance_by_hand",
+    "full_restore_on_ceph_vs_cinder_backup",
     "incremental_unchanged_vs_cinder_backup",
     "data_path_vs_curl",
     "data_path_vs_restic",

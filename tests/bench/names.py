@@ -16,6 +16,8 @@ OWN_ENCRYPTED = "cinderbank, encrypted"
 ZLIB, ZSTD = "cinder-backup zlib", "cinder-backup zstd"
 BY_HAND = "Glance by hand"
 """An image that lies ready goes up and becomes a volume: nothing of ours in it, and no bank."""
+OWN_ON_CEPH, BY_HAND_ON_CEPH = "cinderbank, Glance in Ceph", "Glance by hand, in Ceph"
+"""The same at a site whose Glance keeps its images on the Ceph of the volumes, of clone format 2."""
 CURL, RCLONE, RESTIC, BORG = "curl | curl", "rclone rcat", "restic", "borg, local folder"
 
 USED_PERCENT = {"sparse": 5, "half": 50, "full": 100}

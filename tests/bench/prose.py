@@ -23,11 +23,22 @@ through Glance as VDI whatever is in it, which is the dearer way for a full one;
 
 Where ours is slower, Glance is why. An incremental backup of ours reads the whole image, because only the bytes
 tell what has changed, while cinder-backup asks Ceph; and every byte goes through Cinder, Glance's hashes and Glance's
-store on its way. A restore of a full volume is written twice: into Glance, and by Cinder from there into
-the new volume; as qcow2 it would be longer than the volume, which Cinder refuses, so all of it travels raw.
-cinder-backup writes into the new volume directly. That is the price of needing nothing at either site
-but the public APIs. `Glance by hand` is that price alone: an image that lies ready as a file is uploaded and a
-volume made of it, with no bank, no check and no operator. No restore through Glance can be faster.
+store on its way. cinder-backup writes a restore into the new volume directly. That is the price of needing nothing
+at either site but the public APIs.
+
+How often a restore of a full volume is written depends on where Glance keeps its images. It travels raw: as qcow2 it
+would be longer than the volume, which Cinder refuses.
+
+- `cinderbank`: Glance keeps its images in files. It is written twice: into Glance, and by Cinder from there into
+  the new volume.
+- `cinderbank, Glance in Ceph`: Glance's images lie in the Ceph of the volumes, as in most clouds on Ceph. It is
+  written once, into Glance; Cinder clones it. These rows are of Ceph's clone format 2
+  (`require_min_compat_client` mimic or later). Only raw images are cloned: sparse and half volumes travel as
+  qcow2, which Cinder converts there too.
+
+`Glance by hand` and `Glance by hand, in Ceph` are that price alone, at the same two: an image that lies ready as a
+file is uploaded and a volume made of it, with no bank, no check and no operator. No restore through Glance can be
+faster.
 CPU s and peak MiB are those of our transfer process and of the cinder-backup service; the 0.7 s CPU of our
 process's start are not in them, as it waits for its job.
 """,
@@ -72,8 +83,9 @@ HOW = """
   times mean little elsewhere; ratios of the same run mean more.
 - Volumes hold random, incompressible data in pieces of 1 MiB, scattered with a fixed seed, made through
   a Glance image. Text in images is words by Zipf's law (some 4 : 1 by zstd); no piece comes twice.
-- Medians over the rounds, with the least and the most. The first round restores a sparse volume with
+- Medians over the rounds, with the least and the most. The first round restores a sparse and a full volume with
   every tool and compares the bytes with the source.
+- Glance is switched between files and Ceph, and warmed up, outside of the times.
 - CPU is user and system time. Ours and cinder-backup's is read from /proc ten times a second; that of a
   pipe of commands is what wait4 says. `machine's CPU s` is all processes together, without niced ones.
 - Peak memory is VmHWM, added up over the processes of a tool that were there at once.

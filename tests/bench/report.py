@@ -94,7 +94,10 @@ def _run_row(name: str, result: PartResult, every: Mapping[str, Any]) -> Sequenc
 def _peers(result: PartResult) -> str:
     blocks = []
     for case, percent in names.USED_PERCENT.items():
-        tools = (names.OWN, names.ZLIB, names.ZSTD, names.BY_HAND)
+        tools = (
+            names.OWN, names.OWN_ON_CEPH, names.ZLIB, names.ZSTD,
+            names.BY_HAND, names.BY_HAND_ON_CEPH,
+        )  # fmt: skip
         actions = (names.FULL, names.INCREMENTAL, names.RESTORE)
         if all(row.case != case for row in result.measurements):
             continue
@@ -206,13 +209,16 @@ def _rate(rows: Iterable[Measurement], case: str, found: Summary) -> str:
 
 
 def _stages(rows: Iterable[Measurement]) -> str:
-    """When our phases were first seen, in the first round that succeeded."""
+    """When our phases were first seen, in the first round."""
+    every = list(rows)
     lines = [
-        (row.case, row.action, ", ".join(f"{name} {at:.1f}" for name, at in row.stages.items()))
-        for row in rows
-        if row.tool == names.OWN and row.round == 0 and row.stages
-    ]
-    head = ("volume", "action", "seconds until a phase was seen")
+        (row.case, row.action, row.tool,
+         ", ".join(f"{name} {at:.1f}" for name, at in row.stages.items()))
+        for tool in (names.OWN, names.OWN_ON_CEPH)
+        for row in every
+        if row.tool == tool and row.round == 0 and row.stages
+    ]  # fmt: skip
+    head = ("volume", "action", "tool", "seconds until a phase was seen")
     return f"### Where our time goes\n\n{table(head, lines)}" if lines else ""
 
 

@@ -110,6 +110,11 @@ def rbd_parent(rig: Rig, pool_name: str, image: str) -> str:
     return "{pool}/{image}@{snapshot}".format(**parent) if parent else ""
 
 
+def empty_trash(rig: Rig, pool_name: str) -> None:
+    """CommandFailed when an image in it still has clones."""
+    run("rbd", "--conf", settings(rig), "trash", "purge", pool_name, timeout_seconds=180)
+
+
 def start_radosgw(rig: Rig, access_key: str, secret_key: str) -> str:
     """Starts Ceph's S3 beside the rig's own and returns its address. Needs the part `ceph` up."""
     if not wanted(rig):

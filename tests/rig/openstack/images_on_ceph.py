@@ -27,7 +27,7 @@ def images_on_ceph(site: Site, clone_format: int) -> Iterator[None]:
     delete what was made: Glance forgets where they lie. Needs a site whose volumes are on RBD."""
     if site.backend != "rbd":
         raise ValueError(f"{site.name} has its volumes on {site.backend}, not on Ceph")
-    pool = f"images-{site.letter}"
+    pool = _pool(site)
     ceph.make_pool(site.rig, pool)
     _serve(site, clone_format)
     try:
@@ -52,9 +52,19 @@ def images_on_ceph(site: Site, clone_format: int) -> Iterator[None]:
         _serve(site, 1)
 
 
+def empty_trash(site: Site) -> None:
+    """Frees what Glance has put into Ceph's trash, which nobody else does: not Glance, nor Cinder when the
+    last clone goes. CommandFailed when one of it still has clones."""
+    ceph.empty_trash(site.rig, _pool(site))
+
+
 def parent_of(site: Site, volume_id: str) -> str:
     """The `pool/image@snapshot` that a volume on RBD is a clone of; empty when it is none."""
     return ceph.rbd_parent(site.rig, ceph.pool(site.letter), f"volume-{volume_id}")
+
+
+def _pool(site: Site) -> str:
+    return f"images-{site.letter}"
 
 
 def _serve(site: Site, clone_format: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import names, report
-from tests.bench.figures import HEADLINES, PEAK_RSS, RATIOS, figures, noise, spread
+from tests.bench.figures import HEADLINES, PEAK_RSS, RATIOS, Ratio, figures, noise, spread
 from tests.bench.measurement import Measurement, PartResult, Summary, load, save, summary
 
 MACHINE = {"processor": "a | b", "cores": "2"}
@@ -35,7 +35,7 @@ def backup(tool: str, *seconds: float | None) -> list[Measurement]:
     return [
         Measurement(
             names.FULL, tool, "sparse", turn, each, 1.0, 2.0, 80.0, 2, 0.1,
-            stages={"Imaging": 0.5} if tool == names.OWN else {},
+            stages={"Imaging": 0.5} if tool in (names.OWN, names.OWN_ON_CEPH) else {},
             error=None if each is not None else "refused: 400\nno",
         )
         for turn, each in enumerate(seconds)
@@ -94,6 +94,55 @@ def test_restic_is_compared_with_what_encrypts_as_it_does() -> None:
     assert RATIOS["data_path_vs_borg"].own == names.OWN
 
 
+@pytest.mark.parametrize(
+    ("name", "action", "case", "peer"),
+    [
+        ("full_restore_on_ceph_vs_cinder_backup", names.RESTORE, "full", names.ZLIB),
+        ("half_backup_on_ceph_vs_cinder_backup_zstd", names.FULL, "half", names.ZSTD),
+        ("sparse_incremental_unchanged_on_ceph_vs_cinder_backup", names.INCREMENTAL, "sparse",
+         names.ZLIB),
+        ("full_restore_on_ceph_vs_glance_by_hand", names.RESTORE, "full", names.BY_HAND_ON_CEPH),
+    ],
+)  # fmt: skip
+def test_what_is_called_on_ceph_is_ours_on_ceph(
+    name: str, action: str, case: str, peer: str
+) -> None:
+    assert RATIOS[name] == Ratio("peers", action, case, peer, names.OWN_ON_CEPH)
+
+
+def test_the_names_beside_ceph_are_those_of_before() -> None:
+    shorts = ("backup", "restore", "incremental_unchanged")
+    expected = {
+        *(f"{case}_{short}_vs_cinder_backup{suffix}"
+          for case in names.USED_PERCENT for short in shorts for suffix in ("", "_zstd")),
+        *(f"{case}_restore_vs_glance_by_hand" for case in names.USED_PERCENT),
+        "incremental_unchanged_vs_cinder_backup",
+    }  # fmt: skip
+    found = {name for name, ratio in RATIOS.items() if ratio.part == "peers"}
+    assert {name for name in found if "_on_ceph_" not in name} == expected
+    assert {RATIOS[name].own for name in expected} == {names.OWN}
+
+
+def test_the_headline_on_ceph_follows_the_one_by_hand() -> None:
+    at = HEADLINES.index("full_restore_vs_glance_by_hand")
+    assert HEADLINES[at + 1] == "full_restore_on_ceph_vs_cinder_backup"
+
+
+def test_a_place_of_images_has_rows_and_phases_of_its_own(tmp_path: Path) -> None:
+    rows = [
+        *backup(names.OWN, 10),
+        *backup(names.OWN_ON_CEPH, 6),
+        Measurement(names.RESTORE, names.BY_HAND, "sparse", seconds=4.0),
+        Measurement(names.RESTORE, names.BY_HAND_ON_CEPH, "sparse", seconds=3.0),
+    ]
+    report.write(tmp_path, {"peers": part("peers", *rows)}, MACHINE)
+    text = (tmp_path / "benchmarks.md").read_text()
+    assert "| backup | cinderbank, Glance in Ceph | 6.0 |" in text
+    assert "| restore | Glance by hand | 4.0 |" in text
+    assert "| restore | Glance by hand, in Ceph | 3.0 |" in text
+    assert "| sparse | backup | cinderbank, Glance in Ceph | Imaging 0.5 |" in text
+
+
 def test_noise() -> None:
     assert spread([1.0, 1.1, 1.5])["spread_percent"] == 45.5
     found = noise({"peers": PEERS, "memory": MEMORY})
@@ -141,7 +190,7 @@ def test_the_report(tmp_path: Path) -> None:
     assert "| `sparse_backup_vs_cinder_backup` | 2.00 |" in text
     assert "| backup | cinderbank | 20.0 | 10.0..30.0 | 107 | 1.0 | 2.0 | 80.0 |" in text
     assert "- cinder-backup zlib, backup, round 3: refused: 400 no" in text
-    assert "| sparse | backup | Imaging 0.5 |" in text
+    assert "| sparse | backup | cinderbank | Imaging 0.5 |" in text
     assert "a \\| b" in text
     assert "curl \\| curl" in text
     assert "restic: 0.14" in text
