@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cinderbank.domain.errors import Forbidden, OutcomeUnknown, OverQuota, Unavailable
-from cinderbank.domain.record import Phase
+from cinderbank.domain.errors import Forbidden, OutcomeUnknown, OverQuota, Retryable, Unavailable
+from cinderbank.domain.names import RESTORE_TAG, restore_snapshot_name
+from cinderbank.domain.record import OnDelete, Phase
 from tests.crash.simulation import RestoreSimulation, Simulation, run
 from tests.crash.test_restore import assert_nothing_left, assert_restored
+from tests.fakes.cinder import FakeCinder
 
 
 def on_ceph(*, flattens: bool = True, **request: Any) -> RestoreSimulation:
@@ -62,8 +65,8 @@ def test_clean_run() -> None:
         "ReleaseImage",
         "SnapshotClone",
         "CopyClone",
-        "DeleteSnapshot",
-        "DeleteVolume",
+        "FlattenCopy",
+        "SetBootable",
     ]
     phases = list(dict.fromkeys(report.phase for report in simulation.stored.reports))
     assert phases[-3:] == [Phase.CREATING_VOLUME, Phase.CLEANING_UP, Phase.COMPLETED]
@@ -117,7 +120,7 @@ def test_an_outage_is_waited_out(verb: str) -> None:
     assert_freed(simulation)
 
 
-@pytest.mark.parametrize("stage", ["ReleaseImage", "SnapshotClone", "CopyClone", "DeleteSnapshot"])
+@pytest.mark.parametrize("stage", ["ReleaseImage", "SnapshotClone", "CopyClone", "FlattenCopy"])
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("flattens", [True, False])
 def test_leaving_at_every_stage_with_a_crash_everywhere(
@@ -153,7 +156,7 @@ def test_a_cinder_that_does_not_flatten() -> None:
     assert_kept(on_ceph(flattens=False))
 
 
-@pytest.mark.parametrize("error", [OverQuota("413"), Forbidden("403")])
+@pytest.mark.parametrize("error", [OverQuota("413"), Forbidden("403"), Retryable("400")])
 @pytest.mark.parametrize("verb", ["create_snapshot", "create_volume_from_snapshot"])
 def test_what_the_project_may_not_do(verb: str, error: Exception) -> None:
     simulation = on_ceph()
@@ -176,6 +179,7 @@ def test_a_volume_that_is_attached_at_once_stays_what_it_is() -> None:
     volume.status = "in-use"
     run(simulation, until=lambda s: s.steps.count("DeleteImage") > 2)
     assert simulation.cloud.snapshots == {}
+    assert "CloneKept" in [reason for reason, _, _ in simulation.stored.events]
     outcome = simulation.stored.record.memory.outcome
     assert outcome is not None and outcome.phase is Phase.COMPLETED
 
@@ -186,3 +190,82 @@ def test_an_image_that_is_protected_is_no_reason_to_wait() -> None:
     run(simulation)
     assert_restored(simulation)
     assert simulation.steps.count("ReleaseImage") == 1
+
+
+def test_after_it_was_handed_over_nobody_elses_is_touched() -> None:
+    """Scripts that copy a volume give the copy its metadata, our tag among it."""
+    simulation = on_ceph()
+    simulation.faults.fail_next("create_volume_from_snapshot", OverQuota("413"))
+    run(simulation, until=lambda s: s.steps.count("DeleteImage") > 1)
+    cinder, cloud = FakeCinder(simulation.cloud), simulation.cloud
+    (clone,) = cloud.volumes.values()
+    snapshot = cinder.create_snapshot(
+        clone.id, name="nightly", description="", metadata=clone.metadata
+    )
+    simulation.clock.advance(60)
+    made = cinder.create_volume_from_snapshot(
+        snapshot, name="mine", description="", metadata=clone.metadata
+    )
+    run(simulation, until=lambda s: s.steps.count("DeleteImage") > 5)
+    clone.parent = ""
+    run(simulation)
+    assert set(cloud.volumes) == {clone.id, made.id}
+    assert set(cloud.snapshots) == {snapshot.id}
+
+
+def test_a_tagged_volume_of_another_snapshot_is_not_taken_for_the_copy() -> None:
+    simulation = on_ceph()
+    cloud, tag = simulation.cloud, {RESTORE_TAG: "uid-1"}
+    run(simulation, until=lambda s: s.steps[-1:] == ["ReleaseImage"])
+    other = cloud.add_volume("other", content="other bytes")
+    named = restore_snapshot_name("uid-1")
+    cinder = FakeCinder(cloud)
+    snapshot = cinder.create_snapshot(other.id, name=named, description="", metadata=tag)
+    simulation.clock.advance(60)
+    forged = cinder.create_volume_from_snapshot(snapshot, name="x", description="", metadata=tag)
+    run(simulation)
+    memory = simulation.stored.record.memory
+    assert memory.created_volume_id not in (None, forged.id)
+    assert cloud.volumes[memory.created_volume_id].content == "data"
+    assert {other.id, forged.id, memory.created_volume_id} == set(cloud.volumes)
+    assert snapshot.id in cloud.snapshots
+
+
+@pytest.mark.parametrize("status", ["error_deleting", "deleting"])
+def test_a_snapshot_that_does_not_go_spoils_nothing(status: str) -> None:
+    simulation = on_ceph()
+    run(simulation, until=lambda s: s.steps[-1:] == ["FlattenCopy"])
+    (snapshot,) = simulation.cloud.snapshots.values()
+    snapshot.status, snapshot.next = status, []
+    run(simulation, until=lambda s: s.stored.record.memory.outcome is not None, ticks=3000)
+    memory = simulation.stored.record.memory
+    assert memory.outcome is not None and memory.outcome.phase is Phase.COMPLETED
+    assert memory.created_volume_id is not None
+    assert simulation.cloud.volumes[memory.created_volume_id].content == "data"
+    snapshot.status = "available"
+    assert_kept(simulation)
+
+
+def test_a_status_that_can_not_keep_it() -> None:
+    """A CRD older than the operator: the API server drops status.flattens."""
+    simulation = on_ceph()
+
+    def forget(s: Simulation) -> bool:
+        record = s.stored.record
+        s.stored.change(replace(record, memory=replace(record.memory, flattens=None)))
+        return s.steps.count("DeleteImage") > 2
+
+    run(simulation, until=forget)
+    outcome = simulation.stored.record.memory.outcome
+    assert outcome is not None and outcome.phase is Phase.COMPLETED
+    assert simulation.cloud.snapshots == {}
+
+
+def test_a_kept_clone_goes_with_its_object() -> None:
+    simulation = on_ceph(on_delete=OnDelete.DELETE)
+    simulation.faults.fail_next("create_snapshot", OverQuota("413"))
+    run(simulation, until=lambda s: s.steps.count("DeleteImage") > 2)
+    simulation.stored.delete()
+    run(simulation)
+    assert simulation.stored.gone
+    assert_nothing_left(simulation)

@@ -114,9 +114,12 @@ class TransferProcesses(Generic[K]):
 
     def of(self, key: K, access: TransferAccess) -> ObjectTransfers[K]:
         """The transfers of one object; `key` must be stable as long as the operator lives."""
-        if (
-            not self.running()
-        ):  # more processes than transfers would need more memory than is stated
+        with self._lock:
+            is_over = key in self._children
+            running = self._running()
+        # More processes than transfers would need more memory than is stated; and a start of Python is not
+        # to get in the way of what Cinder does once this object's transfer is over.
+        if not running and not is_over:
             self._ready.prepare()
         return ObjectTransfers(self, key, access)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cinderbank.domain import intents
-from cinderbank.domain.facts import ImageId, SnapshotFacts, VolumeId
+from cinderbank.domain.facts import ImageId, SnapshotFacts, SnapshotId, VolumeId
 from cinderbank.domain.steps import Effect, Step
 
 
@@ -30,8 +30,7 @@ class SnapshotClone(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CopyClone(Effect):
-    """The volume that is handed over in the end: of the snapshot, so it needs the image no more than
-    by way of that."""
+    """The volume that is handed over in the end. It needs the image only by way of the snapshot."""
 
     intent = intents.COPY
     durable = True
@@ -42,10 +41,20 @@ class CopyClone(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class FlattenCopy(Effect):
+    """Delete the snapshot, upon which Cinder flattens the copy. Durable, so that `tries` counts what
+    Cinder has answered, and no outage."""
+
+    intent = intents.FLATTEN
+    durable = True
+    snapshot_id: SnapshotId
+
+
+@dataclass(frozen=True, slots=True)
 class KeepClone(Step):
-    """Memory only: the clone is handed over as it is, and the image stays as long as it does."""
+    """Memory and an Event: the clone is handed over as it is, and the image stays as long as it does."""
 
     why: str
 
 
-FlattenStep = ReleaseImage | SnapshotClone | CopyClone | KeepClone
+FlattenStep = ReleaseImage | SnapshotClone | CopyClone | FlattenCopy | KeepClone

@@ -42,6 +42,7 @@ DRILL_IMAGE = "drill-image"
 COMPARE = "compare"
 RELEASE = "release-image"
 COPY = "copy"
+FLATTEN = "flatten"
 VERDICT = "verdict"
 
 

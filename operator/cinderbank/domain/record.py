@@ -274,7 +274,8 @@ class Memory:
     created_volume_id: VolumeId | None = None
     """Restore: the new volume."""
     flattens: bool | None = None
-    """Restore: True once the new volume is known to hold the image; False when that is put up with."""
+    """Restore: True once Glance would not delete the image because the new volume is a clone of it; False
+    when that is put up with."""
     failures: int = 0
     """Consecutive failures of the present step."""
     next_try_at: datetime | None = None

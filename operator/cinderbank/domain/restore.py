@@ -11,7 +11,7 @@ Rules, top to bottom, the first that answers wins:
 | ended | the outcome is final | finalizer on or off; onDelete Delete: DeleteVolume; Idle |
 | untouched | deleted before we put our finalizer on | Idle |
 | restored | the volume is ready, its claim bound | what is left of a copy, DeleteImage until it is gone, DeleteSecret, UnpinReader, Finish |
-| ending | it failed or was canceled | transfer, claim, volume, image, secret, UnpinReader, Finish |
+| ending | it failed or was canceled | transfer, claim, copy and snapshot, volume, image, secret, UnpinReader, Finish |
 | canceled | spec.cancel, or deleted | Conclude(Canceled) |
 | resolving | a selector names the backup, and it is not resolved | Conclude(Failed), Resolve |
 | claim | a claim is asked for and not planned yet | Conclude(Failed), GiveBack, AddFinalizer, PinClaim |
@@ -86,15 +86,15 @@ def next_step(o: RestoreObserved) -> RestoreStep:
 def absorbed(o: RestoreObserved) -> RestoreObserved:
     """The same look, with what it teaches put into its memory."""
     memory = o.memory
-    memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes])
+    copies = flatten_stage.copies(o)
+    memory = intents.sighted(memory, intents.VOLUME, [v.id for v in o.volumes if v not in copies])
     memory = intents.sighted(memory, intents.IMAGE, [i.id for i in o.images])
     memory = intents.sighted(memory, intents.SECRET, [s.id for s in o.secrets])
     memory = claim_stage.claim_sighted(o, memory)
     memory = intents.sighted(memory, intents.DRILL_IMAGE, [i.id for i in o.drill_images])
     memory = intents.sighted(memory, intents.SNAPSHOT, [s.id for s in o.snapshots])
-    copies = [volume.id for volume in o.volumes if volume.snapshot_id is not None]
-    memory = intents.sighted(memory, intents.COPY, copies)
-    in_order = flatten_stage.in_order(o)
+    memory = intents.sighted(memory, intents.COPY, [v.id for v in copies])
+    in_order = flatten_stage.in_order(replace(o, memory=memory))
     usable = [volume for volume in in_order if volume.status not in USELESS_VOLUME]
     if usable and memory.outcome is None and not o.request.drill:
         memory = replace(memory, created_volume_id=usable[0].id)
@@ -119,11 +119,15 @@ def ended(o: RestoreObserved) -> RestoreStep | None:
         keeps_end_product=o.memory.outcome.phase is Phase.COMPLETED
         and o.request.on_delete is OnDelete.DELETE
         and not (o.request.dry_run or o.request.drill),
-        delete_end_product=lambda: (
-            claim_stage.claim_kept(o)
-            or claim_stage.claim_cleanup(o)
-            or cleanup.volume_step(_restored_volume(o), o.memory, o.now, o.identity.uid)
-        ),
+        delete_end_product=lambda: _delete_end_product(o),
+    )
+
+
+def _delete_end_product(o: RestoreObserved) -> RestoreStep | None:
+    return (
+        claim_stage.claim_kept(o)
+        or claim_stage.claim_cleanup(o)
+        or cleanup.volume_step(_restored_volume(o), o.memory, o.now, o.identity.uid)
     )
 
 
@@ -143,13 +147,20 @@ def restored(o: RestoreObserved) -> RestoreStep | None:
         return None
     return (
         cleanup.transfer_step(o.transfer)
-        or flatten_stage.left_of_copy(o)
+        or (_delete_end_product(o) if _goes_before_image(o) else None)
+        or flatten_stage.left(o)
         or cleanup.image_step(o.images, o.memory, o.now, o.identity.uid)
         or secret_cleanup(o)
         or cleanup.settle_step(o.memory, [intents.IMAGE, intents.SECRET, *OF_COPY], o.now)
         or _unpin(o)
         or Finish(replace(outcome, final=True))
     )
+
+
+def _goes_before_image(o: RestoreObserved) -> bool:
+    """A clone that is to go with the object: the image can not go before it."""
+    delete = o.request.on_delete is OnDelete.DELETE
+    return o.identity.deleting and delete and o.memory.flattens is False
 
 
 def ending(o: RestoreObserved) -> RestoreStep | None:

@@ -89,7 +89,7 @@ class RestoreObserved:
     volumes: Sequence[VolumeFacts] = ()
     images: Sequence[ImageFacts] = ()
     snapshots: Sequence[SnapshotFacts] = ()
-    """Of the new volume, while it is freed of the image; looked for only then."""
+    """Ours of the new volume; looked for from the moment when it is freed of its image."""
     drill_images: Sequence[ImageFacts] = ()
     """Of a drill: by which its scratch volume is read back."""
     secrets: Sequence[SecretFacts] = ()

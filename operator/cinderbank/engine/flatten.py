@@ -6,14 +6,15 @@ from dataclasses import replace
 
 from cinderbank.domain import intents
 from cinderbank.domain.errors import (
+    AuthRefused,
+    CinderbankError,
     Conflict,
-    Forbidden,
-    InvalidSpec,
-    OverQuota,
-    Unsupported,
+    OutcomeUnknown,
+    Unavailable,
 )
 from cinderbank.domain.flatten_steps import (
     CopyClone,
+    FlattenCopy,
     FlattenStep,
     KeepClone,
     ReleaseImage,
@@ -24,22 +25,45 @@ from cinderbank.engine.world import RestoreWorld
 
 IMAGE_HELD, CLONE_KEPT = "ImageHeld", "CloneKept"
 DESCRIPTION = "Made by cinderbank for a moment, to free a restored volume of its image"
+NO_ANSWER = (Unavailable, AuthRefused, OutcomeUnknown)
+"""These wait and come again, as anywhere. Whatever else is said is an answer: both volumes are good, so no
+refusal here may keep a restore from its end."""
 
 
 def perform_flatten_step(step: FlattenStep, world: RestoreWorld, memory: Memory) -> Memory:
-    """Exactly one effect. Never the end of a restore whose bytes are right."""
-    match step:
-        case ReleaseImage():
-            return _release(step, world, memory)
-        case KeepClone(why=why):
-            return _keep(why, world, memory)
+    """Exactly one effect. Raises NO_ANSWER's errors only."""
     try:
-        return _create(step, world, memory)
-    except (OverQuota, Forbidden, InvalidSpec, Unsupported) as error:
+        match step:
+            case ReleaseImage():
+                return _release(step, world, memory)
+            case SnapshotClone() | CopyClone():
+                return _create(step, world, memory)
+            case FlattenCopy(snapshot_id=snapshot_id):
+                world.cinder.delete_snapshot(snapshot_id)
+                return intents.done(memory, intents.FLATTEN)
+            case KeepClone(why=why):
+                return _keep(why, world, memory)
+    except NO_ANSWER:
+        raise
+    except CinderbankError as error:
+        if isinstance(step, ReleaseImage):  # clean-up tries it again, and tells
+            return intents.answered(memory, intents.RELEASE, step.image_id)
+        if isinstance(step, FlattenCopy):
+            return intents.done(memory, intents.FLATTEN)
+        # Nothing was made, and what carries our tag later is not of this.
+        memory = intents.drop(memory, step.intent)
         return _keep(f"{error.reason}: {error.message}", world, memory)
 
 
+def forgotten(memory: Memory) -> Memory:
+    """Memory of a restore whose volume is made anew."""
+    for step in (intents.RELEASE, intents.SNAPSHOT, intents.COPY, intents.FLATTEN):
+        memory = intents.drop(memory, step)
+    return replace(memory, flattens=None)
+
+
 def _release(step: ReleaseImage, world: RestoreWorld, memory: Memory) -> Memory:
+    memory = intents.answered(memory, intents.RELEASE, step.image_id)
     try:
         world.glance.delete_image(step.image_id)
     except Conflict:
@@ -49,9 +73,7 @@ def _release(step: ReleaseImage, world: RestoreWorld, memory: Memory) -> Memory:
         )
         world.records.event(IMAGE_HELD, message)
         return replace(memory, flattens=True)
-    except (Forbidden, InvalidSpec, Unsupported):
-        pass  # clean-up tries it again, and tells
-    return intents.answered(memory, intents.RELEASE, step.image_id)
+    return memory
 
 
 def _create(step: SnapshotClone | CopyClone, world: RestoreWorld, memory: Memory) -> Memory:

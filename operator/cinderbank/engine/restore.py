@@ -19,7 +19,14 @@ from cinderbank.domain.errors import (
     Unsupported,
 )
 from cinderbank.domain.facts import TransferProgress, TransferRunning, TransferSucceeded
-from cinderbank.domain.flatten_steps import CopyClone, KeepClone, ReleaseImage, SnapshotClone
+from cinderbank.domain.flatten_stage import left_volumes
+from cinderbank.domain.flatten_steps import (
+    CopyClone,
+    FlattenCopy,
+    KeepClone,
+    ReleaseImage,
+    SnapshotClone,
+)
 from cinderbank.domain.record import (
     Identity,
     Memory,
@@ -67,7 +74,7 @@ from cinderbank.domain.steps import (
 from cinderbank.engine.course import unexpected
 from cinderbank.engine.drill import perform_drill_step
 from cinderbank.engine.fall_back import fall_back, refused_format
-from cinderbank.engine.flatten import perform_flatten_step
+from cinderbank.engine.flatten import forgotten, perform_flatten_step
 from cinderbank.engine.restore_claim import (
     made_for_claim,
     perform_claim_step,
@@ -140,7 +147,7 @@ class RestoreCourse:
             else (
                 *cleanup.temporaries(
                     observed.snapshots,
-                    () if handed_over else observed.volumes,
+                    left_volumes(observed) if handed_over else observed.volumes,
                     (*observed.images, *observed.drill_images),
                 ),
                 *(Temporary("secret", each.id, "") for each in observed.secrets),
@@ -217,7 +224,7 @@ def perform(  # noqa: C901  one arm per step
             return replace(memory, image_proven=image_id, lost=lost)
         case CreateVolume():
             return _create_volume(step, world, memory)
-        case ReleaseImage() | SnapshotClone() | CopyClone() | KeepClone():
+        case ReleaseImage() | SnapshotClone() | CopyClone() | FlattenCopy() | KeepClone():
             return perform_flatten_step(step, world, memory)
         case SetBootable() | DeleteImageMetadata() | SetImageMetadata():
             _put_back(step, world)
@@ -230,7 +237,7 @@ def perform(  # noqa: C901  one arm per step
             return memory
         case DeleteSnapshot(resource_id=snapshot_id):
             world.cinder.delete_snapshot(snapshot_id)
-            return intents.done(memory, DeleteSnapshot.intent)  # Cinder has taken it
+            return memory
         case DeleteVolume(resource_id=volume_id):
             world.cinder.delete_volume(volume_id)
             return memory
@@ -309,7 +316,7 @@ def _create_volume(step: CreateVolume, world: RestoreWorld, memory: Memory) -> M
         availability_zone=step.availability_zone,
         metadata=step.metadata,
     )
-    return intents.answered(memory, intents.VOLUME, volume.id)
+    return intents.answered(forgotten(memory), intents.VOLUME, volume.id)
 
 
 def _put_back(

@@ -47,9 +47,7 @@ def observe(record: RestoreRecord, world: RestoreWorld, now: datetime) -> Restor
         volumes=world.cinder.volumes_tagged(names.RESTORE_TAG, uid),
         images=world.glance.images_named(names.restore_image_name(uid)),
     )
-    if cleaning or memory.flattens or any(volume.snapshot_id for volume in seen.volumes):
-        snapshots = world.cinder.snapshots_tagged(names.RESTORE_TAG, uid)
-        seen = replace(seen, snapshots=snapshots)
+    seen = with_snapshots(seen, world)
     if request.drill:
         seen = with_drill_look(seen, world)
     seen = with_secrets(seen, world, cleaning=cleaning)
@@ -84,6 +82,20 @@ def look_before_pinned(seen: RestoreObserved, world: RestoreWorld) -> RestoreObs
         return seen
     chunks = world.bank.look_for_chunks(description.site, description.backup_id)
     return replace(seen, survey=Survey(cinder.quota_left(), chunks))
+
+
+def with_snapshots(seen: RestoreObserved, world: RestoreWorld) -> RestoreObserved:
+    """Ours of the new volume: of our name too, for tags are copied."""
+    known = seen.memory.flattens or intents.find(seen.memory, intents.SNAPSHOT)
+    if not known and all(volume.snapshot_id is None for volume in seen.volumes):
+        return seen
+    uid, volumes = seen.identity.uid, {volume.id for volume in seen.volumes}
+    snapshots = [
+        snapshot
+        for snapshot in world.cinder.snapshots_tagged(names.RESTORE_TAG, uid)
+        if snapshot.name == names.restore_snapshot_name(uid) and snapshot.volume_id in volumes
+    ]
+    return replace(seen, snapshots=snapshots)
 
 
 def with_secrets(seen: RestoreObserved, world: RestoreWorld, *, cleaning: bool) -> RestoreObserved:

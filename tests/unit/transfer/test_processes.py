@@ -307,6 +307,15 @@ def test_none_waits_beside_one_that_runs(programs: Programs) -> None:
     assert len(waiting(programs)) == 1
 
 
+def test_none_waits_for_an_object_whose_transfer_is_over(programs: Programs) -> None:
+    assert isinstance(programs.outcome(f"print('{RESULT}')"), TransferSucceeded)
+    programs.processes.of("one", ACCESS)
+    assert not waiting(programs)
+    programs.processes.of("one", ACCESS).cancel()
+    programs.processes.of("one", ACCESS)
+    assert len(waiting(programs)) == 1
+
+
 def test_one_that_has_died_while_it_waited_is_replaced(programs: Programs) -> None:
     programs.program = "pass"
     programs.processes.of("one", ACCESS)
