@@ -85,6 +85,8 @@ HOW = """
   a Glance image. Text in images is words by Zipf's law (some 4 : 1 by zstd); no piece comes twice.
 - Medians over the rounds, with the least and the most. The first round restores a sparse and a full volume with
   every tool and compares the bytes with the source.
+- Before the first round ours and cinder-backup make a backup that is not measured, and ours a restore: whatever
+  comes first pays for Ceph's first writes to its disk, which can double its time.
 - Glance is switched between files and Ceph, and warmed up, outside of the times.
 - CPU is user and system time. Ours and cinder-backup's is read from /proc ten times a second; that of a
   pipe of commands is what wait4 says. `machine's CPU s` is all processes together, without niced ones.
