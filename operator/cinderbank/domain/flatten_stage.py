@@ -115,10 +115,13 @@ def left_volumes(o: RestoreObserved) -> list[VolumeFacts]:
 
 
 def left(o: RestoreObserved) -> DeleteVolume | DeleteSnapshot | Wait | None:
-    """As cleared, once a volume was handed over."""
-    seed, now = o.identity.uid, o.now
-    return cleanup.volume_step(left_volumes(o), o.memory, now, seed) or cleanup.snapshot_step(
-        o.snapshots, o.memory, now, seed
+    """As cleared, once a volume was handed over. Cinder deletes no volume that has a snapshot."""
+    seed, now, volumes = o.identity.uid, o.now, left_volumes(o)
+    ours = [volume for volume in volumes if volume in copies(o)]
+    return (
+        cleanup.volume_step(ours, o.memory, now, seed)
+        or cleanup.snapshot_step(o.snapshots, o.memory, now, seed)
+        or cleanup.volume_step(volumes, o.memory, now, seed)
     )
 
 

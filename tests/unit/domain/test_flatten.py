@@ -111,6 +111,7 @@ ROWS: list[tuple[str, dict[str, Any], type[steps.Step]]] = [
     ("status lost, copy and snapshot there", held(flattens=None, **BOTH), f.ReleaseImage),
     ("status lost, held again", held(**BOTH), f.FlattenCopy),
     ("restored into the copy, clone left", held(memory=handed_over(*COPIED, to="copy", flattens=True), volumes=[clone(), copy()]), steps.DeleteVolume),
+    ("restored into the copy, clone and snapshot left", held(memory=handed_over(*COPIED, to="copy", flattens=True), **BOTH), steps.DeleteSnapshot),
     ("restored into the copy", held(memory=handed_over(*COPIED, to="copy", flattens=True), volumes=[copy()]), steps.DeleteImage),
     ("restored into the clone, copy left", held(memory=handed_over(*COPIED, to="clone", flattens=False), **BOTH), steps.DeleteVolume),
     ("restored into the clone, snapshot left", held(memory=handed_over(*COPIED, to="clone", flattens=False), snapshots=[snapshot()]), steps.DeleteSnapshot),
